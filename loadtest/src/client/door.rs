@@ -1,0 +1,128 @@
+//! How viewers come in: connections are begun at their pace, and each asks as soon as it stands.
+
+use std::{
+    io::{self, Write},
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+};
+
+use mio::{Interest, Token};
+use socket2::{Domain, Socket, Type};
+
+use super::{
+    Complaint,
+    command::{Direction, Opening},
+    driver::Driver,
+    entrance::Entrance,
+    target::Target,
+    viewer::{Errand, Viewer},
+};
+use crate::clock::now_ns;
+
+/// Viewers that have asked and wait for their first image, at most, when no rate is given: below every listen queue,
+/// for a full one drops connections and their next attempt comes a second later.
+const ASKING_AT_MOST: usize = 500;
+
+/// Viewers with the same local address. Linux hands out every other port of its range of 28,000 first; when those are
+/// used up, each connection searches them all in vain before it takes one of the others.
+const VIEWERS_PER_SOURCE: u32 = 8_000;
+
+impl Driver {
+    pub(super) fn open(&mut self, opening: Opening) {
+        let mut errands = Vec::with_capacity(opening.urls.len());
+        for url in &opening.urls {
+            match Target::parse(url) {
+                Ok(target) => errands.push(Rc::new(Errand { target, manner: opening.manner.clone() })),
+                Err(error) => self.complain(&error.into()),
+            }
+        }
+        if errands.is_empty() {
+            self.tally.snapshot.failed += opening.count;
+            return;
+        }
+        self.tally.snapshot.waiting += opening.count;
+        self.entrances.push(Entrance::new(errands, opening.count, opening.per_second, now_ns()));
+    }
+
+    /// Opens what is due.
+    pub(super) fn let_in(&mut self) {
+        if self.entrances.is_empty() {
+            return;
+        }
+        let now = now_ns();
+        for mut entrance in std::mem::take(&mut self.entrances) {
+            let free = ASKING_AT_MOST.saturating_sub(self.tally.snapshot.asking);
+            for _ in 0..entrance.due(now).min(free) {
+                let errand = entrance.next();
+                self.tally.snapshot.waiting -= 1;
+                if let Err(error) = self.connect(errand) {
+                    self.tally.snapshot.failed += 1;
+                    self.complain(&Complaint::Connect(error));
+                }
+            }
+            if entrance.left() > 0 {
+                self.entrances.push(entrance);
+            }
+        }
+    }
+
+    fn connect(&mut self, errand: Rc<Errand>) -> io::Result<()> {
+        let address = errand.target.address;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
+        if let Some(bytes) = errand.manner.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(source) = source(&errand, self.next_ordinal) {
+            // The port is found when the server is known: without this it would have to be free towards all of them,
+            // those of connections that ended a minute ago included.
+            nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
+        match socket.connect(&address.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        let stream = mio::net::TcpStream::from_std(socket.into());
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
+        let key = self.viewers.insert(Viewer::new(stream, errand, ordinal));
+        self.by_ordinal.insert(ordinal, key);
+        self.tally.snapshot.asking += 1;
+        // Over loopback the connection stands already: then nobody need be told that the socket is writable.
+        self.ask(key);
+        let Some(viewer) = self.viewers.get_mut(key) else { return Ok(()) };
+        let interest = if viewer.asked_ns == 0 { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        self.poll.registry().register(&mut viewer.stream, Token(key), interest)
+    }
+
+    /// Sends the request, if the connection stands.
+    pub(super) fn ask(&mut self, key: usize) {
+        let viewer = &mut self.viewers[key];
+        let request = viewer.errand.target.request(&viewer.errand.manner, viewer.ordinal);
+        let now = now_ns();
+        match viewer.stream.write(&request) {
+            Ok(written) if written == request.len() => {
+                viewer.asked_ns = now;
+                self.tally.changed(Direction::Joins, now);
+            }
+            Ok(_) => self.lose(key, &Complaint::Socket(io::ErrorKind::WriteZero.into())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {}
+            Err(error) => self.lose(key, &Complaint::Connect(error)),
+        }
+    }
+}
+
+/// The local address of viewer number `ordinal`, where it is not left to the system: over loopback, each
+/// [`VIEWERS_PER_SOURCE`] have one of their own, that no other process uses.
+fn source(errand: &Errand, ordinal: u32) -> Option<Ipv4Addr> {
+    let turn = ordinal / VIEWERS_PER_SOURCE;
+    match errand.manner.source {
+        None if turn == 0 || !errand.target.address.ip().is_loopback() => None,
+        None => {
+            let [.., high, low] = std::process::id().to_be_bytes();
+            Some(Ipv4Addr::new(127, high | 0x80, low, 1 + (turn % 250) as u8))
+        }
+        given => given,
+    }
+}

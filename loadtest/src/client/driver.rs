@@ -1,0 +1,276 @@
+//! [`Driver`]: one thread that moves all sockets of a crowd and does what it is told.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    sync::mpsc::{Receiver, TryRecvError},
+    time::Duration,
+};
+
+use mio::{Events, Poll, Token};
+use slab::Slab;
+use socket2::SockRef;
+
+use super::{
+    Complaint,
+    command::{Command, Direction, Farewell, Goal, Reply, Which},
+    entrance::Entrance,
+    pictures::Pictures,
+    snapshot::COMPLAINTS_KEPT,
+    tally::Tally,
+    viewer::{Attention, End, Grammars, Viewer},
+};
+use crate::clock::now_ns;
+
+/// The token of the waker; viewers have the tokens from 0 on.
+pub(super) const WAKER: Token = Token(usize::MAX);
+
+/// Longest pause between two looks at what is due.
+const TICK: Duration = Duration::from_millis(5);
+
+/// A command with the way its answer goes.
+pub(super) type Order = (Command, Box<dyn FnOnce(Reply) + Send>);
+
+/// Owns a crowd's sockets.
+pub(super) struct Driver {
+    pub(super) poll: Poll,
+    orders: Receiver<Order>,
+    pub(super) viewers: Slab<Viewer>,
+    /// Each live or asking viewer's slab key, by its ordinal.
+    pub(super) by_ordinal: BTreeMap<u32, usize>,
+    pub(super) next_ordinal: u32,
+    pub(super) entrances: Vec<Entrance>,
+    waits: Vec<Wait>,
+    pub(super) tally: Tally,
+    pictures: Pictures,
+    grammars: Grammars,
+    buffer: Vec<u8>,
+}
+
+/// Somebody waits for a goal.
+struct Wait {
+    goal: Goal,
+    until_ns: u64,
+    answer: Box<dyn FnOnce(Reply) + Send>,
+}
+
+/// Whether the driver goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    Stop,
+}
+
+impl Driver {
+    pub(super) fn new(poll: Poll, orders: Receiver<Order>) -> Self {
+        Self {
+            poll,
+            orders,
+            viewers: Slab::new(),
+            by_ordinal: BTreeMap::new(),
+            next_ordinal: 0,
+            entrances: Vec::new(),
+            waits: Vec::new(),
+            tally: Tally::default(),
+            pictures: Pictures::new(),
+            grammars: Grammars::default(),
+            buffer: vec![0; 64 << 10],
+        }
+    }
+
+    /// Runs until it is told to stop or nobody can tell it anything any more.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let busy = !self.entrances.is_empty();
+            let pause = if busy { Duration::from_millis(1) } else { TICK };
+            let pause = if self.waits.is_empty() && !busy { None } else { Some(pause) };
+            match self.poll.poll(&mut events, pause) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => panic!("epoll fails only by a mistake here: {error}"),
+            }
+            for event in events.iter().filter(|event| event.token() != WAKER) {
+                self.ready(event.token().0, event.is_writable(), event.is_read_closed());
+            }
+            if self.obey() == Flow::Stop {
+                return;
+            }
+            self.let_in();
+            self.answer_waits();
+        }
+    }
+
+    fn obey(&mut self) -> Flow {
+        loop {
+            let (command, answer) = match self.orders.try_recv() {
+                Ok(order) => order,
+                Err(TryRecvError::Empty) => return Flow::On,
+                Err(TryRecvError::Disconnected) => return Flow::Stop,
+            };
+            match command {
+                Command::Open(opening) => self.open(opening),
+                Command::Close { count, which, farewell } => self.close(count, which, farewell),
+                Command::Stall { count, which } => self.stall(count, which),
+                Command::Resume => self.resume(),
+                Command::Await { goal, within } => {
+                    let until_ns = now_ns() + u64::try_from(within.as_nanos()).unwrap_or(u64::MAX / 2);
+                    self.waits.push(Wait { goal, until_ns, answer });
+                    continue;
+                }
+                Command::Mark { number, since_ns } => self.tally.mark(number, since_ns),
+                Command::Track { base, direction, watchers } => self.tally.track(base, direction, watchers),
+                Command::ForgetExtremes => self.tally.forget_extremes(),
+                Command::Snapshot => {}
+                Command::Stop => return Flow::Stop,
+            }
+            answer(Reply { reached_ns: None, snapshot: self.tally.read() });
+        }
+    }
+
+    fn answer_waits(&mut self) {
+        if self.waits.is_empty() {
+            return;
+        }
+        let now = now_ns();
+        for index in (0..self.waits.len()).rev() {
+            let reached = self.tally.reached(self.waits[index].goal);
+            if reached || now >= self.waits[index].until_ns {
+                let wait = self.waits.swap_remove(index);
+                (wait.answer)(Reply { reached_ns: reached.then_some(now), snapshot: self.tally.read() });
+            }
+        }
+    }
+
+    fn ready(&mut self, key: usize, writable: bool, closing: bool) {
+        let Some(viewer) = self.viewers.get(key) else { return };
+        if viewer.asked_ns == 0 {
+            if writable || closing {
+                self.ask(key);
+            }
+        } else if viewer.attention == Attention::Reading {
+            self.read(key, closing);
+        }
+    }
+
+    fn read(&mut self, key: usize, closing: bool) {
+        loop {
+            let viewer = &mut self.viewers[key];
+            let count = match viewer.stream.read(&mut self.buffer) {
+                Ok(0) => return self.finish(key),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return self.lose(key, &Complaint::Socket(error)),
+            };
+            let now = now_ns();
+            let (tally, ordinal, asked_ns) = (&mut self.tally, viewer.ordinal, viewer.asked_ns);
+            tally.snapshot.bytes += count as u64;
+            let received =
+                viewer.receive(&self.buffer[..count], &mut self.pictures, &mut self.grammars, |before, shown| {
+                    if before.is_none() {
+                        tally.snapshot.asking -= 1;
+                        tally.snapshot.live += 1;
+                        tally.snapshot.first_image.record(crate::clock::between(asked_ns, now));
+                    }
+                    tally.saw(ordinal, before, shown, now);
+                });
+            if let Err(complaint) = received {
+                return self.lose(key, &complaint);
+            }
+            if count < self.buffer.len() && !closing {
+                return;
+            }
+        }
+    }
+
+    /// The stream has ended.
+    fn finish(&mut self, key: usize) {
+        let viewer = self.remove(key);
+        let snapshot = &mut self.tally.snapshot;
+        match viewer.end() {
+            End::Ended => snapshot.ended += 1,
+            End::Closed => snapshot.closed += 1,
+            End::Cut => snapshot.cut += 1,
+        }
+    }
+
+    /// The stream was broken or refused.
+    pub(super) fn lose(&mut self, key: usize, complaint: &Complaint) {
+        self.remove(key);
+        let snapshot = &mut self.tally.snapshot;
+        match complaint {
+            Complaint::Connect(_) | Complaint::Socket(_) => snapshot.failed += 1,
+            Complaint::Response(super::ResponseError::Status(status)) => {
+                *snapshot.refused.entry(*status).or_default() += 1;
+            }
+            _ => snapshot.broken += 1,
+        }
+        self.complain(complaint);
+    }
+
+    pub(super) fn complain(&mut self, complaint: &Complaint) {
+        let complaints = &mut self.tally.snapshot.complaints;
+        if complaints.len() < COMPLAINTS_KEPT {
+            complaints.push(complaint.to_string());
+        }
+    }
+
+    fn remove(&mut self, key: usize) -> Viewer {
+        let viewer = self.viewers.remove(key);
+        self.by_ordinal.remove(&viewer.ordinal);
+        self.tally.gone(viewer.shown);
+        let snapshot = &mut self.tally.snapshot;
+        match viewer.shown {
+            Some(_) => snapshot.live -= 1,
+            None => snapshot.asking -= 1,
+        }
+        if viewer.attention == Attention::Stalled {
+            snapshot.stalled -= 1;
+        }
+        viewer
+    }
+
+    /// The keys of `count` viewers.
+    fn chosen(&self, count: usize, which: Which) -> Vec<usize> {
+        let keys = self.by_ordinal.values().copied();
+        match which {
+            Which::Oldest => keys.take(count).collect(),
+            Which::Newest => keys.rev().take(count).collect(),
+        }
+    }
+
+    fn close(&mut self, count: usize, which: Which, farewell: Farewell) {
+        for key in self.chosen(count, which) {
+            let viewer = self.remove(key);
+            if farewell == Farewell::Reset {
+                let linger = SockRef::from(&viewer.stream).set_linger(Some(Duration::ZERO));
+                linger.expect("a connected socket can be told to reset");
+            }
+            drop(viewer);
+            self.tally.snapshot.left += 1;
+            self.tally.changed(Direction::Leaves, now_ns());
+        }
+    }
+
+    fn stall(&mut self, count: usize, which: Which) {
+        for key in self.chosen(count, which) {
+            let viewer = &mut self.viewers[key];
+            if viewer.attention == Attention::Reading {
+                viewer.attention = Attention::Stalled;
+                self.tally.snapshot.stalled += 1;
+            }
+        }
+    }
+
+    fn resume(&mut self) {
+        for key in self.chosen(usize::MAX, Which::Oldest) {
+            if self.viewers[key].attention == Attention::Stalled {
+                self.viewers[key].attention = Attention::Reading;
+                self.tally.snapshot.stalled -= 1;
+                // The poller tells of new bytes only: those that came meanwhile are read now.
+                self.read(key, true);
+            }
+        }
+    }
+}

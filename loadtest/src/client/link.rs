@@ -1,0 +1,191 @@
+//! The way to the thread that moves a crowd's sockets, in this process or in another.
+//!
+//! Between processes, each order and each answer is one line of JSON, on the child's standard input and output; a
+//! child whose input ends stops.
+
+use std::{
+    collections::HashMap,
+    io::{self, BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, ChildStdin, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use mio::{Poll, Waker};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    command::{Command, Reply},
+    driver::{Driver, Order, WAKER},
+};
+use crate::rig::program;
+
+/// The hidden subcommand by which `headcount-load` runs itself as a child.
+pub const CHILD_COMMAND: &str = "crowd";
+
+/// Why a crowd cannot be told anything.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Its thread or process could not be started.
+    #[error("cannot start a crowd: {0}")]
+    Start(#[source] io::Error),
+    /// Its thread or process is gone.
+    #[error("a crowd's thread or process is gone")]
+    Gone,
+    /// The program for other processes is not to be found.
+    #[error(transparent)]
+    Program(#[from] program::ProgramError),
+}
+
+/// The way to one crowd.
+pub(super) enum Link {
+    Thread { orders: mpsc::Sender<Order>, waker: Waker, driver: Option<thread::JoinHandle<()>> },
+    Process(Process),
+}
+
+/// A crowd in another process.
+pub(super) struct Process {
+    child: Child,
+    input: Mutex<ChildStdin>,
+    answers: Arc<Mutex<HashMap<u64, mpsc::Sender<Reply>>>>,
+    next_id: AtomicU64,
+}
+
+/// An answer on its way.
+pub(super) struct Pending(mpsc::Receiver<Reply>);
+
+impl Pending {
+    pub(super) fn wait(self) -> Result<Reply, LinkError> {
+        self.0.recv().map_err(|_| LinkError::Gone)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Request {
+    id: u64,
+    command: Command,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Response {
+    id: u64,
+    reply: Reply,
+}
+
+impl Link {
+    /// A crowd in a thread of this process.
+    pub(super) fn thread() -> Result<Self, LinkError> {
+        let poll = Poll::new().map_err(LinkError::Start)?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(LinkError::Start)?;
+        let (orders, received) = mpsc::channel();
+        let driver = thread::Builder::new().name("viewers".into());
+        let driver = driver.spawn(move || Driver::new(poll, received).run()).map_err(LinkError::Start)?;
+        Ok(Self::Thread { orders, waker, driver: Some(driver) })
+    }
+
+    /// A crowd in a process of its own.
+    pub(super) fn process() -> Result<Self, LinkError> {
+        let path: PathBuf = program::find("headcount-load")?;
+        let mut child = std::process::Command::new(path)
+            .arg(CHILD_COMMAND)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(LinkError::Start)?;
+        let input = Mutex::new(child.stdin.take().expect("it is piped"));
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let answers: Arc<Mutex<HashMap<u64, mpsc::Sender<Reply>>>> = Arc::default();
+        let awaited = Arc::clone(&answers);
+        let reader = thread::Builder::new().name("crowd".into());
+        reader
+            .spawn(move || {
+                for line in output.lines().map_while(Result::ok) {
+                    let Ok(Response { id, reply }) = serde_json::from_str(&line) else { break };
+                    if let Some(answer) = awaited.lock().expect("nobody panics with it").remove(&id) {
+                        // Who asked may have given up.
+                        let _ = answer.send(reply);
+                    }
+                }
+                awaited.lock().expect("nobody panics with it").clear();
+            })
+            .map_err(LinkError::Start)?;
+        Ok(Self::Process(Process { child, input, answers, next_id: AtomicU64::new(0) }))
+    }
+
+    pub(super) fn process_id(&self) -> Option<u32> {
+        match self {
+            Self::Thread { .. } => None,
+            Self::Process(process) => Some(process.child.id()),
+        }
+    }
+
+    pub(super) fn ask(&self, command: Command) -> Result<Pending, LinkError> {
+        let (answer, pending) = mpsc::channel();
+        match self {
+            Self::Thread { orders, waker, .. } => {
+                let answer = Box::new(move |reply| {
+                    // Who asked may have given up.
+                    let _ = answer.send(reply);
+                });
+                orders.send((command, answer)).map_err(|_| LinkError::Gone)?;
+                waker.wake().map_err(|_| LinkError::Gone)?;
+            }
+            Self::Process(process) => {
+                let id = process.next_id.fetch_add(1, Ordering::Relaxed);
+                process.answers.lock().expect("nobody panics with it").insert(id, answer);
+                let line = serde_json::to_string(&Request { id, command }).expect("commands are plain data");
+                let mut input = process.input.lock().expect("nobody panics with it");
+                writeln!(input, "{line}").map_err(|_| LinkError::Gone)?;
+            }
+        }
+        Ok(Pending(pending))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if matches!(self, Self::Thread { .. }) {
+            // A driver that is gone already needs no order.
+            let _ = self.ask(Command::Stop);
+        }
+        match self {
+            // Waiting for the thread means that the sockets are closed when the crowd has been dropped.
+            Self::Thread { driver, .. } => {
+                if let Some(driver) = driver.take() {
+                    let _ = driver.join();
+                }
+            }
+            Self::Process(process) => {
+                let _ = process.child.kill();
+                let _ = process.child.wait();
+            }
+        }
+    }
+}
+
+/// Runs as a child: takes orders from standard input until it ends.
+///
+/// # Errors
+/// If no crowd can be started, or an order is malformed.
+pub fn run_child() -> io::Result<()> {
+    let link = Link::thread().map_err(io::Error::other)?;
+    let Link::Thread { orders, waker, .. } = &link else { unreachable!("a thread was asked for") };
+    for line in io::stdin().lock().lines() {
+        let Request { id, command } = serde_json::from_str(&line?)?;
+        let answer = Box::new(move |reply| {
+            let line = serde_json::to_string(&Response { id, reply }).expect("replies are plain data");
+            // A parent that is gone needs no answer; the end of the input is seen next.
+            let _ = writeln!(io::stdout().lock(), "{line}");
+        });
+        orders.send((command, answer)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        waker.wake()?;
+    }
+    Ok(())
+}

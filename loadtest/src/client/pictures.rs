@@ -1,0 +1,113 @@
+//! From a part's bytes to what it shows. Thousands of viewers get the same few pictures, so each distinct one is
+//! decoded and checked once and remembered for a while.
+
+use std::collections::VecDeque;
+
+use headcount_drawing::{Artist, Count, Figure, Look, Stamp, StampError, read_stamp};
+use serde::{Deserialize, Serialize};
+
+/// Pictures remembered. A push reaches all viewers within moments, so a few distinct looks and counters fit.
+const REMEMBERED: usize = 16;
+
+/// How closely the pictures are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scrutiny {
+    /// Any bytes do; the stream is that of a foreign server without stamps.
+    Framing,
+    /// Each picture must decode and carry a stamp.
+    #[default]
+    Stamp,
+    /// Its pixels must also be those that the artist draws for the stamp's number.
+    Pixels,
+}
+
+/// What a viewer was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// `None` where the picture hides it, or carries none.
+    pub(crate) number: Option<u64>,
+    pub(crate) epoch: u64,
+    pub(crate) version: u64,
+    pub(crate) certainty: Certainty,
+}
+
+/// Whether the picture says that its number may be old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    Fresh,
+    Stale,
+}
+
+/// What is wrong with a picture.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// It carries no number.
+    #[error("a picture of {bytes} bytes carries no stamp: {source}")]
+    Stamp {
+        /// The picture's size.
+        bytes: usize,
+        /// What the reader of stamps says.
+        source: StampError,
+    },
+    /// It is no image.
+    #[error("a picture of {bytes} bytes does not decode: {source}")]
+    Decode {
+        /// The picture's size.
+        bytes: usize,
+        /// What the decoder says.
+        source: image::ImageError,
+    },
+    /// It shows something else than its stamp says.
+    #[error("the pixels are not those of {stamp} with the look {look:?}")]
+    Pixels {
+        /// What the stamp says.
+        stamp: String,
+        /// The look that was asked for.
+        look: String,
+    },
+}
+
+/// The pictures seen lately.
+pub(crate) struct Pictures {
+    recent: VecDeque<(Vec<u8>, Shown)>,
+    artist: Option<Artist>,
+}
+
+impl Pictures {
+    pub(crate) fn new() -> Self {
+        Self { recent: VecDeque::with_capacity(REMEMBERED), artist: None }
+    }
+
+    /// What `image`, asked for with the options `query`, shows.
+    pub(crate) fn look_at(&mut self, image: &[u8], query: &str, scrutiny: Scrutiny) -> Result<Shown, PictureError> {
+        if scrutiny == Scrutiny::Framing {
+            return Ok(Shown { number: None, epoch: 0, version: 0, certainty: Certainty::Fresh });
+        }
+        if let Some((_, shown)) = self.recent.iter().find(|(known, _)| known == image) {
+            return Ok(*shown);
+        }
+        let bytes = image.len();
+        let stamp = read_stamp(image).map_err(|source| PictureError::Stamp { bytes, source })?;
+        let decoded = image::load_from_memory(image).map_err(|source| PictureError::Decode { bytes, source })?;
+        let (number, fewer_than) = match stamp.count {
+            Count::Exactly(number) => (Some(number), None),
+            Count::FewerThan(bound) => (None, Some(bound)),
+        };
+        let lossless = image.starts_with(b"\x89PNG");
+        if scrutiny == Scrutiny::Pixels && lossless {
+            let Stamp { epoch, version, stale, .. } = stamp;
+            let figure = Figure { number: number.unwrap_or(0), epoch, version, stale, fewer_than };
+            let drawn = Look::from_query(query)
+                .map(|look| self.artist.get_or_insert_with(Artist::new).pixels(&look, &figure))
+                .ok();
+            if drawn.as_ref() != Some(&decoded.to_rgba8()) {
+                return Err(PictureError::Pixels { stamp: stamp.to_string(), look: query.into() });
+            }
+        }
+        let certainty = if stamp.stale { Certainty::Stale } else { Certainty::Fresh };
+        let shown = Shown { number, epoch: stamp.epoch, version: stamp.version, certainty };
+        self.recent.truncate(REMEMBERED - 1);
+        self.recent.push_front((image.to_vec(), shown));
+        Ok(shown)
+    }
+}

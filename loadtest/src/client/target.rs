@@ -1,0 +1,172 @@
+//! What a viewer asks for, and where.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+
+use serde::{Deserialize, Serialize};
+
+use super::{TargetError, pictures::Scrutiny};
+
+/// A stream's address, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    authority: String,
+    path: String,
+}
+
+impl Target {
+    /// Reads `http://host:port/path?query`; the name is looked up once.
+    pub(crate) fn parse(url: &str) -> Result<Self, TargetError> {
+        let malformed = || TargetError::Malformed(url.into());
+        let rest = url.strip_prefix("http://").ok_or_else(malformed)?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let with_port = if authority.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok()) {
+            authority.to_owned()
+        } else {
+            format!("{authority}:80")
+        };
+        let addresses =
+            with_port.to_socket_addrs().map_err(|source| TargetError::Unknown { url: url.into(), source })?;
+        let address = addresses.into_iter().next().ok_or_else(malformed)?;
+        let path = if path.is_empty() { "/" } else { path };
+        Ok(Self { address, authority: authority.into(), path: path.into() })
+    }
+
+    /// The options behind the path, empty where there are none.
+    pub(crate) fn query(&self) -> &str {
+        self.path.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// What viewer number `ordinal` sends.
+    pub(crate) fn request(&self, manner: &Manner, ordinal: u32) -> Vec<u8> {
+        let mut request = match manner.disguise {
+            Some(disguise) => disguise.header(ordinal, self.address),
+            None => Vec::new(),
+        };
+        request.extend_from_slice(format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.path, self.authority).as_bytes());
+        for (name, value) in &manner.headers {
+            request.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        if !manner.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
+            request.extend_from_slice(b"User-Agent: headcount-load\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        request
+    }
+}
+
+/// How viewers behave beyond asking for a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manner {
+    /// Request headers besides `Host`; a `User-Agent` here replaces the client's own.
+    pub headers: Vec<(String, String)>,
+    /// The address that a PROXY protocol header before the request claims.
+    pub disguise: Option<Disguise>,
+    /// The local address that connections come from: each has some 28,000 ports for one destination.
+    pub source: Option<Ipv4Addr>,
+    /// `SO_RCVBUF` in bytes; small, where a viewer that stops reading should be noticed soon.
+    pub receive_buffer: Option<usize>,
+    /// How closely the pictures are looked at.
+    pub scrutiny: Scrutiny,
+    /// The boundary of streams that begin within their first part, and whose head does not name it, as nchan's raw
+    /// streams do.
+    pub bare_boundary: Option<String>,
+}
+
+/// A PROXY protocol header: claims that a connection comes from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disguise {
+    /// The form of the header.
+    pub version: ProxyVersion,
+    /// The first viewer's claimed address.
+    pub first: IpAddr,
+    /// So many addresses are claimed in turn, from `first` on.
+    pub distinct: u32,
+}
+
+/// The two forms of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl Disguise {
+    /// The header for viewer number `ordinal`, going to `destination`.
+    fn header(self, ordinal: u32, destination: SocketAddr) -> Vec<u8> {
+        let step = ordinal % self.distinct.max(1);
+        let port = 1024 + u16::try_from(ordinal % 60_000).expect("below 60,000");
+        let (source, destination_ip) = match (self.first, destination.ip()) {
+            (IpAddr::V4(first), IpAddr::V4(to)) => {
+                (IpAddr::V4(Ipv4Addr::from_bits(first.to_bits().wrapping_add(step))), IpAddr::V4(to))
+            }
+            (IpAddr::V4(first), IpAddr::V6(_)) => {
+                (IpAddr::V4(Ipv4Addr::from_bits(first.to_bits().wrapping_add(step))), Ipv4Addr::LOCALHOST.into())
+            }
+            // Steps go through /64 networks: addresses within one are one visitor.
+            (IpAddr::V6(first), to) => {
+                let stepped = first.to_bits().wrapping_add(u128::from(step) << 64);
+                let to = match to {
+                    IpAddr::V4(to) => to.to_ipv6_mapped(),
+                    IpAddr::V6(to) => to,
+                };
+                (IpAddr::V6(stepped.into()), IpAddr::V6(to))
+            }
+        };
+        match self.version {
+            ProxyVersion::V1 => {
+                let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+                format!("PROXY {family} {source} {destination_ip} {port} {}\r\n", destination.port()).into_bytes()
+            }
+            ProxyVersion::V2 => {
+                let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
+                let mut addresses = Vec::new();
+                for ip in [source, destination_ip] {
+                    match ip {
+                        IpAddr::V4(ip) => addresses.extend_from_slice(&ip.octets()),
+                        IpAddr::V6(ip) => addresses.extend_from_slice(&ip.octets()),
+                    }
+                }
+                addresses.extend_from_slice(&port.to_be_bytes());
+                addresses.extend_from_slice(&destination.port().to_be_bytes());
+                header.push(if source.is_ipv4() { 0x11 } else { 0x21 });
+                header.extend_from_slice(&u16::try_from(addresses.len()).expect("36 at most").to_be_bytes());
+                header.extend_from_slice(&addresses);
+                header
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_gives_the_request() {
+        let target = Target::parse("http://127.0.0.1:8080/online.png?digits=6").unwrap();
+        assert_eq!((target.address.port(), target.query()), (8080, "digits=6"));
+        let manner = Manner { headers: vec![("User-Agent".into(), "x".into())], ..Manner::default() };
+        let request = String::from_utf8(target.request(&manner, 0)).unwrap();
+        assert_eq!(request, "GET /online.png?digits=6 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: x\r\n\r\n");
+        assert!(Target::parse("https://127.0.0.1/").is_err());
+        assert_eq!(Target::parse("http://127.0.0.1").unwrap().address.port(), 80);
+    }
+
+    #[test]
+    fn disguises_are_proxy_headers() {
+        let destination = "127.0.0.1:80".parse().unwrap();
+        let first = "192.0.2.255".parse().unwrap();
+        let v1 = Disguise { version: ProxyVersion::V1, first, distinct: 2 };
+        assert_eq!(v1.header(3, destination), b"PROXY TCP4 192.0.3.0 127.0.0.1 1027 80\r\n");
+        let v2 = Disguise { version: ProxyVersion::V2, ..v1 };
+        assert_eq!(
+            v2.header(0, destination),
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\xff\x7f\x00\x00\x01\x04\x00\x00\x50"
+        );
+        let v6 = Disguise { version: ProxyVersion::V1, first: "2001:db8::1".parse().unwrap(), distinct: 9 };
+        assert!(v6.header(1, destination).starts_with(b"PROXY TCP6 2001:db8:0:1::1 ::ffff:127.0.0.1 1025 80\r\n"));
+    }
+}

@@ -1,0 +1,167 @@
+//! One viewer: its socket, where its stream stands, and what it was last shown. Some 200 bytes while idle.
+
+use std::rc::Rc;
+
+use mio::net::TcpStream;
+
+use super::{
+    Complaint,
+    pictures::{Pictures, Scrutiny, Shown},
+    response::{self, Chunks, ResponseError},
+    scanner::{Grammar, Scanner},
+    target::{Manner, Target},
+};
+
+/// What a batch of viewers has in common.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    pub(crate) target: Target,
+    pub(crate) manner: Manner,
+}
+
+/// Whether a viewer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attention {
+    Reading,
+    Stalled,
+}
+
+#[derive(Debug)]
+pub(crate) struct Viewer {
+    pub(crate) stream: TcpStream,
+    pub(crate) errand: Rc<Errand>,
+    /// Counts the crowd's viewers in the order in which they came.
+    pub(crate) ordinal: u32,
+    pub(crate) attention: Attention,
+    /// When it sent its request; 0 before.
+    pub(crate) asked_ns: u64,
+    pub(crate) shown: Option<Shown>,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Progress {
+    Head(Vec<u8>),
+    Body { grammar: Rc<Grammar>, chunks: Option<Chunks>, scanner: Scanner },
+}
+
+/// How a stream came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With the closing boundary.
+    Ended,
+    /// Between two images.
+    Closed,
+    /// Within an image, or before the first.
+    Cut,
+}
+
+impl Viewer {
+    pub(crate) fn new(stream: TcpStream, errand: Rc<Errand>, ordinal: u32) -> Self {
+        Self {
+            stream,
+            errand,
+            ordinal,
+            attention: Attention::Reading,
+            asked_ns: 0,
+            shown: None,
+            progress: Progress::Head(Vec::new()),
+        }
+    }
+
+    /// Reads `bytes` of the response, and gives what each whole picture shows to `on_picture`, with what was shown
+    /// before it.
+    pub(crate) fn receive(
+        &mut self,
+        bytes: &[u8],
+        pictures: &mut Pictures,
+        grammars: &mut Grammars,
+        mut on_picture: impl FnMut(Option<Shown>, Shown),
+    ) -> Result<(), Complaint> {
+        let kept;
+        let mut bytes: &[u8] = bytes;
+        if let Progress::Head(begun) = &mut self.progress {
+            begun.extend_from_slice(bytes);
+            let Some((body, used)) = Self::body(begun, &self.errand.manner, grammars)? else { return Ok(()) };
+            kept = begun.split_off(used);
+            bytes = &kept;
+            self.progress = body;
+        }
+        let Progress::Body { grammar, chunks, scanner } = &mut self.progress else { return Ok(()) };
+        let (query, scrutiny) = (self.errand.target.query(), self.errand.manner.scrutiny);
+        let shown = &mut self.shown;
+        let mut on_part = |image: &[u8]| {
+            let now = pictures.look_at(image, query, scrutiny)?;
+            let before = shown.replace(now);
+            if let Some(before) = before
+                && scrutiny != Scrutiny::Framing
+                && before.epoch == now.epoch
+                && before.version > now.version
+            {
+                return Err(Complaint::WentBack { epoch: now.epoch, from: before.version, to: now.version });
+            }
+            on_picture(before, now);
+            Ok(())
+        };
+        match chunks {
+            None => scanner.feed(grammar, bytes, on_part),
+            Some(chunks) => {
+                while !bytes.is_empty() {
+                    let payload = chunks.payload(&mut bytes)?;
+                    scanner.feed(grammar, payload, &mut on_part)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The body's state behind a complete head, and the head's length.
+    fn body(
+        begun: &[u8],
+        manner: &Manner,
+        grammars: &mut Grammars,
+    ) -> Result<Option<(Progress, usize)>, ResponseError> {
+        let Some(head) = response::head(begun)? else { return Ok(None) };
+        if head.status != 200 {
+            return Err(ResponseError::Status(head.status));
+        }
+        let (grammar, scanner) = match &manner.bare_boundary {
+            Some(boundary) => (grammars.of(boundary), Scanner::inside_part()),
+            None => {
+                let boundary = response::boundary(head.content_type)
+                    .ok_or_else(|| ResponseError::ContentType(head.content_type.into()))?;
+                (grammars.of(boundary), Scanner::new())
+            }
+        };
+        let chunks = head.chunked.then_some(Chunks::START);
+        Ok(Some((Progress::Body { grammar, chunks, scanner }, head.bytes)))
+    }
+
+    /// How the stream ends if it ends here.
+    pub(crate) fn end(&self) -> End {
+        match &self.progress {
+            Progress::Body { scanner, .. } if scanner.ended() => End::Ended,
+            Progress::Body { scanner, chunks, .. }
+                if !scanner.inside_image() && self.shown.is_some() && chunks.is_none_or(|at| at == Chunks::Ended) =>
+            {
+                End::Closed
+            }
+            _ => End::Cut,
+        }
+    }
+}
+
+/// The grammars in use, one for each boundary.
+#[derive(Default)]
+pub(crate) struct Grammars(Vec<Rc<Grammar>>);
+
+impl Grammars {
+    fn of(&mut self, boundary: &str) -> Rc<Grammar> {
+        if let Some(known) = self.0.iter().find(|grammar| grammar.is(boundary)) {
+            return Rc::clone(known);
+        }
+        let grammar = Rc::new(Grammar::new(boundary));
+        self.0.push(Rc::clone(&grammar));
+        grammar
+    }
+}

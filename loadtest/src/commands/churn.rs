@@ -1,0 +1,191 @@
+//! `headcount-load churn`: viewers come and go at a rate; how long does it take until everybody's number includes it?
+//!
+//! Joins come in a row, then as many leaves, and so on: as long as the number only rises, a viewer that shows `base` +
+//! k has seen k joins, whichever node they went to. The time is taken from each request, or close, to the frame.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use headcount_load::{
+    Goal, Opening, Viewers,
+    client::{Direction, Tracked},
+    rig::{Node, RedisServer, wait_until},
+};
+
+use super::{hold::Course, judge_parts, millis, opened, settled};
+use crate::{
+    interrupt,
+    progress::Progress,
+    report::{Plot, Report, Table, Weight},
+};
+
+/// What is promised at up to 100 changes a second.
+const PROMISED_P99: Duration = Duration::from_millis(250);
+
+/// Time for everybody's number to become exact when nothing changes any more.
+const QUIET: Duration = Duration::from_secs(10);
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Viewers that stay and watch
+    #[arg(long, default_value_t = 10_000)]
+    viewers: usize,
+    /// Changes a second: joins for a while, then leaves
+    #[arg(long, default_value_t = 100.0)]
+    rate: f64,
+    /// Seconds
+    #[arg(long = "for", default_value_t = 60, value_name = "SECONDS")]
+    seconds: u64,
+    /// Changes in a row in the same direction
+    #[arg(long, default_value_t = 500)]
+    turn: usize,
+    /// Nodes that are started, with a Redis of their own, if no --url is given
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// Streams of running nodes to ask for, in turn; nobody else may watch the same counter meanwhile
+    #[arg(long, value_delimiter = ',')]
+    url: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
+    let mut report = Report::new("Joins and leaves, until everybody sees them");
+    let redis = if arguments.url.is_empty() { Some(RedisServer::start()?) } else { None };
+    let mut nodes = Vec::new();
+    let mut urls = arguments.url.clone();
+    if let Some(redis) = &redis {
+        for _ in 0..arguments.nodes {
+            let node = Node::with_redis(&redis.url())?;
+            urls.push(node.url("online.png"));
+            nodes.push(node);
+        }
+    }
+    let viewers =
+        Viewers::start_in_thread(&Opening { count: arguments.viewers, urls: urls.clone(), ..Opening::default() })?;
+    let snapshot = opened(&viewers, "opening viewers", PATIENCE)?;
+    anyhow::ensure!(snapshot.live == arguments.viewers, "only {snapshot}");
+    let steady = arguments.viewers as u64;
+    viewers.all_see(steady, PATIENCE)?;
+
+    let begun = Instant::now();
+    let mut course = Course::default();
+    let mut progress = Progress::new("seconds of joins and leaves", arguments.seconds);
+    let mut guests = 0;
+    while begun.elapsed() < Duration::from_secs(arguments.seconds) && !interrupt::requested() {
+        let direction = if guests == 0 { Direction::Joins } else { Direction::Leaves };
+        viewers.track(steady + guests as u64, direction, u32::try_from(arguments.viewers)?)?;
+        take_turn(arguments, &viewers, direction, &urls, |snapshot| {
+            course.at(begun.elapsed().as_secs_f64(), snapshot);
+            progress.at(begun.elapsed().as_secs());
+        })?;
+        guests = arguments.turn - guests;
+        viewers.reach(Goal::Opened, PATIENCE)?;
+        // A turn begins when everybody has seen the whole of the one before it; what is wrong by then is told below.
+        if viewers.all_see(steady + guests as u64, QUIET).is_err() {
+            break;
+        }
+    }
+    drop(progress);
+
+    let due = steady + guests as u64;
+    let exact = viewers.all_see(due, QUIET);
+    let measured = match &exact {
+        Ok(time) => format!("{due} after {}", millis(*time)),
+        Err(error) => error.to_string(),
+    };
+    report.verdict(Weight::Promise, "everybody sees the exact number in the end", measured, "≤ 10 s", exact.is_ok());
+    for (index, node) in nodes.iter().enumerate() {
+        let said = settled(node, "online", due, QUIET);
+        let measured = said.as_ref().map_or_else(ToString::to_string, |()| due.to_string());
+        report.verdict(Weight::Promise, format!("node {index} says so"), measured, due.to_string(), said.is_ok());
+    }
+    let snapshot = viewers.snapshot()?;
+    judge_parts(&mut report, "all viewers", &snapshot);
+    tell(&mut report, arguments, snapshot.track.unwrap_or_default());
+    report.plot(course.plot());
+    let empty = leave_nothing(viewers, redis.as_ref());
+    if let Some(left) = empty {
+        report.verdict(
+            Weight::Promise,
+            "keys in Redis when all have left",
+            &left,
+            "none of the counter's",
+            left == "0",
+        );
+    }
+    Ok(report)
+}
+
+/// Makes `turn` changes at the rate.
+fn take_turn(
+    arguments: &Arguments,
+    viewers: &Viewers,
+    direction: Direction,
+    urls: &[String],
+    mut on_step: impl FnMut(&headcount_load::Snapshot),
+) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let (mut done, mut looked) = (0, Instant::now());
+    while done < arguments.turn && !interrupt::requested() {
+        let due = ((begun.elapsed().as_secs_f64() * arguments.rate) as usize + 1).min(arguments.turn);
+        for index in done..due {
+            match direction {
+                Direction::Joins => {
+                    // Each to another node than the one before.
+                    let mut urls = urls.to_vec();
+                    let another = index % urls.len();
+                    urls.rotate_left(another);
+                    viewers.add(&Opening { count: 1, urls, ..Opening::default() })?;
+                }
+                Direction::Leaves => drop(viewers.close(1)?),
+            }
+        }
+        done = due;
+        if looked.elapsed() > Duration::from_millis(250) {
+            looked = Instant::now();
+            on_step(&viewers.snapshot()?);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn tell(report: &mut Report, arguments: &Arguments, tracked: Tracked) {
+    let columns = ["", "p50", "p90", "p99", "longest", "measured"];
+    let mut table = Table::new("From a join, or leave, until the number includes it", &columns);
+    let mut plot = Plot::new("join-to-everyone", "From a change until it is seen", "ms", "%");
+    for (name, latencies) in [("each viewer", &tracked.pairs), ("the last viewer", &tracked.last)] {
+        let mut row = vec![name.to_owned()];
+        row.extend([0.5, 0.9, 0.99].map(|quantile| millis(latencies.quantile(quantile))));
+        row.extend([millis(latencies.max()), latencies.len().to_string()]);
+        table.row(row);
+        plot.distribution(name, latencies);
+    }
+    report.table(table);
+    report.plot(plot);
+    let p99 = tracked.pairs.quantile(0.99);
+    let within_promise = arguments.rate <= 100.0;
+    let weight = if within_promise { Weight::Promise } else { Weight::Goal };
+    let measured = format!("{} over {} changes", millis(p99), tracked.changes);
+    report.verdict(weight, "join-to-everyone, p99", measured, "≤ 250 ms", p99 <= PROMISED_P99);
+    report.fact("tracked", tracked);
+}
+
+/// Lets all viewers go; gives how many keys of the counter are left in Redis then.
+fn leave_nothing(viewers: Viewers, redis: Option<&RedisServer>) -> Option<String> {
+    drop(viewers);
+    let redis = redis?;
+    let counters = || -> Result<usize, String> {
+        let keys = redis.keys().map_err(|error| error.to_string())?;
+        match keys.iter().filter(|key| key.contains("online")).count() {
+            0 => Ok(0),
+            _ => Err(keys.join(" ")),
+        }
+    };
+    let left = wait_until("an empty Redis", Duration::from_secs(60), counters);
+    Some(left.map_or_else(|error| error.to_string(), |count| count.to_string()))
+}

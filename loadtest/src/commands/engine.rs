@@ -1,0 +1,320 @@
+//! `headcount-load engine`: a node beside other servers of streams, in turns.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use headcount_load::{
+    Latencies, Manner, Opening, Snapshot, Viewers,
+    clock::now_ns,
+    rig::{Node, NodeOptions, Usage},
+};
+
+use super::{engine_checks, judge_parts, median, opened};
+use crate::{
+    interrupt,
+    peers::{Kind, Peer},
+    progress::Progress,
+    report::{Plot, Report, Table, Weight},
+};
+
+/// Time between two pushes: longer than a pass over all viewers, so that no push waits for the one before it.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// How long anything may take before it is given up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Part {
+    /// The comparison with the other servers
+    Peers,
+    /// One third of the viewers stop reading
+    Stall,
+    /// 200 joins and leaves a second
+    Churn,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Viewers of each server
+    #[arg(long, default_value_t = 18_000)]
+    pub(super) viewers: usize,
+    /// Pushes to each server in each round
+    #[arg(long, default_value_t = 10)]
+    pub(super) pushes: usize,
+    /// Rounds: in each, every server has its turn
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Only these
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "peers,stall,churn")]
+    only: Vec<Part>,
+    /// How long the churn goes on, in seconds
+    #[arg(long, default_value_t = 60)]
+    pub(super) churn_seconds: u64,
+    /// Further options of the node, as one text: --options "--shards 1"
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    pub(super) options: String,
+}
+
+impl Arguments {
+    /// How the node is started.
+    pub(super) fn node(&self) -> NodeOptions {
+        NodeOptions::default().with(self.options.split_whitespace())
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
+    let mut report = Report::new("The viewer engine beside its peers");
+    for part in &arguments.only {
+        match part {
+            Part::Peers => compare(arguments, &mut report)?,
+            Part::Stall => engine_checks::stall(arguments, &mut report)?,
+            Part::Churn => engine_checks::churn(arguments, &mut report)?,
+        }
+    }
+    Ok(report)
+}
+
+/// One of the servers in its turn.
+pub(super) enum Contender {
+    Headcount {
+        node: Node,
+        /// Viewers that do not come and go.
+        steady: u64,
+        /// The viewer whose coming and going changes the number.
+        guest: Option<Viewers>,
+    },
+    Peer {
+        peer: Peer,
+        number: u64,
+    },
+}
+
+impl Contender {
+    /// A node, which `steady` viewers are going to watch.
+    pub(super) fn headcount(options: &NodeOptions, steady: usize) -> anyhow::Result<Self> {
+        let node = Node::start(options)?;
+        node.ready(PATIENCE)?;
+        Ok(Self::Headcount { node, steady: steady as u64, guest: None })
+    }
+
+    /// The node, where it is one.
+    ///
+    /// # Panics
+    /// If it is another server.
+    pub(super) fn node(&self) -> &Node {
+        match self {
+            Self::Headcount { node, .. } => node,
+            Self::Peer { .. } => unreachable!("only nodes are asked for their node"),
+        }
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Headcount { node, .. } => node.url("online.png"),
+            Self::Peer { peer, .. } => peer.url(),
+        }
+    }
+
+    fn manner(&self) -> Manner {
+        match self {
+            Self::Headcount { .. } => Manner::default(),
+            Self::Peer { peer, .. } => peer.manner(),
+        }
+    }
+
+    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
+        Ok(match self {
+            Self::Headcount { node, .. } => node.usage()?,
+            Self::Peer { peer, .. } => peer.usage()?,
+        })
+    }
+
+    /// The number that everybody shows now, and the one that the next push brings.
+    pub(super) fn numbers(&self) -> (u64, u64) {
+        match self {
+            Self::Headcount { steady, guest: None, .. } => (*steady, steady + 1),
+            Self::Headcount { steady, guest: Some(_), .. } => (steady + 1, *steady),
+            Self::Peer { number, .. } => (*number, number + 1),
+        }
+    }
+
+    /// Makes a push.
+    pub(super) fn push(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Headcount { node, guest, .. } => match guest.take() {
+                Some(guest) => drop(guest),
+                None => *guest = Some(Viewers::open(1, &[node.url("online.png")])?),
+            },
+            Self::Peer { peer, number } => {
+                *number += 1;
+                peer.publish(*number)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one turn, or all turns of a server, gave.
+#[derive(Default)]
+pub(super) struct Measured {
+    pub(super) memory_bytes: Vec<f64>,
+    pub(super) cpu_micros: Vec<f64>,
+    pub(super) opens_per_second: Vec<f64>,
+    pub(super) frame_bytes: f64,
+    /// For each push: milliseconds until the first, from there to the median, the 99th of a hundred, and the last.
+    pub(super) first: Vec<f64>,
+    pub(super) middle: Vec<f64>,
+    pub(super) p99: Vec<f64>,
+    pub(super) last: Vec<f64>,
+    pub(super) all: Latencies,
+    pub(super) snapshot: Snapshot,
+}
+
+impl Measured {
+    /// Adds a push's times.
+    pub(super) fn pushed(&mut self, marked: &Latencies) {
+        let first = marked.min();
+        let after = |time: Duration| (time.saturating_sub(first)).as_secs_f64() * 1e3;
+        self.first.push(first.as_secs_f64() * 1e3);
+        self.middle.push(after(marked.quantile(0.5)));
+        self.p99.push(after(marked.quantile(0.99)));
+        self.last.push(after(marked.max()));
+        for (micros, count) in marked.points() {
+            self.all.record_n(Duration::from_micros(micros).saturating_sub(first), count);
+        }
+    }
+}
+
+fn compare(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
+    let mut headcount = Measured::default();
+    let mut peers: BTreeMap<Kind, Measured> = BTreeMap::new();
+    let turns = arguments.rounds * (Kind::ALL.len() + 1);
+    let mut progress = Progress::new("rounds of all servers", turns as u64);
+    let mut done = 0;
+    'rounds: for _ in 0..arguments.rounds {
+        for kind in std::iter::once(None).chain(Kind::ALL.map(Some)) {
+            if interrupt::requested() {
+                break 'rounds;
+            }
+            let name = kind.map_or("headcount", Kind::name);
+            let (mut contender, measured) = match kind {
+                None => (Contender::headcount(&arguments.node(), arguments.viewers)?, &mut headcount),
+                Some(kind) => (Contender::Peer { peer: Peer::start(kind)?, number: 0 }, peers.entry(kind).or_default()),
+            };
+            take_turn(arguments, &mut contender, measured).with_context(|| format!("the turn of {name}"))?;
+            done += 1;
+            progress.at(done);
+            let (memory, cpu, last) =
+                (median(measured.memory_bytes.clone()), median(measured.cpu_micros.clone()), &measured.last);
+            progress.say(&format!(
+                "{name}: {:.2} KiB a viewer, {cpu:.1} µs a viewer and frame, last after {:.0} ms",
+                memory / 1024.0,
+                median(last.clone())
+            ));
+        }
+    }
+    drop(progress);
+    tell(report, &headcount, &peers);
+    Ok(())
+}
+
+/// Opens the viewers, pushes, and measures.
+fn take_turn(arguments: &Arguments, contender: &mut Contender, measured: &mut Measured) -> anyhow::Result<()> {
+    let count = arguments.viewers;
+    let idle = contender.usage()?;
+    let begun = now_ns();
+    let opening = Opening { count, urls: vec![contender.url()], per_second: None, manner: contender.manner() };
+    let viewers = Viewers::start(opening)?;
+    let snapshot = opened(&viewers, "opening viewers", PATIENCE)?;
+    anyhow::ensure!(snapshot.live == count, "only {snapshot}");
+    measured.opens_per_second.push(count as f64 / ((now_ns() - begun) as f64 / 1e9));
+    viewers.all_see(contender.numbers().0, PATIENCE)?;
+    let loaded = contender.usage()?;
+    measured.memory_bytes.push((loaded - idle).pss_bytes as f64 / count as f64);
+    let before = viewers.snapshot()?;
+    let cpu_before = contender.usage()?.cpu;
+    for _ in 0..arguments.pushes {
+        thread::sleep(PAUSE);
+        let due = contender.numbers().1;
+        viewers.mark(due, now_ns())?;
+        contender.push()?;
+        viewers.all_see(due, PATIENCE)?;
+        measured.pushed(&viewers.snapshot()?.marked);
+    }
+    let cpu = contender.usage()?.cpu - cpu_before;
+    let after = viewers.snapshot()?;
+    let parts = (after.parts - before.parts).max(1);
+    measured.cpu_micros.push(cpu.as_secs_f64() * 1e6 / parts as f64);
+    measured.frame_bytes = (after.bytes - before.bytes) as f64 / parts as f64;
+    measured.snapshot.merge(after);
+    Ok(())
+}
+
+fn tell(report: &mut Report, headcount: &Measured, peers: &BTreeMap<Kind, Measured>) {
+    let columns = [
+        "server",
+        "KiB a viewer",
+        "µs a viewer and frame",
+        "first",
+        "median",
+        "p99",
+        "last of all",
+        "opened a second",
+        "bytes a frame",
+    ];
+    let mut figures = Table::new("Medians over all pushes; times in ms, from the first viewer's frame on", &columns);
+    let mut ratios = Table::new("headcount's figure over theirs", &["server", "memory", "processor", "last of all"]);
+    let mut plot = Plot::new("push", "One push to all viewers", "ms after the first", "% of viewers that have it");
+    let all = std::iter::once(("headcount", headcount)).chain(peers.iter().map(|(kind, one)| (kind.name(), one)));
+    let ours = [&headcount.memory_bytes, &headcount.cpu_micros, &headcount.last].map(|values| median(values.clone()));
+    for (name, one) in all {
+        let [memory, cpu, last] = [&one.memory_bytes, &one.cpu_micros, &one.last].map(|values| median(values.clone()));
+        let [first, middle, p99, opens] =
+            [&one.first, &one.middle, &one.p99, &one.opens_per_second].map(|values| median(values.clone()));
+        let mut row = vec![name.to_owned(), format!("{:.2}", memory / 1024.0), format!("{cpu:.2}")];
+        row.extend([first, middle, p99, last].map(|time| format!("{time:.1}")));
+        row.extend([format!("{opens:.0}"), format!("{:.0}", one.frame_bytes)]);
+        figures.row(row);
+        ratios.row(vec![
+            name.to_owned(),
+            format!("{:.3}", ours[0] / memory),
+            format!("{:.3}", ours[1] / cpu),
+            format!("{:.3}", ours[2] / last),
+        ]);
+        report.fact(
+            name,
+            serde_json::json!({
+                "memory_bytes_per_viewer": memory, "cpu_micros_per_viewer_and_frame": cpu, "first_ms": first,
+                "median_ms": middle, "p99_ms": p99, "last_ms": last, "opened_per_second": opens,
+                "frame_bytes": one.frame_bytes, "pushes": one.last.len(),
+            }),
+        );
+        plot.distribution(name, &one.all);
+        judge_parts(report, name, &one.snapshot);
+    }
+    report.table(figures);
+    report.table(ratios);
+    report.plot(plot);
+    judge(report, headcount, peers);
+}
+
+fn judge(report: &mut Report, headcount: &Measured, peers: &BTreeMap<Kind, Measured>) {
+    let of = |one: &Measured, figure: fn(&Measured) -> &Vec<f64>| median(figure(one).clone());
+    let mut bound = |what: &str, figure: fn(&Measured) -> &Vec<f64>, kind: Kind, at_most: f64| {
+        let Some(peer) = peers.get(&kind) else { return };
+        let ratio = of(headcount, figure) / of(peer, figure);
+        let what = format!("{what} over that of {}", kind.name());
+        report.verdict(Weight::Goal, what, format!("{ratio:.3}"), format!("≤ {at_most:.3}"), ratio <= at_most);
+    };
+    bound("memory a viewer", |one| &one.memory_bytes, Kind::Nchan, 1.0 / 15.0);
+    bound("processor time a viewer and frame", |one| &one.cpu_micros, Kind::Floor, 1.10);
+    bound("processor time a viewer and frame", |one| &one.cpu_micros, Kind::Nchan, 0.9);
+    bound("time to the last viewer", |one| &one.last, Kind::Floor, 1.10);
+    for kind in [Kind::Nchan, Kind::Node, Kind::BodyStream] {
+        bound("time to the last viewer", |one| &one.last, kind, 1.0);
+    }
+    let memory = of(headcount, |one| &one.memory_bytes) / 1024.0;
+    report.verdict(Weight::Goal, "memory a viewer", format!("{memory:.2} KiB"), "≤ 0.60 KiB", memory <= 0.6);
+}

@@ -1,0 +1,177 @@
+//! The engine under viewers that stop reading, and under viewers that come and go.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use headcount_load::{Goal, Manner, Opening, Viewers, Which, clock::now_ns, rig::Node};
+
+use super::{
+    engine::{Arguments, Contender, Measured},
+    judge_parts, median, millis, opened, settled,
+};
+use crate::{
+    interrupt,
+    progress::Progress,
+    report::{Plot, Report, Weight},
+};
+
+/// How long anything may take before it is given up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A small receive buffer: who stops reading is soon seen to, because less is in flight to him.
+const STALLER_BUFFER_BYTES: usize = 4096;
+
+/// `--stall-limit` and `--keepalive` of the node whose viewers stop reading, in seconds.
+const STALL_LIMIT_SECONDS: u64 = 25;
+const KEEPALIVE_SECONDS: u64 = 15;
+
+/// Pushes while some viewers do not read: enough to fill what the kernel holds for each of them.
+const STALLED_PUSHES: usize = 100;
+
+/// One third of the viewers stop reading.
+pub(super) fn stall(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
+    let total = arguments.viewers;
+    let stallers = total / 3;
+    let limits = [format!("--stall-limit={STALL_LIMIT_SECONDS}s"), format!("--keepalive={KEEPALIVE_SECONDS}s")];
+    let mut contender = Contender::headcount(&arguments.node().with(limits), total)?;
+    let url = contender.node().url("online.png");
+    let open = |count, receive_buffer| -> anyhow::Result<Viewers> {
+        let manner = Manner { receive_buffer, ..Manner::default() };
+        let viewers = Viewers::start(Opening { count, urls: vec![url.clone()], per_second: None, manner })?;
+        let snapshot = opened(&viewers, "opening viewers", PATIENCE)?;
+        anyhow::ensure!(snapshot.live == count, "only {snapshot}");
+        Ok(viewers)
+    };
+    let steady = open(total - stallers, None)?;
+    let stalling = open(stallers, Some(STALLER_BUFFER_BYTES))?;
+    steady.all_see(total as u64, PATIENCE)?;
+    let before = rounds(&mut contender, &steady, arguments.pushes)?;
+
+    stalling.stall(stallers, Which::Oldest)?;
+    let stalled_at = Instant::now();
+    let memory_before = contender.usage()?.pss_bytes;
+    rounds_quickly(&mut contender, &steady, STALLED_PUSHES)?;
+    let during = rounds(&mut contender, &steady, arguments.pushes)?;
+    let grown = contender.usage()?.pss_bytes.saturating_sub(memory_before);
+    let ratio = during / before;
+    let (what, bound) = ("p99 of those that read, while a third does not", "≤ 1.2 × before");
+    report.verdict(Weight::Goal, what, format!("{ratio:.2} × {before:.1} ms"), bound, ratio <= 1.2);
+    let grown_mb = grown as f64 / 1e6;
+    report.verdict(Weight::Goal, "the node's memory grew by", format!("{grown_mb:.1} MB"), "< 20 MB", grown_mb < 20.0);
+
+    // Those that resume before the limit get the newest, and of the frames between only what the kernel holds.
+    let parts_before = stalling.snapshot()?.parts;
+    stalling.resume()?;
+    let newest = contender.numbers().0;
+    let caught_up = stalling.all_see(newest, PATIENCE)?;
+    let snapshot = stalling.snapshot()?;
+    let backlog = (snapshot.parts - parts_before) as f64 / stallers.max(1) as f64;
+    let pushed = STALLED_PUSHES + arguments.pushes;
+    report.verdict(
+        Weight::Promise,
+        format!("who resumes after {} s has the newest number", stalled_at.elapsed().as_secs()),
+        format!("{}, {backlog:.0} of {pushed} frames read on the way", millis(caught_up)),
+        "it comes next, behind what the kernel held",
+        snapshot.live == stallers && backlog < pushed as f64 * 0.9,
+    );
+    judge_parts(report, "viewers that stalled and resumed", &snapshot);
+
+    // Those that never do are gone by the limit.
+    stalling.stall(stallers, Which::Oldest)?;
+    let stalled_at = Instant::now();
+    rounds_quickly(&mut contender, &steady, STALLED_PUSHES)?;
+    let left = total - stallers;
+    let gone_within = Duration::from_secs(STALL_LIMIT_SECONDS + KEEPALIVE_SECONDS + 5);
+    let guests = contender.numbers().0 - total as u64;
+    let gone = settled(contender.node(), "online", left as u64 + guests, gone_within);
+    let bound = format!("≤ {} s", gone_within.as_secs());
+    let measured = match &gone {
+        Ok(()) => format!("{:.0} s", stalled_at.elapsed().as_secs_f64()),
+        Err(error) => error.to_string(),
+    };
+    report.verdict(Weight::Promise, "who never reads again is gone from the count", measured, bound, gone.is_ok());
+    judge_parts(report, "viewers that read on", &steady.snapshot()?);
+    Ok(())
+}
+
+/// Pushes one after the other; gives the median of their p99 in milliseconds.
+fn rounds(contender: &mut Contender, steady: &Viewers, pushes: usize) -> anyhow::Result<f64> {
+    let mut measured = Measured::default();
+    for _ in 0..pushes {
+        thread::sleep(Duration::from_millis(400));
+        let due = contender.numbers().1;
+        steady.mark(due, now_ns())?;
+        contender.push()?;
+        steady.all_see(due, PATIENCE)?;
+        measured.pushed(&steady.snapshot()?.marked);
+    }
+    Ok(median(measured.p99))
+}
+
+/// Pushes without measuring, as fast as they are seen.
+fn rounds_quickly(contender: &mut Contender, steady: &Viewers, pushes: usize) -> anyhow::Result<()> {
+    for _ in 0..pushes {
+        let due = contender.numbers().1;
+        contender.push()?;
+        steady.all_see(due, PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// 200 joins and as many leaves a second.
+pub(super) fn churn(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
+    const STEADY: usize = 15_000;
+    const PER_SECOND: u32 = 200;
+    let steady = STEADY.min(arguments.viewers);
+    let node = Node::start(&arguments.node())?;
+    node.ready(PATIENCE)?;
+    let urls = vec![node.url("online.png")];
+    let viewers = Viewers::start(Opening { count: steady, urls: urls.clone(), ..Opening::default() })?;
+    opened(&viewers, "opening viewers", PATIENCE)?;
+    viewers.all_see(steady as u64, PATIENCE)?;
+    // The crowd that comes and goes has a thread of its own, with some viewers to begin with.
+    let guests = Viewers::open(PER_SECOND as usize, &urls)?;
+    let before = node.usage()?;
+    let begun = Instant::now();
+    let seconds = arguments.churn_seconds;
+    let mut progress = Progress::new("200 joins and leaves a second", seconds * u64::from(PER_SECOND));
+    let mut plot = Plot::new("churn-cpu", "The node under joins and leaves", "s", "cores");
+    let (mut cores, mut last) = (Vec::new(), (Duration::ZERO, Duration::ZERO));
+    let mut done = 0;
+    while begun.elapsed() < Duration::from_secs(seconds) && !interrupt::requested() {
+        let due = (begun.elapsed().as_secs_f64() * f64::from(PER_SECOND)) as u64;
+        let step = due - done;
+        if step > 0 {
+            guests.add(&Opening { count: step as usize, urls: urls.clone(), ..Opening::default() })?;
+            guests.leave(step as usize, Which::Oldest, headcount_load::Farewell::Close)?;
+            done = due;
+            progress.at(done);
+        }
+        if begun.elapsed() - last.0 > Duration::from_secs(1) {
+            let (now, cpu) = (begun.elapsed(), (node.usage()? - before).cpu);
+            cores.push((now.as_secs_f64(), (cpu - last.1).as_secs_f64() / (now - last.0).as_secs_f64()));
+            last = (now, cpu);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    drop(progress);
+    let used = (node.usage()? - before).cpu.as_secs_f64() / begun.elapsed().as_secs_f64();
+    plot.line("node", cores);
+    report.plot(plot);
+    let (what, bound) = (format!("{done} joins and leaves over {steady} viewers: the node used"), "< 1 core");
+    report.verdict(Weight::Goal, what, format!("{used:.2} cores"), bound, used < 1.0);
+    let snapshot = guests.reach(Goal::Opened, PATIENCE)?.1;
+    let due = (steady + snapshot.live) as u64;
+    let exact = viewers.all_see(due, Duration::from_secs(5));
+    let measured = match &exact {
+        Ok(time) => format!("{due} after {}", millis(*time)),
+        Err(error) => error.to_string(),
+    };
+    report.verdict(Weight::Promise, "then everybody sees the exact number", measured, "≤ 5 s", exact.is_ok());
+    judge_parts(report, "viewers that stay", &viewers.snapshot()?);
+    judge_parts(report, "viewers that come and go", &snapshot);
+    report.fact("churn_cores", used);
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! `headcount-load hold`: opens viewers, holds them, and checks every part that they get.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use headcount_load::{Goal, Manner, Opening, Snapshot, Viewers, ViewersError, client::Scrutiny};
+
+use super::{judge_parts, opened};
+use crate::{
+    interrupt,
+    progress::Progress,
+    report::{Plot, Report, Weight},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Viewers in all
+    #[arg(long)]
+    viewers: usize,
+    /// Streams to ask for, in turn: http://host:port/online.png
+    #[arg(long, required = true, value_delimiter = ',')]
+    url: Vec<String>,
+    /// Seconds to hold them
+    #[arg(long = "for", default_value_t = 60, value_name = "SECONDS")]
+    seconds: u64,
+    /// Connections begun a second; as fast as they are answered by default
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Do not draw each picture afresh to compare the pixels
+    #[arg(long)]
+    no_pixels: bool,
+    /// The streams are those of a foreign server, whose pictures carry no number: check the framing alone
+    #[arg(long)]
+    foreign: bool,
+}
+
+/// Numbers and connections over time.
+#[derive(Default)]
+pub(super) struct Course {
+    live: Vec<(f64, f64)>,
+    lowest: Vec<(f64, f64)>,
+    highest: Vec<(f64, f64)>,
+}
+
+impl Course {
+    /// Records how viewers stand at a moment, in seconds.
+    pub(super) fn at(&mut self, seconds: f64, snapshot: &Snapshot) {
+        self.live.push((seconds, snapshot.live as f64));
+        if let (Some((low, _)), Some((high, _))) =
+            (snapshot.showing.first_key_value(), snapshot.showing.last_key_value())
+        {
+            self.lowest.push((seconds, *low as f64));
+            self.highest.push((seconds, *high as f64));
+        }
+    }
+
+    /// The plot of it.
+    pub(super) fn plot(self) -> Plot {
+        let mut plot = Plot::new("course", "The number and the open connections", "s", "viewers");
+        plot.line("open connections", self.live);
+        plot.line("lowest number shown", self.lowest);
+        plot.line("highest number shown", self.highest);
+        plot
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
+    let mut report = Report::new("Viewers held");
+    let scrutiny = match (arguments.foreign, arguments.no_pixels) {
+        (true, _) => Scrutiny::Framing,
+        (false, true) => Scrutiny::Stamp,
+        (false, false) => Scrutiny::Pixels,
+    };
+    let opening = Opening {
+        count: arguments.viewers,
+        urls: arguments.url.clone(),
+        per_second: arguments.rate,
+        manner: Manner { scrutiny, ..Manner::default() },
+    };
+    let begun = Instant::now();
+    let viewers = Viewers::start(opening)?;
+    let patience = Duration::from_secs(60)
+        + arguments.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(arguments.viewers as f64 / rate));
+    let came = match opened(&viewers, "opening viewers", patience) {
+        Ok(snapshot) => snapshot,
+        Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
+        Err(error) => return Err(error.into()),
+    };
+    report.fact("seconds_to_open", begun.elapsed().as_secs_f64());
+    let mut progress = Progress::new("holding them, in seconds", arguments.seconds);
+    let held = Instant::now();
+    let mut course = Course::default();
+    while held.elapsed() < Duration::from_secs(arguments.seconds) && !interrupt::requested() {
+        // Waits for half a second, unless nobody is left.
+        let snapshot = match viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
+            Ok((_, snapshot)) => snapshot,
+            Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
+            Err(error) => return Err(error.into()),
+        };
+        course.at(begun.elapsed().as_secs_f64(), &snapshot);
+        progress.at(held.elapsed().as_secs());
+        if snapshot.live == 0 {
+            break;
+        }
+    }
+    drop(progress);
+    let last = viewers.snapshot()?;
+    report.verdict(
+        Weight::Promise,
+        "all viewers came and stayed",
+        last.to_string(),
+        format!("{} live", arguments.viewers),
+        last.live == arguments.viewers,
+    );
+    judge_parts(&mut report, "all viewers", &last);
+    let mut times = Plot::new("first-image", "From request to first image", "ms", "% of viewers");
+    times.distribution("viewers", &came.first_image);
+    report.note(format!("from request to first image: {}", came.first_image.summary()));
+    report.plot(times);
+    report.plot(course.plot());
+    report.fact("snapshot", &last);
+    Ok(report)
+}

@@ -1,0 +1,199 @@
+//! The servers that the engine is compared with. Each is a process of its own that shows everybody the frame that was
+//! last posted to it.
+
+mod body_stream;
+mod floor;
+mod nchan;
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use clap::Subcommand;
+use headcount_drawing::{Artist, Figure, Format, Look};
+use headcount_load::{
+    Manner,
+    client::Scrutiny,
+    clock::now_ns,
+    rig::{Process, Usage, http, ports, wait_until},
+};
+use headcount_wire::Frame;
+use tempfile::TempDir;
+
+/// The design of 2012, for Node.
+const COUNT_JS: &str = include_str!("../../peers/count.js");
+
+/// How long a peer may take until it listens.
+const STARTUP: Duration = Duration::from_secs(15);
+
+/// The peers that are part of this program.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum BuiltIn {
+    /// A bare send loop
+    Floor {
+        /// Where to listen
+        port: u16,
+    },
+    /// A plain axum body stream
+    BodyStream {
+        /// Where to listen
+        port: u16,
+    },
+}
+
+impl BuiltIn {
+    /// Serves until the process is killed.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Floor { port } => floor::serve(port),
+            Self::BodyStream { port } => body_stream::serve(port),
+        }
+    }
+}
+
+/// Which peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// A bare send loop: what the kernel allows.
+    Floor,
+    /// nchan on nginx.
+    Nchan,
+    /// The design of 2012 on Node.
+    Node,
+    /// A plain axum body stream.
+    BodyStream,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Floor, Self::Nchan, Self::Node, Self::BodyStream];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "bare send loop",
+            Self::Nchan => "nchan on nginx",
+            Self::Node => "Node, 2012 design",
+            Self::BodyStream => "axum body stream",
+        }
+    }
+}
+
+/// A running peer.
+pub(crate) struct Peer {
+    process: Process,
+    address: SocketAddr,
+    kind: Kind,
+    frames: Frames,
+    _directory: TempDir,
+}
+
+impl Peer {
+    /// Starts one that shows 0.
+    pub(crate) fn start(kind: Kind) -> anyhow::Result<Self> {
+        let port = ports::free().context("a port for a peer")?;
+        let directory = tempfile::tempdir().context("a directory for a peer")?;
+        let here = std::env::current_exe().context("the path of this program")?;
+        let mut command = match kind {
+            Kind::Floor => built_in(here, "floor", port),
+            Kind::BodyStream => built_in(here, "body-stream", port),
+            Kind::Node => {
+                let script = directory.path().join("count.js");
+                std::fs::write(&script, COUNT_JS).context("writing the Node server")?;
+                let mut command = Command::new("node");
+                command.arg(script).arg(port.to_string());
+                command
+            }
+            Kind::Nchan => nchan::command(directory.path(), port)?,
+        };
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = Process::start(command)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut peer = Self { process, address, kind, frames: Frames::new(), _directory: directory };
+        let first = peer.frames.next(0);
+        wait_until(kind.name(), STARTUP, || peer.post(&first).map_err(|error| format!("{error:#}")))?;
+        Ok(peer)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/online.png", self.address)
+    }
+
+    /// How viewers have to read it.
+    pub(crate) fn manner(&self) -> Manner {
+        let bare_boundary = (self.kind == Kind::Nchan).then(|| headcount_wire::BOUNDARY.to_owned());
+        Manner { scrutiny: Scrutiny::Stamp, bare_boundary, ..Manner::default() }
+    }
+
+    /// Shows `number` to everybody; gives the moment before.
+    pub(crate) fn publish(&mut self, number: u64) -> anyhow::Result<u64> {
+        let frame = self.frames.next(number);
+        let since = now_ns();
+        self.post(&frame)?;
+        Ok(since)
+    }
+
+    fn post(&self, frame: &Bytes) -> anyhow::Result<()> {
+        let answer = http::post(self.address, "/publish", frame)?;
+        ensure!((200..300).contains(&answer.status), "{} answered {}", self.kind.name(), answer.status);
+        Ok(())
+    }
+
+    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
+        Ok(self.process.usage()?)
+    }
+}
+
+fn built_in(here: std::path::PathBuf, name: &str, port: u16) -> Command {
+    let mut command = Command::new(here);
+    command.args(["peer", name, &port.to_string()]);
+    command
+}
+
+/// Draws what the service would draw: the same badge, with its stamp.
+struct Frames {
+    artist: Artist,
+    look: Look,
+    version: u64,
+}
+
+impl Frames {
+    fn new() -> Self {
+        Self { artist: Artist::new(), look: Look::default(), version: 0 }
+    }
+
+    fn next(&mut self, number: u64) -> Bytes {
+        self.version += 1;
+        let figure = Figure { number, epoch: 1, version: self.version, stale: false, fewer_than: None };
+        let image = self.artist.draw(&self.look, &figure, Format::Png);
+        Frame::new(&image, Format::Png.content_type()).bytes().clone()
+    }
+}
+
+/// One request of a peer that is part of this program.
+struct Request {
+    posted: Option<Bytes>,
+}
+
+/// Reads a request: the body of a POST, or that it is a GET.
+fn read_request(stream: &mut impl std::io::Read) -> std::io::Result<Request> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            count => bytes.extend_from_slice(&buffer[..count]),
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let Some(end) = text.find("\r\n\r\n") else { continue };
+        if !text.starts_with("POST") {
+            return Ok(Request { posted: None });
+        }
+        let length = text.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
+        let due = end + 4 + length.unwrap_or(0);
+        if bytes.len() >= due {
+            return Ok(Request { posted: Some(Bytes::copy_from_slice(&bytes[end + 4..due])) });
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! [`Report`]: what a run found, as text, as JSON, and as a page with plots.
+
+mod html;
+mod machine;
+mod plot;
+
+use std::{fs, io, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+pub(crate) use machine::Machine;
+pub(crate) use plot::Plot;
+
+/// Where a report goes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Output {
+    /// Print the figures as one JSON object in place of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Write a page with plots, and the figures as JSON, into this directory
+    #[arg(long, global = true, value_name = "DIR")]
+    report: Option<PathBuf>,
+}
+
+/// What a run found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    title: String,
+    command: String,
+    machine: Machine,
+    interrupted: bool,
+    verdicts: Vec<Verdict>,
+    tables: Vec<Table>,
+    facts: Map<String, Value>,
+    notes: Vec<String>,
+    #[serde(skip)]
+    plots: Vec<Plot>,
+}
+
+/// Whether a bound was kept.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    what: String,
+    measured: String,
+    bound: String,
+    outcome: Outcome,
+    weight: Weight,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    Reached,
+    Missed,
+}
+
+impl From<bool> for Outcome {
+    fn from(reached: bool) -> Self {
+        if reached { Self::Reached } else { Self::Missed }
+    }
+}
+
+/// What a missed bound means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Weight {
+    /// Something is wrong: the run has failed.
+    Promise,
+    /// A figure is not as good as it was meant to be.
+    Goal,
+}
+
+/// Figures in rows.
+#[derive(Debug, Serialize)]
+pub(crate) struct Table {
+    title: String,
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(title: &str, columns: &[&str]) -> Self {
+        Self { title: title.into(), columns: columns.iter().map(|&name| name.into()).collect(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+}
+
+impl Report {
+    pub(crate) fn new(title: &str) -> Self {
+        let mut arguments = std::env::args();
+        arguments.next();
+        let command = std::iter::once("headcount-load".into()).chain(arguments).collect::<Vec<_>>().join(" ");
+        Self {
+            title: title.into(),
+            command,
+            machine: Machine::here(),
+            interrupted: false,
+            verdicts: Vec::new(),
+            tables: Vec::new(),
+            facts: Map::new(),
+            notes: Vec::new(),
+            plots: Vec::new(),
+        }
+    }
+
+    /// Records whether `measured` keeps `bound`.
+    pub(crate) fn verdict(
+        &mut self,
+        weight: Weight,
+        what: impl Into<String>,
+        measured: impl Into<String>,
+        bound: impl Into<String>,
+        outcome: impl Into<Outcome>,
+    ) {
+        let (what, measured, bound) = (what.into(), measured.into(), bound.into());
+        self.verdicts.push(Verdict { what, measured, bound, outcome: outcome.into(), weight });
+    }
+
+    pub(crate) fn table(&mut self, table: Table) {
+        self.tables.push(table);
+    }
+
+    pub(crate) fn plot(&mut self, plot: Plot) {
+        self.plots.push(plot);
+    }
+
+    /// Records a figure under a name, for the JSON.
+    pub(crate) fn fact(&mut self, name: &str, value: impl Serialize) {
+        let value = serde_json::to_value(value).unwrap_or(Value::Null);
+        self.facts.insert(name.into(), value);
+    }
+
+    /// Records something in words.
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
+    /// Prints the report, writes its page, and gives the process's exit status: a failure where a promise was broken.
+    pub(crate) fn finish(mut self, output: &Output) -> anyhow::Result<ExitCode> {
+        self.interrupted = crate::interrupt::requested();
+        let json = serde_json::to_string_pretty(&self).context("the figures as JSON")?;
+        if output.json {
+            println!("{json}");
+        } else {
+            self.print(&mut io::stdout().lock()).context("printing the report")?;
+        }
+        if let Some(directory) = &output.report {
+            fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+            let page = html::page(&self)?;
+            for (name, text) in [("report.json", &json), ("index.html", &page)] {
+                let path = directory.join(name);
+                fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+            }
+            for plot in &self.plots {
+                let path = directory.join(format!("{}.svg", plot.name()));
+                fs::write(&path, plot.svg()?).with_context(|| format!("writing {}", path.display()))?;
+            }
+        }
+        let broken = self.verdicts.iter().any(|one| (one.weight, one.outcome) == (Weight::Promise, Outcome::Missed));
+        Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn print(&self, out: &mut impl io::Write) -> io::Result<()> {
+        writeln!(out, "{}\n{}\n{}", self.title, self.command, self.machine)?;
+        if self.interrupted {
+            writeln!(out, "Interrupted: what follows was found until then.")?;
+        }
+        for table in &self.tables {
+            let mut widths: Vec<usize> = table.columns.iter().map(|cell| cell.chars().count()).collect();
+            for row in &table.rows {
+                for (width, cell) in widths.iter_mut().zip(row) {
+                    *width = (*width).max(cell.chars().count());
+                }
+            }
+            writeln!(out, "\n{}", table.title)?;
+            for row in std::iter::once(&table.columns).chain(&table.rows) {
+                let cells: Vec<String> =
+                    row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+                writeln!(out, "  {}", cells.join("  ").trim_end())?;
+            }
+        }
+        if !self.verdicts.is_empty() {
+            writeln!(out)?;
+        }
+        for verdict in &self.verdicts {
+            let sign = match verdict.outcome {
+                Outcome::Reached => "reached",
+                Outcome::Missed => "MISSED ",
+            };
+            writeln!(out, "{sign}  {}: {} (bound: {})", verdict.what, verdict.measured, verdict.bound)?;
+        }
+        for note in &self.notes {
+            writeln!(out, "note     {note}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! [`Process`]: a child that is killed when it is dropped.
+
+use std::{
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
+use super::{RigError, Usage, usage, wait_until};
+
+/// A running child.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    program: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(mut command: Command) -> Result<Self, RigError> {
+        // Ctrl-C at a terminal goes to the whole foreground group; what is to end, and in which order, is decided here.
+        command.process_group(0);
+        let program = PathBuf::from(command.get_program());
+        let child = command.spawn().map_err(|source| RigError::Start { program: program.clone(), source })?;
+        Ok(Self { child, program })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("process ids fit"))
+    }
+
+    /// The child itself, for its pipes.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// If the process has ended.
+    pub fn signal(&self, signal: Signal) -> Result<(), RigError> {
+        signal::kill(self.pid(), signal)
+            .map_err(|error| RigError::io(format!("{signal} to {:?}", self.program))(error.into()))
+    }
+
+    /// `kill -9` to the process and those that it started, and waits until it is gone.
+    pub fn kill(&mut self) {
+        // Its children are in its group: workers of an nginx whose master alone is killed would live on. The id of one
+        // that has ended may be another's by now.
+        if self.is_alive() {
+            let _ = signal::killpg(self.pid(), Signal::SIGKILL);
+        }
+        let _ = self.child.wait();
+    }
+
+    /// Stops it where it stands (SIGSTOP).
+    ///
+    /// # Errors
+    /// If the process has ended.
+    pub fn freeze(&self) -> Result<(), RigError> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// If the process has ended.
+    pub fn thaw(&self) -> Result<(), RigError> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Asks it to end (SIGTERM), and waits until it has.
+    ///
+    /// # Errors
+    /// If the time runs out.
+    pub fn stop(&mut self, within: Duration) -> Result<ExitStatus, RigError> {
+        self.signal(Signal::SIGTERM)?;
+        self.ended(within)
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// If the time runs out.
+    pub fn ended(&mut self, within: Duration) -> Result<ExitStatus, RigError> {
+        let what = format!("the end of {:?}", self.program);
+        wait_until(&what, within, || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err("it runs".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    /// What it uses, its own children included.
+    ///
+    /// # Errors
+    /// If the process has ended.
+    pub fn usage(&self) -> Result<Usage, RigError> {
+        usage::of_family(self.id()).map_err(RigError::io(format!("what {:?} uses", self.program)))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,269 @@
+//! [`Proxy`]: stands between a node and its Redis and spoils what goes through: cuts, holds, delays, swallows what is
+//! published, and doubles, holds back or loses the answers of scripts.
+
+mod exchange;
+mod lane;
+
+use std::{
+    io,
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use exchange::Exchange;
+use lane::Lane;
+
+/// The way of bytes through the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the node to Redis.
+    ToServer,
+    /// From Redis to the node.
+    ToClient,
+}
+
+/// What happens to script calls (`EVALSHA`, `EVAL`, `FCALL`), each with its own probability from 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Mangle {
+    /// The call is sent twice in a row.
+    pub double: f64,
+    /// A copy of the call is sent once more, up to `later` after it.
+    pub echo: f64,
+    /// The call is held back for up to `later`; those after it overtake it.
+    pub hold_back: f64,
+    /// Redis does what is asked, but the connection is cut before the answer: the node will try again.
+    pub lose_answer: f64,
+    /// See above.
+    pub later: Duration,
+    /// Makes the choices; the same seed makes the same ones for the same calls.
+    pub seed: u64,
+}
+
+/// How the proxy treats what comes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rules {
+    /// New connections are closed at once.
+    shut: bool,
+    to_server: Way,
+    to_client: Way,
+    /// Messages to subscribers are dropped; everything else on their connections goes through.
+    swallow_deliveries: bool,
+    mangle: Option<Mangle>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    delay: Duration,
+    /// Nothing goes through; what came meanwhile goes through later, as TCP would have it.
+    held: bool,
+}
+
+impl Rules {
+    fn way(&self, direction: Direction) -> Way {
+        match direction {
+            Direction::ToServer => self.to_server,
+            Direction::ToClient => self.to_client,
+        }
+    }
+
+    fn way_mut(&mut self, direction: Direction) -> &mut Way {
+        match direction {
+            Direction::ToServer => &mut self.to_server,
+            Direction::ToClient => &mut self.to_client,
+        }
+    }
+}
+
+/// Whether the proxy knows what goes through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Resp,
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: Mutex<SocketAddr>,
+    rules: Mutex<Rules>,
+    /// Both sockets of each connection, to cut them.
+    open: Mutex<Vec<(u64, TcpStream, TcpStream)>>,
+    mangled: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl Shared {
+    fn rules(&self) -> Rules {
+        *self.rules.lock().expect("nobody panics with it")
+    }
+
+    fn sever(&self) {
+        for (_, client, server) in self.open.lock().expect("nobody panics with it").iter() {
+            // One that is gone already is as cut as it should be.
+            let _ = client.shutdown(Shutdown::Both);
+            let _ = server.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A TCP proxy on a port of its own.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    /// A proxy for Redis clients of the server at `upstream`.
+    ///
+    /// # Errors
+    /// If there is no port or no thread for it.
+    pub fn start(upstream: SocketAddr) -> io::Result<Self> {
+        Self::speaking(Language::Resp, upstream)
+    }
+
+    /// A proxy for any bytes: it can cut, hold and delay them.
+    ///
+    /// # Errors
+    /// If there is no port or no thread for it.
+    pub fn raw(upstream: SocketAddr) -> io::Result<Self> {
+        Self::speaking(Language::Unknown, upstream)
+    }
+
+    fn speaking(language: Language, upstream: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            upstream: Mutex::new(upstream),
+            rules: Mutex::default(),
+            open: Mutex::default(),
+            mangled: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::Builder::new().name("proxy".into()).spawn(move || accept(&listener, &accepting, language))?;
+        Ok(Self { address, shared })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address for a node's `--redis`.
+    pub fn url(&self) -> String {
+        format!("redis://{}/", self.address)
+    }
+
+    /// Closes all connections, and each new one, until it is healed.
+    pub fn cut(&self) {
+        self.change(|rules| rules.shut = true);
+        self.shared.sever();
+    }
+
+    /// Closes all connections; new ones are let through.
+    pub fn sever(&self) {
+        self.shared.sever();
+    }
+
+    /// Lets nothing through in one direction, without closing anything, as a network does that loses every packet:
+    /// what was sent meanwhile arrives when it is healed.
+    pub fn hold(&self, direction: Direction) {
+        self.change(|rules| rules.way_mut(direction).held = true);
+    }
+
+    /// Lets nothing through in either direction.
+    pub fn hold_both(&self) {
+        self.hold(Direction::ToServer);
+        self.hold(Direction::ToClient);
+    }
+
+    /// Delays everything in one direction.
+    pub fn delay(&self, direction: Direction, by: Duration) {
+        self.change(|rules| rules.way_mut(direction).delay = by);
+    }
+
+    /// Drops what is published to subscribers; their connections stay open, and what they ask is answered.
+    pub fn swallow_deliveries(&self) {
+        self.change(|rules| rules.swallow_deliveries = true);
+    }
+
+    /// Doubles, holds back, and cuts off script calls at random.
+    pub fn mangle(&self, mangle: Mangle) {
+        self.change(|rules| rules.mangle = Some(mangle));
+    }
+
+    /// Lets everything through again.
+    pub fn heal(&self) {
+        self.change(|rules| *rules = Rules::default());
+    }
+
+    /// Script calls that were doubled, echoed, held back or cut off so far.
+    pub fn mangled(&self) -> u64 {
+        self.shared.mangled.load(Ordering::Relaxed)
+    }
+
+    /// Connections open through it.
+    pub fn connections(&self) -> usize {
+        self.shared.open.lock().expect("nobody panics with it").len()
+    }
+
+    /// From now on, new connections go to another server.
+    pub fn retarget(&self, upstream: SocketAddr) {
+        *self.shared.upstream.lock().expect("nobody panics with it") = upstream;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.shared.rules.lock().expect("nobody panics with it"));
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        self.shared.sever();
+        // Wakes the thread that accepts; it looks whether it should stop.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>, language: Language) {
+    for (number, client) in (0..).zip(listener.incoming()) {
+        if shared.stopped.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(client) = client else { continue };
+        if shared.rules().shut {
+            continue;
+        }
+        // A client whose server is away, or for which there are no descriptors left, sees its connection closed.
+        let _ = join(client, shared, language, number);
+    }
+}
+
+/// Connects a client through to the server, with a thread for each direction.
+fn join(client: TcpStream, shared: &Arc<Shared>, language: Language, number: u64) -> io::Result<()> {
+    let upstream = *shared.upstream.lock().expect("nobody panics with it");
+    let server = TcpStream::connect_timeout(&upstream, Duration::from_secs(2))?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    shared.open.lock().expect("nobody panics with it").push((number, client.try_clone()?, server.try_clone()?));
+    let exchange = (language == Language::Resp).then(|| Arc::new(Exchange::new(Arc::clone(shared), number)));
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        let (from, to) = match direction {
+            Direction::ToServer => (client.try_clone()?, server.try_clone()?),
+            Direction::ToClient => (server.try_clone()?, client.try_clone()?),
+        };
+        let lane = Lane::new(direction, from, to, Arc::clone(shared), exchange.clone());
+        let shared = Arc::clone(shared);
+        thread::Builder::new().name("proxy lane".into()).spawn(move || {
+            lane.run();
+            shared.open.lock().expect("nobody panics with it").retain(|(open, ..)| *open != number);
+        })?;
+    }
+    Ok(())
+}

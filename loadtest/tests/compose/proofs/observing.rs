@@ -1,0 +1,109 @@
+//! Prometheus as the profile `observe` starts it. (Grafana's dashboard is read as a file: what it asks Prometheus for
+//! must exist there.)
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use headcount_load::rig::{http, wait_until};
+use serde_json::Value;
+
+use super::NODE_LOST;
+use crate::{
+    command::output,
+    crowd::Crowd,
+    stack::{REPLICAS, Stack},
+};
+
+/// Two scrapes and an evaluation.
+const SCRAPED: Duration = Duration::from_secs(60);
+
+pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
+    stack.compose(&["--profile", "observe", "up", "-d", "prometheus"])?;
+    let container = stack.container("prometheus")?;
+    let in_container = |arguments: &[&str]| {
+        let mut all = vec!["exec", container.as_str(), "promtool"];
+        all.extend_from_slice(arguments);
+        output("docker", &all)
+    };
+    println!("  {}", in_container(&["check", "config", "/etc/headcount/prometheus.yml"])?.replace('\n', "\n  "));
+    println!("  {}", in_container(&["test", "rules", "/etc/headcount/alerts_test.yml"])?.replace('\n', "\n  "));
+
+    // Some metrics exist only once there is something to tell: so somebody watches, something is refused, and Redis
+    // goes away and comes back.
+    let crowd = Crowd::open(stack, "observing", 10)?;
+    for node in stack.nodes()? {
+        node.ask_for_nonsense()?;
+    }
+    stack.compose(&["restart", "--timeout", "5", "redis"])?;
+    crowd.exact("restart of Redis", Instant::now(), NODE_LOST)?;
+    let prometheus = SocketAddr::from((Ipv4Addr::LOCALHOST, stack.ports.prometheus));
+    let up = wait_until("every target scraped", SCRAPED, || {
+        let targets = query(prometheus, "/api/v1/targets?state=active")?;
+        let up = |job: &str| {
+            let active = targets["activeTargets"].as_array().into_iter().flatten();
+            active.filter(|target| target["labels"]["job"] == job && target["health"] == "up").count()
+        };
+        ensure!(up("headcount") == REPLICAS, "{} of {REPLICAS} nodes are up", up("headcount"));
+        ensure!(up("balancer") == 1, "the load balancer is not up");
+        Ok::<_, anyhow::Error>(up("headcount") + up("balancer"))
+    })?;
+    println!("  {up} targets are scraped: {REPLICAS} nodes and the load balancer");
+
+    let rules = wait_until("every rule evaluated", SCRAPED, || {
+        let groups = query(prometheus, "/api/v1/rules")?;
+        let rules: Vec<Value> = groups["groups"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|group| group["rules"].as_array().cloned())
+            .flatten()
+            .collect();
+        ensure!(!rules.is_empty(), "there are no rules");
+        for rule in &rules {
+            ensure!(rule["health"] == "ok", "{} is {}", rule["name"], rule["health"]);
+        }
+        Ok(rules)
+    })?;
+    println!("  {} rules are evaluated without error", rules.len());
+
+    let mut asked = expressions(stack)?;
+    asked.extend(rules.iter().filter_map(|rule| rule["query"].as_str().map(str::to_owned)));
+    let names: BTreeSet<&str> = asked.iter().flat_map(|expression| metrics(expression)).collect();
+    ensure!(names.len() > 10, "a dashboard of {} metrics", names.len());
+    wait_until("every metric scraped", SCRAPED, || {
+        let values = query(prometheus, "/api/v1/label/__name__/values")?;
+        let known: BTreeSet<&str> = values.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let missing: Vec<_> = names.difference(&known).collect();
+        ensure!(missing.is_empty(), "the dashboard or the rules name what nobody exports: {missing:?}");
+        Ok(())
+    })?;
+    println!("  {} metrics are named by the dashboard and the rules, and all exist", names.len());
+    Ok(())
+}
+
+/// Asks Prometheus.
+fn query(prometheus: SocketAddr, path: &str) -> anyhow::Result<Value> {
+    let answer = http::get(prometheus, path)?;
+    ensure!(answer.status == 200, "{path} answers {}: {}", answer.status, answer.text());
+    let mut answer: Value = serde_json::from_slice(&answer.body)?;
+    Ok(answer["data"].take())
+}
+
+/// Every expression of the dashboard.
+fn expressions(stack: &Stack) -> anyhow::Result<Vec<String>> {
+    let dashboard: Value = serde_json::from_str(&stack.file("deploy/grafana/dashboards/headcount.json")?)?;
+    let panels = dashboard["panels"].as_array().context("a dashboard has panels")?;
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    Ok(targets.filter_map(|target| target["expr"].as_str().map(str::to_owned)).collect())
+}
+
+/// The metrics that an expression names.
+fn metrics(expression: &str) -> impl Iterator<Item = &str> {
+    expression
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| word.starts_with("headcount_") || word.starts_with("haproxy_") || word.starts_with("process_"))
+}

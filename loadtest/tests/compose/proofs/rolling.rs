@@ -1,0 +1,46 @@
+//! A new version comes: one node after the other is stopped and started, and nobody is cut off.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use super::{CHANGE, CROWD};
+use crate::{
+    command::output,
+    crowd::Crowd,
+    stack::{Stack, inspect},
+    timing::took,
+};
+
+/// What `docker-compose.yml` gives a node to end in (`stop_grace_period`).
+const GRACE_SECONDS: u64 = 20;
+
+pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
+    let crowd = Crowd::open(stack, "rolling", CROWD)?;
+    crowd.exact("3,000 arrivals", Instant::now(), Duration::from_secs(30))?;
+
+    for node in stack.nodes()? {
+        let before = crowd.snapshot()?;
+        let held = node.viewers()?;
+        let begun = Instant::now();
+        output("docker", &["stop", "-t", &GRACE_SECONDS.to_string(), &node.id])?;
+        took("a node drained and stopped", begun.elapsed(), Duration::from_secs(GRACE_SECONDS))?;
+        let exit = inspect(&node.id, "{{.State.ExitCode}}")?;
+        ensure!(exit == "0", "a drained node exits with {exit}");
+        crowd.exact("its viewers are gone", Instant::now(), CHANGE)?;
+        let after = crowd.snapshot()?;
+        let ended = after.ended - before.ended;
+        println!("    it held {held} viewers; {ended} streams ended with their last frame");
+        ensure!(ended as u64 >= held, "{held} streams were to end: {after}");
+        // Nothing else happens to anybody: no cut within a picture, no end without the last word, no reset.
+        ensure!(after.lost() == after.ended, "a stream did not end as it should: {after}");
+
+        output("docker", &["start", &node.id])?;
+        stack.healthy(&["headcount"])?;
+        let again = stack.nodes()?.into_iter().find(|other| other.id == node.id).context("it runs again")?;
+        crowd.fill(CROWD)?;
+        crowd.exact("3,000 again", Instant::now(), Duration::from_secs(10))?;
+        println!("    {} of them on the node that came back", again.viewers()?);
+    }
+    Ok(())
+}

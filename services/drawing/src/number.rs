@@ -1,0 +1,98 @@
+//! Writing numbers: in full, in groups of three, or short.
+
+use crate::{figure::Count, look::Writing};
+
+/// An odometer has at least so many drums, as the classic ones had: a number that grows need not change the width.
+const DRUMS: usize = 5;
+
+/// What stands in front of a short number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Nothing.
+    None,
+    /// Zeros, up to [`DRUMS`] digits.
+    Drums,
+}
+
+/// Writes a count.
+pub(crate) fn write(count: Count, writing: Writing, fill: Fill) -> String {
+    let (prefix, number) = match count {
+        Count::Exactly(number) => ("", number),
+        Count::FewerThan(bound) => ("<", bound),
+    };
+    let digits = match fill {
+        Fill::Drums if prefix.is_empty() && writing != Writing::Compact => format!("{number:0DRUMS$}"),
+        Fill::Drums | Fill::None => number.to_string(),
+    };
+    let number = match writing {
+        Writing::Full => digits,
+        Writing::Grouped => grouped(&digits),
+        Writing::Compact => compact(number),
+    };
+    format!("{prefix}{number}")
+}
+
+fn grouped(digits: &str) -> String {
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// At most three digits and the order of magnitude. Rounded down: 999,999 are not yet a million.
+fn compact(number: u64) -> String {
+    const ORDERS: [(u64, &str); 6] = [
+        (1_000_000_000_000_000_000, "E"),
+        (1_000_000_000_000_000, "P"),
+        (1_000_000_000_000, "T"),
+        (1_000_000_000, "G"),
+        (1_000_000, "M"),
+        (1_000, "k"),
+    ];
+    match ORDERS.into_iter().find(|&(order, _)| number >= order) {
+        None => number.to_string(),
+        Some((order, name)) if number / order >= 100 => format!("{}{name}", number / order),
+        Some((order, name)) => format!("{}.{}{name}", number / order, number / (order / 10) % 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_numbers() {
+        let all = |number| {
+            [Writing::Full, Writing::Grouped, Writing::Compact]
+                .map(|writing| write(Count::Exactly(number), writing, Fill::None))
+        };
+        assert_eq!(all(0), ["0", "0", "0"]);
+        assert_eq!(all(999), ["999", "999", "999"]);
+        assert_eq!(all(1_000), ["1000", "1,000", "1.0k"]);
+        assert_eq!(all(12_345), ["12345", "12,345", "12.3k"]);
+        assert_eq!(all(12_399), ["12399", "12,399", "12.3k"]);
+        assert_eq!(all(123_456), ["123456", "123,456", "123k"]);
+        assert_eq!(all(999_999), ["999999", "999,999", "999k"]);
+        assert_eq!(all(1_234_567), ["1234567", "1,234,567", "1.2M"]);
+        assert_eq!(all(u64::MAX), ["18446744073709551615", "18,446,744,073,709,551,615", "18.4E"]);
+    }
+
+    #[test]
+    fn small_numbers_are_hidden() {
+        assert_eq!(write(Count::FewerThan(5), Writing::Full, Fill::None), "<5");
+        assert_eq!(write(Count::FewerThan(1000), Writing::Grouped, Fill::Drums), "<1,000");
+    }
+
+    #[test]
+    fn drums_are_filled_with_zeros() {
+        let drums = |number, writing| write(Count::Exactly(number), writing, Fill::Drums);
+        assert_eq!(drums(42, Writing::Full), "00042");
+        assert_eq!(drums(42, Writing::Grouped), "00,042");
+        assert_eq!(drums(42, Writing::Compact), "42");
+        assert_eq!(drums(1_234_567, Writing::Full), "1234567");
+    }
+}

@@ -1,0 +1,199 @@
+//! A [`Look`] in an address: parsed from the query, and written back in one canonical form.
+
+use std::fmt::Write;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::{
+    colour::Colour,
+    look::{Look, Shows, Style, Writing},
+};
+
+/// The options of a look, and what each of them takes; in canonical order.
+pub const OPTIONS: [(&str, &str); 9] = [
+    ("bg", "three or six hexadecimal digits, or a CSS colour name"),
+    ("fg", "three or six hexadecimal digits, or a CSS colour name"),
+    ("format", "full, grouped or compact"),
+    ("height", "a whole number from 12 to 96"),
+    ("label", "up to 32 characters in UTF-8, no control characters"),
+    ("scale", "1, 2 or 3"),
+    ("show", "count or visitors"),
+    ("small", "a whole number from 0 to 1000"),
+    ("style", "flat, plain or odometer"),
+];
+
+/// Longest label, in characters.
+const LABEL_CHARACTERS: usize = 32;
+
+/// What has no meaning of its own in a query's value may stand in it as it is.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Why there is no such look: one sentence, saying what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookError {
+    /// An option of this name does not exist.
+    #[error("there is no option {0:?}: allowed are bg, fg, format, height, label, scale, show, small and style")]
+    Unknown(String),
+    /// An option is given more than once, so that its value would depend on the order.
+    #[error("the option {0:?} is given twice: each is allowed once")]
+    Repeated(&'static str),
+    /// An option's value is out of bounds.
+    #[error("{name}={value:?} is not allowed: {name} takes {allowed}")]
+    Value {
+        /// The option's name.
+        name: &'static str,
+        /// The value that was given, cut short.
+        value: String,
+        /// What the option takes.
+        allowed: &'static str,
+    },
+    /// The label has a character that no built-in font can draw.
+    #[error("the label's character {0:?} (U+{code:04X}) cannot be drawn: allowed are the characters of the font", code = *.0 as u32)]
+    Character(char),
+}
+
+impl Look {
+    /// Reads a look from an address's query, without its question mark. The options may come in any order; `+` is a
+    /// space, as forms send it. An empty query is the default look.
+    ///
+    /// # Errors
+    /// The first option that is unknown, repeated or out of bounds.
+    pub fn from_query(query: &str) -> Result<Look, LookError> {
+        let mut values = [const { None }; OPTIONS.len()];
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(name);
+            let option = OPTIONS.iter().position(|(option, _)| *option == name);
+            let option = option.ok_or_else(|| LookError::Unknown(excerpt(&name)))?;
+            if values[option].replace(decoded(value)).is_some() {
+                return Err(LookError::Repeated(OPTIONS[option].0));
+            }
+        }
+        Look::from_values(|name| {
+            OPTIONS.iter().zip(&values).find_map(|((option, _), value)| value.as_deref().filter(|_| *option == name))
+        })
+    }
+
+    fn from_values<'v>(value_of: impl Fn(&str) -> Option<&'v str>) -> Result<Look, LookError> {
+        let style = value_of("style").map_or(Ok(Style::default()), |text| choose("style", text, &STYLES))?;
+        let mut look = Look::of_style(style);
+        for (name, _) in OPTIONS {
+            if let Some(value) = value_of(name) {
+                look.set(name, value)?;
+            }
+        }
+        Ok(look.canonical())
+    }
+
+    fn set(&mut self, name: &'static str, value: &str) -> Result<(), LookError> {
+        match name {
+            "bg" => self.background = Some(checked(name, value, Colour::parse(value))?),
+            "fg" => self.foreground = Some(checked(name, value, Colour::parse(value))?),
+            "format" => self.writing = choose(name, value, &WRITINGS)?,
+            "height" => self.height = whole(name, value, 12, 96)? as u8,
+            "label" => self.label = checked(name, value, label(value))?,
+            "scale" => self.scale = whole(name, value, 1, 3)? as u8,
+            "show" => self.shows = choose(name, value, &SHOWS)?,
+            "small" => self.small = whole(name, value, 0, 1000)?,
+            _ => self.style = choose(name, value, &STYLES)?,
+        }
+        Ok(())
+    }
+
+    /// This look with one option set to another value, both as in a query but not encoded.
+    ///
+    /// # Errors
+    /// As for [`from_query`](Self::from_query).
+    pub fn with(&self, name: &str, value: &str) -> Result<Look, LookError> {
+        let mut values: Vec<(&str, String)> = self.values();
+        values.retain(|(option, _)| *option != name);
+        values.push((name, value.to_owned()));
+        Look::from_query(&written(&values))
+    }
+
+    /// The look as a query: options in alphabetical order, defaults left out. Equal looks have equal queries, and
+    /// [`from_query`](Self::from_query) leads back.
+    pub fn query(&self) -> String {
+        written(&self.values())
+    }
+
+    /// The options that differ from the style's defaults, in canonical order, not encoded.
+    pub fn values(&self) -> Vec<(&'static str, String)> {
+        let default = Look::of_style(self.style);
+        let (mine, defaults) = (self.all_values(), default.all_values());
+        let differing = mine.into_iter().zip(defaults).filter(|((name, mine), (_, default))| match *name {
+            "bg" => self.background.is_some(),
+            "fg" => self.foreground.is_some(),
+            "style" => self.style != Style::default(),
+            _ => mine != default,
+        });
+        differing.map(|(value, _)| value).collect()
+    }
+
+    /// Every option with its value, in canonical order, not encoded. A transparent ground is an empty value.
+    pub fn all_values(&self) -> [(&'static str, String); OPTIONS.len()] {
+        [
+            ("bg", self.background().map(|colour| colour.to_string()).unwrap_or_default()),
+            ("fg", self.ink().to_string()),
+            ("format", name_of(self.writing, &WRITINGS)),
+            ("height", self.height.to_string()),
+            ("label", self.label.clone()),
+            ("scale", self.scale.to_string()),
+            ("show", name_of(self.shows, &SHOWS)),
+            ("small", self.small.to_string()),
+            ("style", name_of(self.style, &STYLES)),
+        ]
+    }
+}
+
+const STYLES: [(&str, Style); 3] = [("flat", Style::Flat), ("plain", Style::Plain), ("odometer", Style::Odometer)];
+const WRITINGS: [(&str, Writing); 3] =
+    [("full", Writing::Full), ("grouped", Writing::Grouped), ("compact", Writing::Compact)];
+const SHOWS: [(&str, Shows); 2] = [("count", Shows::Count), ("visitors", Shows::Visitors)];
+
+fn choose<T: Copy>(name: &'static str, value: &str, choices: &[(&str, T)]) -> Result<T, LookError> {
+    checked(name, value, choices.iter().find_map(|(choice, meaning)| (*choice == value).then_some(*meaning)))
+}
+
+fn name_of<T: PartialEq>(value: T, choices: &[(&str, T)]) -> String {
+    choices.iter().find(|(_, meaning)| *meaning == value).map(|(name, _)| (*name).to_owned()).unwrap_or_default()
+}
+
+fn whole(name: &'static str, value: &str, least: u64, most: u64) -> Result<u64, LookError> {
+    let digits = value.len() <= 4 && value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if digits { value.parse().ok() } else { None };
+    checked(name, value, number.filter(|number| (least..=most).contains(number)))
+}
+
+fn label(value: &str) -> Option<String> {
+    let label = value.trim();
+    let unfit = |character: char| character.is_control() || character == char::REPLACEMENT_CHARACTER;
+    let fits = label.chars().count() <= LABEL_CHARACTERS && !label.chars().any(unfit);
+    fits.then(|| label.to_owned())
+}
+
+fn checked<T>(name: &'static str, value: &str, parsed: Option<T>) -> Result<T, LookError> {
+    parsed.ok_or_else(|| {
+        let allowed = OPTIONS.iter().find(|(option, _)| *option == name).map_or("", |(_, allowed)| allowed);
+        LookError::Value { name, value: excerpt(value), allowed }
+    })
+}
+
+fn excerpt(text: &str) -> String {
+    let short: String = text.chars().take(40).collect();
+    if short.len() < text.len() { short + "…" } else { short }
+}
+
+/// Bytes that are not UTF-8 become U+FFFD, which no option's name or value may hold.
+fn decoded(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+fn written(values: &[(&str, String)]) -> String {
+    let mut query = String::new();
+    for (name, value) in values {
+        let separator = if query.is_empty() { "" } else { "&" };
+        let _ = write!(query, "{separator}{name}={}", utf8_percent_encode(value, ESCAPED));
+    }
+    query
+}

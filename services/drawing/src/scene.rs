@@ -1,0 +1,135 @@
+//! [`Scene`]: a picture before it is pixels or vectors. A style composes one; `raster` and `svg` carry it out.
+//!
+//! Lengths are pixels of the unscaled picture, from its top left corner, downwards.
+
+use ab_glyph::{OutlineCurve, Point, point};
+
+use crate::{colour::Colour, text::Line};
+
+/// A picture as a list of marks, each drawn over those before it.
+#[derive(Clone, Debug)]
+pub(crate) struct Scene {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// One thing that is drawn.
+#[derive(Clone, Debug)]
+pub(crate) enum Mark {
+    Shape { shape: Shape, paint: Paint },
+    Text { line: Line, x: i32, baseline: i32, colour: Colour },
+}
+
+/// What a shape is filled with.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Paint {
+    Solid(Colour),
+    /// From the shape's top to its bottom.
+    Shaded(Vec<Stop>),
+}
+
+/// A colour at a place in a shaded shape. Between two stops it changes evenly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Stop {
+    /// 0 at the top, 1 at the bottom.
+    pub(crate) at: f32,
+    pub(crate) colour: Colour,
+    pub(crate) opacity: f32,
+}
+
+/// A closed shape.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) curves: Vec<OutlineCurve>,
+    pub(crate) min: Point,
+    pub(crate) max: Point,
+}
+
+/// Which corners of a rectangle are round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rounded {
+    None,
+    Left,
+    Right,
+    All,
+}
+
+impl Shape {
+    pub(crate) fn rectangle(min: (f32, f32), max: (f32, f32), radius: f32, rounded: Rounded) -> Shape {
+        let left = if matches!(rounded, Rounded::Left | Rounded::All) { radius } else { 0.0 };
+        let right = if matches!(rounded, Rounded::Right | Rounded::All) { radius } else { 0.0 };
+        let corners = [(min.0, min.1, left), (max.0, min.1, right), (max.0, max.1, right), (min.0, max.1, left)];
+        // Clockwise, one direction a side; a corner turns from one to the next.
+        let directions = [(0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)];
+        let mut path = Path::default();
+        for (index, (x, y, radius)) in corners.into_iter().enumerate() {
+            let (before, after) = (directions[index], directions[(index + 1) % 4]);
+            path.line_to(point(x - before.0 * radius, y - before.1 * radius));
+            if radius > 0.0 {
+                path.corner_to(point(x, y), point(x + after.0 * radius, y + after.1 * radius));
+            }
+        }
+        path.close()
+    }
+
+    /// Whether this is a rectangle whose sides lie between pixels.
+    pub(crate) fn is_upright(&self) -> bool {
+        let whole = |at: Point| at.x.fract() == 0.0 && at.y.fract() == 0.0;
+        let straight = |curve: &OutlineCurve| matches!(curve, OutlineCurve::Line(a, z) if a.x == z.x || a.y == z.y);
+        whole(self.min) && whole(self.max) && self.curves.iter().all(straight)
+    }
+
+    /// The triangle in a rectangle's top right corner, rounded like it.
+    pub(crate) fn dog_ear(corner: (f32, f32), size: f32, radius: f32) -> Shape {
+        let (x, y) = corner;
+        let mut path = Path::default();
+        path.line_to(point(x - size, y));
+        path.line_to(point(x - radius, y));
+        path.corner_to(point(x, y), point(x, y + radius));
+        path.line_to(point(x, y + size));
+        path.close()
+    }
+}
+
+#[derive(Default)]
+struct Path {
+    first: Option<Point>,
+    at: Point,
+    curves: Vec<OutlineCurve>,
+}
+
+impl Path {
+    fn line_to(&mut self, to: Point) {
+        if self.first.is_none() {
+            self.first = Some(to);
+        } else if self.at != to {
+            self.curves.push(OutlineCurve::Line(self.at, to));
+        }
+        self.at = to;
+    }
+
+    /// A quarter of a circle around the corner.
+    fn corner_to(&mut self, corner: Point, to: Point) {
+        /// How far a cubic's handles reach towards the corner, to come closest to a circle.
+        const REACH: f32 = 0.552_285;
+        let towards = |from: Point| point(from.x + (corner.x - from.x) * REACH, from.y + (corner.y - from.y) * REACH);
+        self.curves.push(OutlineCurve::Cubic(self.at, towards(self.at), towards(to), to));
+        self.at = to;
+    }
+
+    fn close(mut self) -> Shape {
+        if let Some(first) = self.first {
+            self.line_to(first);
+        }
+        let points = self.curves.iter().map(|curve| match *curve {
+            OutlineCurve::Line(_, z) | OutlineCurve::Quad(_, _, z) | OutlineCurve::Cubic(_, _, _, z) => z,
+        });
+        let (mut min, mut max) = (self.at, self.at);
+        for at in points {
+            (min.x, min.y) = (min.x.min(at.x), min.y.min(at.y));
+            (max.x, max.y) = (max.x.max(at.x), max.y.max(at.y));
+        }
+        Shape { curves: self.curves, min, max }
+    }
+}

@@ -1,0 +1,114 @@
+//! Writes a [`Scene`] as SVG: outlines instead of text, so that it looks the same wherever it is shown.
+
+use std::fmt::{self, Write};
+
+use ab_glyph::{OutlineCurve, Point, point};
+
+use crate::{
+    scene::{Mark, Paint, Scene, Stop},
+    stamp::Stamp,
+    text::{Fonts, Line},
+};
+
+/// Encodes a scene with its stamp. `alternative` says the same in words.
+pub(crate) fn encode(fonts: &Fonts, scene: &Scene, scale: u32, alternative: &str, stamp: &Stamp) -> Vec<u8> {
+    let mut svg = String::with_capacity(8 << 10);
+    write(&mut svg, fonts, scene, scale, alternative, stamp).expect("memory takes every write");
+    svg.into_bytes()
+}
+
+fn write(svg: &mut String, fonts: &Fonts, scene: &Scene, scale: u32, alternative: &str, stamp: &Stamp) -> fmt::Result {
+    let (width, height) = (scene.width, scene.height);
+    let (alternative, stamp) = (escaped(alternative), escaped(&stamp.to_string()));
+    write!(
+        svg,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {width} {height}\" \
+         role=\"img\" aria-label=\"{alternative}\"><title>{alternative}</title><metadata>{stamp}</metadata>",
+        width * scale,
+        height * scale,
+    )?;
+    for (index, mark) in scene.marks.iter().enumerate() {
+        match mark {
+            Mark::Shape { shape, paint } => {
+                let fill = match paint {
+                    Paint::Solid(colour) => format!("#{colour}"),
+                    Paint::Shaded(stops) => {
+                        gradient(svg, index, stops)?;
+                        format!("url(#g{index})")
+                    }
+                };
+                write!(svg, "<path fill=\"{fill}\" d=\"")?;
+                path(svg, &shape.curves, |at| at)?;
+                svg.push_str("\"/>");
+            }
+            Mark::Text { line, x, baseline, colour } => {
+                write!(svg, "<path fill=\"#{colour}\" d=\"")?;
+                text(svg, fonts, line, point(*x as f32, *baseline as f32))?;
+                svg.push_str("\"/>");
+            }
+        }
+    }
+    svg.push_str("</svg>\n");
+    Ok(())
+}
+
+fn gradient(svg: &mut String, index: usize, stops: &[Stop]) -> fmt::Result {
+    write!(svg, "<linearGradient id=\"g{index}\" x2=\"0\" y2=\"1\">")?;
+    for Stop { at, colour, opacity } in stops {
+        write!(svg, "<stop offset=\"{at}\" stop-color=\"#{colour}\"")?;
+        if *opacity < 1.0 {
+            write!(svg, " stop-opacity=\"{opacity}\"")?;
+        }
+        svg.push_str("/>");
+    }
+    svg.push_str("</linearGradient>");
+    Ok(())
+}
+
+fn text(svg: &mut String, fonts: &Fonts, line: &Line, origin: Point) -> fmt::Result {
+    for placed in &line.glyphs {
+        let Some(outline) = fonts.typeface(placed.glyph.font).scaled(placed.glyph.id, line.em) else { continue };
+        let (x, y) = (origin.x + placed.exact_x, origin.y - placed.y);
+        path(svg, &outline.curves, |at| point(x + at.x, y - at.y))?;
+    }
+    Ok(())
+}
+
+fn path(svg: &mut String, curves: &[OutlineCurve], to: impl Fn(Point) -> Point) -> fmt::Result {
+    let mut at = None;
+    for curve in curves {
+        let (first, rest): (Point, &[Point]) = match curve {
+            OutlineCurve::Line(a, b) => (*a, &[*b]),
+            OutlineCurve::Quad(a, b, c) => (*a, &[*b, *c]),
+            OutlineCurve::Cubic(a, b, c, d) => (*a, &[*b, *c, *d]),
+        };
+        if at != Some(first) {
+            let close = if at.is_some() { "Z" } else { "" };
+            write!(svg, "{close}M{}", Pair(to(first)))?;
+        }
+        svg.push(['L', 'Q', 'C'][rest.len() - 1]);
+        for (index, point) in rest.iter().enumerate() {
+            let separator = if index > 0 { " " } else { "" };
+            write!(svg, "{separator}{}", Pair(to(*point)))?;
+        }
+        at = rest.last().copied();
+    }
+    if at.is_some() {
+        svg.push('Z');
+    }
+    Ok(())
+}
+
+/// A point in hundredths of a pixel.
+struct Pair(Point);
+
+impl fmt::Display for Pair {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hundredth = |value: f32| (value * 100.0).round() / 100.0;
+        write!(out, "{} {}", hundredth(self.0.x), hundredth(self.0.y))
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,57 @@
+//! Pictures as they were approved: `golden/` holds them, for people to look at too.
+//!
+//! `HEADCOUNT_APPROVE=1 cargo test -p headcount-drawing golden` writes them anew.
+
+use std::{env, fs, path::PathBuf};
+
+use headcount_drawing::{Artist, Figure, Format, Look};
+
+/// Names, looks, and the numbers drawn; a stale one is marked by `!`.
+const PICTURES: [(&str, &str, &str); 22] = [
+    ("flat", "", "1234"),
+    ("flat-2x", "scale=2", "1234"),
+    ("flat-3x", "scale=3", "1234"),
+    ("flat-zero", "", "0"),
+    ("flat-stale", "", "1234!"),
+    ("flat-stale-3x", "scale=3", "1234!"),
+    ("flat-digits", "format=grouped&label=", "1234567890"),
+    ("flat-small-number", "small=5&label=readers&bg=royalblue", "3"),
+    ("flat-light-ground", "label=visitors&bg=gold&format=compact", "12345"),
+    ("flat-cyrillic", "label=%D0%BE%D0%BD%D0%BB%D0%B0%D0%B9%D0%BD", "42"),
+    ("flat-arabic-2x", "label=%D9%85%D8%AA%D8%B5%D9%84+%D8%A7%D9%84%D8%A2%D9%86&scale=2", "42"),
+    ("flat-emoji-2x", "label=%F0%9F%91%80+watching&scale=2&bg=crimson", "987"),
+    ("flat-12", "height=12", "1234"),
+    ("flat-48", "height=48&format=grouped&label=Besucher", "12345"),
+    ("plain", "style=plain", "1234"),
+    ("plain-3x", "style=plain&scale=3&fg=crimson", "1234"),
+    ("plain-ground", "style=plain&bg=ffe&label=here+now", "7!"),
+    ("odometer", "style=odometer", "1234"),
+    ("odometer-3x", "style=odometer&scale=3", "1234"),
+    ("odometer-32", "style=odometer&height=32&label=visitors", "98765"),
+    ("odometer-green", "style=odometer&height=32&fg=lime&format=compact", "12345"),
+    ("odometer-light-stale", "style=odometer&height=48&bg=ivory&format=grouped", "1234567!"),
+];
+
+#[test]
+fn pictures_are_drawn_as_approved() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/drawing/golden");
+    let approve = env::var_os("HEADCOUNT_APPROVE").is_some();
+    let artist = Artist::new();
+    let mut changed = Vec::new();
+    for (name, query, number) in PICTURES {
+        let look = Look::from_query(query).expect(name);
+        let digits = number.trim_end_matches('!');
+        let figure = Figure { stale: digits != number, ..Figure::of(digits.parse().expect(name)) };
+        let file = folder.join(name).with_extension("png");
+        if approve {
+            fs::write(&file, artist.draw(&look, &figure, Format::Png)).expect("the folder can be written to");
+        }
+        let approved = image::load_from_memory(&fs::read(&file).expect(name)).expect(name).into_rgba8();
+        if approved != artist.pixels(&look, &figure) {
+            changed.push(name);
+        }
+    }
+    assert!(changed.is_empty(), "these pictures have changed: {}", changed.join(", "));
+    let kept = fs::read_dir(&folder).expect("the folder is there").count();
+    assert_eq!(kept, PICTURES.len(), "golden/ holds pictures that no test draws");
+}

@@ -1,0 +1,122 @@
+//! Looks in addresses.
+
+use headcount_drawing::{Look, LookError, OPTIONS, Shows, Style, Writing};
+use proptest::prelude::*;
+
+use crate::strategies::{look, options, query};
+
+proptest! {
+    #[test]
+    fn a_canonical_query_leads_back(look in look()) {
+        let query = look.query();
+        prop_assert_eq!(Look::from_query(&query), Ok(look.clone()));
+        let names: Vec<&str> = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name).collect();
+        prop_assert!(names.is_sorted(), "{}", query);
+        prop_assert!(query.is_ascii());
+    }
+
+    #[test]
+    fn the_order_does_not_matter(
+        (ordered, shuffled) in options().prop_flat_map(|options| (Just(options.clone()), Just(options).prop_shuffle())),
+    ) {
+        prop_assert_eq!(Look::from_query(&query(&ordered)), Look::from_query(&query(&shuffled)));
+    }
+
+    #[test]
+    fn all_values_make_the_same_look(look in look()) {
+        let all: Vec<(&str, String)> = look.all_values().into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let labelled = look.with("label", look.label()).expect("its own label");
+        prop_assert_eq!(&labelled, &look);
+        // A flat badge on a light ground has two inks, which no single option asks for.
+        if look.foreground().is_some() || look.style() != Style::Flat {
+            let query = query(&all) + if look.label().is_empty() { "&label=" } else { "" };
+            prop_assert_eq!(Look::from_query(&query), Ok(look));
+        }
+    }
+
+    #[test]
+    fn any_query_is_survived(query in "\\PC{0,80}", pairs in "((bg|label|height|style)=[%+&=0-9a-f]{0,9}&?){0,4}") {
+        for query in [query, pairs] {
+            if let Ok(look) = Look::from_query(&query) {
+                prop_assert_eq!(Look::from_query(&look.query()), Ok(look));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_default_is_a_flat_badge() {
+    let look = Look::from_query("").expect("an empty query");
+    assert_eq!(look, Look::default());
+    assert_eq!(look.query(), "");
+    assert_eq!((look.style(), look.label(), look.height(), look.scale()), (Style::Flat, "online", 20, 1));
+    assert_eq!((look.writing(), look.shows(), look.small()), (Writing::Full, Shows::Count, 0));
+}
+
+#[test]
+fn defaults_are_left_out() {
+    for (asked, canonical) in [
+        ("style=flat&label=online&height=20&scale=1&format=full&show=count&small=0", ""),
+        ("fg=white&bg=1f7a4d", ""),
+        ("bg=gold", "bg=ffd700"),
+        ("bg=gold&fg=white", "bg=ffd700&fg=ffffff"),
+        ("style=plain&label=", "label=&style=plain"),
+        ("style=odometer&label=", "style=odometer"),
+        ("&style=plain&&height=24&", "height=24&style=plain"),
+        ("label=100%25+sure+%26+%C3%A4", "label=100%25%20sure%20%26%20%C3%A4"),
+        ("label=%20padded%20", "label=padded"),
+    ] {
+        let look = Look::from_query(asked).expect(asked);
+        assert_eq!(look.query(), canonical, "{asked}");
+    }
+}
+
+#[test]
+fn bad_options_are_told_in_one_sentence() {
+    for (query, sentence) in [
+        (
+            "colour=red",
+            "there is no option \"colour\": allowed are bg, fg, format, height, label, scale, show, small and style",
+        ),
+        ("height=20&height=20", "the option \"height\" is given twice: each is allowed once"),
+        ("height=97", "height=\"97\" is not allowed: height takes a whole number from 12 to 96"),
+        ("height=011", "height=\"011\" is not allowed: height takes a whole number from 12 to 96"),
+        ("height=20px", "height=\"20px\" is not allowed: height takes a whole number from 12 to 96"),
+        ("height", "height=\"\" is not allowed: height takes a whole number from 12 to 96"),
+        ("scale=0", "scale=\"0\" is not allowed: scale takes 1, 2 or 3"),
+        ("style=Flat", "style=\"Flat\" is not allowed: style takes flat, plain or odometer"),
+        ("format=short", "format=\"short\" is not allowed: format takes full, grouped or compact"),
+        ("show=people", "show=\"people\" is not allowed: show takes count or visitors"),
+        ("small=1001", "small=\"1001\" is not allowed: small takes a whole number from 0 to 1000"),
+        ("bg=", "bg=\"\" is not allowed: bg takes three or six hexadecimal digits, or a CSS colour name"),
+        ("fg=%23ff", "fg=\"#ff\" is not allowed: fg takes three or six hexadecimal digits, or a CSS colour name"),
+        ("label=%00", "label=\"\\0\" is not allowed: label takes up to 32 characters in UTF-8, no control characters"),
+        (
+            "label=%ff",
+            "label=\"\u{fffd}\" is not allowed: label takes up to 32 characters in UTF-8, no control characters",
+        ),
+    ] {
+        assert_eq!(Look::from_query(query).expect_err(query).to_string(), sentence);
+    }
+    let long = format!("label={}", "x".repeat(33));
+    let error = Look::from_query(&long).expect_err("a long label");
+    assert!(matches!(error, LookError::Value { name: "label", .. }), "{error}");
+    let huge = format!("{}=1", "x".repeat(10_000));
+    assert!(Look::from_query(&huge).expect_err("a long name").to_string().len() < 200);
+}
+
+#[test]
+fn one_option_can_be_changed() {
+    let look = Look::from_query("style=plain&label=a%26b").expect("good options");
+    assert_eq!(look.with("height", "40").expect("a good height").query(), "height=40&label=a%26b&style=plain");
+    assert_eq!(look.with("style", "flat").expect("a good style").query(), "label=a%26b");
+    assert!(matches!(look.with("height", "4"), Err(LookError::Value { name: "height", .. })));
+    assert!(matches!(look.with("width", "4"), Err(LookError::Unknown(_))));
+}
+
+#[test]
+fn every_option_is_listed() {
+    let names = OPTIONS.map(|(name, _)| name);
+    assert!(names.is_sorted());
+    assert_eq!(Look::default().all_values().map(|(name, _)| name), names);
+}

@@ -1,0 +1,66 @@
+//! Random looks and figures.
+
+use headcount_drawing::{Figure, Look};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+/// Options as names and values, each name at most once.
+pub(crate) type Options = Vec<(&'static str, String)>;
+
+/// Letters of many scripts, joined ones and ones that run from right to left among them, and emoji.
+const LETTERS: &str = "abgjlmoxyzABKQW 0189.,<>&\"'#%+=?äßéñçøłžğабвжщюαβγωאבגشسلامქართულიհայერენ★→👀🔥";
+
+prop_compose! {
+    fn label()(letters in vec(select(LETTERS.chars().collect::<Vec<char>>()), 0..=32)) -> String {
+        letters.into_iter().collect()
+    }
+}
+
+fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = String> {
+    select(values).prop_map(str::to_owned)
+}
+
+/// Options that are all in bounds.
+pub(crate) fn options() -> impl Strategy<Value = Options> {
+    let colour = || any_of(&["fff", "#000", "1f7a4d", "gold", "RebeccaPurple", "abcdef", "ffffff", "white"]);
+    let of = |name: &'static str, value: BoxedStrategy<String>| {
+        option::of(value).prop_map(move |value| value.map(|value| (name, value)))
+    };
+    let each = [
+        of("bg", colour().boxed()),
+        of("fg", colour().boxed()),
+        of("format", any_of(&["full", "grouped", "compact"]).boxed()),
+        of("height", prop_oneof![Just(20), 12..=96u8].prop_map(|height| height.to_string()).boxed()),
+        of("label", label().boxed()),
+        of("scale", any_of(&["1", "2", "3"]).boxed()),
+        of("show", any_of(&["count", "visitors"]).boxed()),
+        of("small", any_of(&["0", "5", "1000"]).boxed()),
+        of("style", any_of(&["flat", "plain", "odometer"]).boxed()),
+    ];
+    Vec::from(each).prop_map(|options| options.into_iter().flatten().collect())
+}
+
+/// The query that options make in their order.
+pub(crate) fn query(options: &Options) -> String {
+    let pairs = options.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+    pairs.collect::<Vec<String>>().join("&")
+}
+
+/// Any look that can be asked for.
+pub(crate) fn look() -> impl Strategy<Value = Look> {
+    options().prop_map(|options| Look::from_query(&query(&options)).expect("options in bounds"))
+}
+
+prop_compose! {
+    /// Any figure, with numbers of every length alike.
+    pub(crate) fn figure()(
+        digits in 0..=19u32,
+        number in any::<u64>(),
+        epoch in any::<u64>(),
+        version in any::<u64>(),
+        stale in any::<bool>(),
+        fewer_than in option::weighted(0.2, 1..=1000u64),
+    ) -> Figure {
+        Figure { number: number % 10_u64.pow(digits).max(1), epoch, version, stale, fewer_than }
+    }
+}

@@ -1,0 +1,103 @@
+//! The engine as its owner sees it: starts the shards, opens feeds, and ends them all.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use headcount_wire::Frame;
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+
+use crate::inbox::DrainOrder;
+use crate::limits::{Audience, Limits};
+use crate::metrics::Metrics;
+use crate::pace::Pace;
+use crate::schedule::{Inboxes, Schedule};
+use crate::shard::Shard;
+use crate::{Feed, FeedLabel, Guest, Settings};
+
+/// Holds the viewers of a node. Clones are handles of the same engine; when the last is dropped, its shards stop and
+/// what viewers are left are cut off (see [`drain`](Self::drain)).
+pub struct Engine<G>(Arc<Core<G>>);
+
+struct Core<G> {
+    settings: Settings,
+    inboxes: Inboxes<G>,
+    limits: Arc<Limits>,
+    metrics: Metrics,
+    next_feed: AtomicU64,
+}
+
+impl<G> Drop for Core<G> {
+    fn drop(&mut self) {
+        self.inboxes.iter().for_each(|inbox| inbox.abandon());
+    }
+}
+
+impl<G: Guest> Engine<G> {
+    /// Starts the shards.
+    ///
+    /// # Errors
+    /// Where the system gives no thread or no poller.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let limits = Limits::new(&settings);
+        let metrics = Metrics::new(Arc::clone(&limits));
+        let shards = (0..settings.shards.max(1))
+            .map(|index| Shard::new(index, &settings, metrics.clone()))
+            .collect::<io::Result<Vec<_>>>()?;
+        let inboxes: Inboxes<G> = shards.iter().map(Shard::inbox).collect();
+        let core = Core { settings, inboxes, limits, metrics, next_feed: AtomicU64::new(0) };
+        for (index, shard) in shards.into_iter().enumerate() {
+            thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run())?;
+        }
+        Ok(Self(Arc::new(core)))
+    }
+
+    /// Opens a feed whose viewers count under `label` and see `first` until something is published.
+    pub fn open(&self, label: FeedLabel, first: Frame) -> Feed<G> {
+        let Core { settings, inboxes, limits, next_feed, .. } = &*self.0;
+        let id = next_feed.fetch_add(1, Ordering::Relaxed);
+        let audience = Audience::new(limits.tally(label));
+        let pace = Pace::new(settings.frame_rate, Instant::now());
+        let schedule = Schedule::new(id, audience, Arc::clone(inboxes), pace, first);
+        Feed::new(schedule, settings.stall_limit)
+    }
+
+    /// Ends all viewers, evenly spread over `spread`: each gets its newest image once more, the closing boundary and a
+    /// clean FIN. From now on newcomers are refused. Returns when all have gone; a viewer that does not take its end
+    /// is cut off two seconds after `spread`. Asked again while it drains, the shorter time holds.
+    pub async fn drain(&self, spread: Duration) {
+        let (done, mut all_done) = mpsc::channel(1);
+        for inbox in self.0.inboxes.iter() {
+            inbox.drain(DrainOrder { spread, done: done.clone() });
+        }
+        drop(done);
+        // Nothing is ever sent: the channel closes when the last shard drops its end.
+        all_done.recv().await;
+    }
+
+    /// Registers the engine's metrics, with names that carry no prefix.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.0.metrics.register(registry);
+    }
+
+    /// All viewers, including those on their way into a shard and the [`Place`](crate::Place)s taken.
+    pub fn viewers(&self) -> usize {
+        self.0.limits.viewers()
+    }
+}
+
+impl<G> Clone for Engine<G> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<G> fmt::Debug for Engine<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("settings", &self.0.settings).field("viewers", &self.0.limits.viewers()).finish()
+    }
+}

@@ -1,0 +1,137 @@
+//! The handle of a feed: publish frames to it, and bring it viewers.
+
+use std::fmt;
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headcount_wire::Frame;
+use tokio::sync::watch;
+
+use crate::inbox::Newcomer;
+use crate::limits::Place;
+use crate::schedule::Schedule;
+use crate::socket;
+
+/// Why a viewer was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The engine holds as many viewers as it may.
+    #[error("the node holds as many viewers as it may")]
+    Full,
+    /// The label holds as many viewers as one may.
+    #[error("the counter holds as many viewers as it may")]
+    CounterFull,
+    /// More viewers come than the shards can take in.
+    #[error("too many viewers come at once")]
+    Busy,
+    /// The engine is being drained, or was dropped.
+    #[error("the node is shutting down")]
+    Draining,
+    /// The socket is unusable; most likely its peer has gone already.
+    #[error("the socket cannot be used")]
+    Socket(#[source] io::Error),
+}
+
+/// A viewer that was not taken, given back whole: its socket is still open, though set to non-blocking, and nothing
+/// has been written to it.
+#[derive(Debug)]
+pub struct Refused<G> {
+    /// The viewer's socket.
+    pub socket: TcpStream,
+    /// The viewer's guest.
+    pub guest: G,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// What a group of viewers sees: one newest frame. Clones are handles of the same feed; when the last is dropped, its
+/// viewers get the newest image once more and a clean end.
+pub struct Feed<G>(Arc<Handle<G>>);
+
+struct Handle<G> {
+    schedule: Arc<Schedule<G>>,
+    stall_limit: Duration,
+}
+
+impl<G> Drop for Handle<G> {
+    fn drop(&mut self) {
+        self.schedule.end();
+    }
+}
+
+impl<G> Feed<G> {
+    pub(crate) fn new(schedule: Arc<Schedule<G>>, stall_limit: Duration) -> Self {
+        Self(Arc::new(Handle { schedule, stall_limit }))
+    }
+
+    /// Shows `frame` to all: at once after a quiet time, otherwise as soon as the pace allows. A newer frame takes the
+    /// place of one that still waits.
+    pub fn publish(&self, frame: Frame) {
+        self.0.schedule.publish(frame);
+    }
+
+    /// The frames as the viewers see them, by the same clock; for streams that the engine does not write itself.
+    pub fn frames(&self) -> watch::Receiver<Frame> {
+        self.0.schedule.watch()
+    }
+
+    /// The feed's viewers, including those on their way into a shard and the [`Place`]s taken.
+    pub fn viewers(&self) -> usize {
+        self.0.schedule.audience.viewers()
+    }
+
+    /// Why a viewer that came now would be refused: to be asked while a proper answer can still be given.
+    ///
+    /// # Errors
+    /// The refusal. `Ok` is no promise: another viewer may take the last place.
+    pub fn has_room(&self) -> Result<(), Refusal> {
+        self.0.schedule.audience.refusal().map_or(Ok(()), Err)
+    }
+
+    /// Counts a viewer whose stream the engine does not write itself, within the same limits and metrics.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`] or [`Refusal::CounterFull`].
+    pub fn take_place(&self) -> Result<Place, Refusal> {
+        Place::take(&self.0.schedule.audience)
+    }
+
+    /// Takes over a viewer's socket. The first write is `head` (the response's head and the stream's opening) and the
+    /// newest frame together.
+    ///
+    /// # Errors
+    /// The viewer is given back, with the reason.
+    // Kept apart for the instruction counts.
+    #[inline(never)]
+    pub fn adopt(&self, socket: TcpStream, head: Bytes, guest: G) -> Result<(), Refused<G>> {
+        let Handle { schedule, stall_limit } = &*self.0;
+        let place = match Place::take(&schedule.audience) {
+            Ok(place) => place,
+            Err(refusal) => return Err(Refused { socket, guest, refusal }),
+        };
+        if let Err(error) = socket::prepare(&socket, *stall_limit) {
+            return Err(Refused { socket, guest, refusal: Refusal::Socket(error) });
+        }
+        let newcomer = Newcomer { socket: socket.into(), head, guest, place, feed: Arc::clone(schedule) };
+        schedule.lightest().join(newcomer).map_err(|(newcomer, refusal)| Refused {
+            socket: newcomer.socket.into(),
+            guest: newcomer.guest,
+            refusal,
+        })
+    }
+}
+
+impl<G> Clone for Feed<G> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<G> fmt::Debug for Feed<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("id", &self.0.schedule.id).field("viewers", &self.viewers()).finish()
+    }
+}

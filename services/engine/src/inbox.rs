@@ -1,0 +1,191 @@
+//! What the rest of the engine asks of a shard: a mailbox behind one short lock, and the waker of the shard's poller.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mio::{Registry, Token, Waker};
+use socket2::Socket;
+use tokio::sync::mpsc;
+
+use crate::feed::Refusal;
+use crate::limits::Place;
+use crate::schedule::Schedule;
+
+/// Newcomers that wait for one shard at most: about 1.5 MB. A shard takes some 30,000 a second, so the last of these
+/// waits half a second.
+const MAX_NEWCOMERS: usize = 16 << 10;
+
+/// A viewer on its way into a shard.
+pub(crate) struct Newcomer<G> {
+    pub(crate) socket: Socket,
+    pub(crate) head: Bytes,
+    pub(crate) guest: G,
+    pub(crate) place: Place,
+    pub(crate) feed: Arc<Schedule<G>>,
+}
+
+/// The order to end all viewers.
+pub(crate) struct DrainOrder {
+    pub(crate) spread: Duration,
+    /// Dropped when the last viewer has gone.
+    pub(crate) done: mpsc::Sender<()>,
+}
+
+/// What waits for a shard. Each feed is in each list once at most, so all are bounded.
+pub(crate) struct Mail<G> {
+    pub(crate) newcomers: VecDeque<Newcomer<G>>,
+    /// Feeds with a new frame to show.
+    pub(crate) released: Vec<Arc<Schedule<G>>>,
+    /// Feeds that want to be asked again at a time.
+    pub(crate) alarms: Vec<(Instant, Arc<Schedule<G>>)>,
+    /// Feeds that have ended.
+    pub(crate) ended: Vec<Arc<Schedule<G>>>,
+    pub(crate) drains: Vec<DrainOrder>,
+    /// Nobody can reach the engine any more.
+    pub(crate) abandoned: bool,
+    /// Newcomers are refused.
+    closed: bool,
+    /// Nobody empties the mailbox any more: whatever comes is dropped.
+    stopped: bool,
+}
+
+impl<G> Default for Mail<G> {
+    fn default() -> Self {
+        Self {
+            newcomers: VecDeque::new(),
+            released: Vec::new(),
+            alarms: Vec::new(),
+            ended: Vec::new(),
+            drains: Vec::new(),
+            abandoned: false,
+            closed: false,
+            stopped: false,
+        }
+    }
+}
+
+/// One shard's mailbox.
+pub(crate) struct Inbox<G> {
+    mail: Mutex<Mail<G>>,
+    waker: Waker,
+    /// The waker has been used since the shard last looked.
+    woken: AtomicBool,
+    /// The shard's viewers, and the newcomers on their way to it.
+    load: AtomicUsize,
+}
+
+impl<G> Inbox<G> {
+    pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        Ok(Self {
+            mail: Mutex::default(),
+            waker: Waker::new(registry, token)?,
+            woken: AtomicBool::new(false),
+            load: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// A viewer of the shard has gone.
+    pub(crate) fn unload(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Leaves a newcomer for the shard, or gives it back with the reason.
+    pub(crate) fn join(&self, newcomer: Newcomer<G>) -> Result<(), (Newcomer<G>, Refusal)> {
+        {
+            let mut mail = self.lock();
+            if mail.closed {
+                return Err((newcomer, Refusal::Draining));
+            }
+            if mail.newcomers.len() >= MAX_NEWCOMERS {
+                return Err((newcomer, Refusal::Busy));
+            }
+            mail.newcomers.push_back(newcomer);
+            self.load.fetch_add(1, Ordering::Relaxed);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    pub(crate) fn release(&self, feed: Arc<Schedule<G>>) {
+        self.post(|mail| mail.released.push(feed));
+    }
+
+    pub(crate) fn alarm(&self, at: Instant, feed: Arc<Schedule<G>>) {
+        self.post(|mail| mail.alarms.push((at, feed)));
+    }
+
+    pub(crate) fn end(&self, feed: Arc<Schedule<G>>) {
+        self.post(|mail| mail.ended.push(feed));
+    }
+
+    pub(crate) fn drain(&self, order: DrainOrder) {
+        self.post(|mail| {
+            mail.closed = true;
+            mail.drains.push(order);
+        });
+    }
+
+    /// The shard is to drop everything and stop.
+    pub(crate) fn abandon(&self) {
+        self.post(|mail| {
+            mail.closed = true;
+            mail.abandoned = true;
+        });
+    }
+
+    /// Takes the mail, of the newcomers `newcomers` at most. The flag says whether some are left.
+    pub(crate) fn take(&self, newcomers: usize) -> (Mail<G>, bool) {
+        self.woken.store(false, Ordering::SeqCst);
+        let mut mail = self.lock();
+        let take = mail.newcomers.len().min(newcomers);
+        let taken = Mail {
+            newcomers: mail.newcomers.drain(..take).collect(),
+            released: std::mem::take(&mut mail.released),
+            alarms: std::mem::take(&mut mail.alarms),
+            ended: std::mem::take(&mut mail.ended),
+            drains: std::mem::take(&mut mail.drains),
+            abandoned: mail.abandoned,
+            closed: mail.closed,
+            stopped: mail.stopped,
+        };
+        (taken, !mail.newcomers.is_empty())
+    }
+
+    /// The shard stops: what waits, and whatever comes later, is dropped.
+    pub(crate) fn stop(&self) {
+        let stopped = Mail { closed: true, stopped: true, ..Mail::default() };
+        // Dropped behind the lock: guests may have more to say.
+        let waiting = std::mem::replace(&mut *self.lock(), stopped);
+        drop(waiting);
+    }
+
+    fn post(&self, write: impl FnOnce(&mut Mail<G>)) {
+        let mut mail = self.lock();
+        if !mail.stopped {
+            write(&mut mail);
+            drop(mail);
+            self.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mail<G>> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            // The shard looks at its mail at least once a second all the same.
+            tracing::error!(%error, "a shard could not be woken");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The viewer engine: holds the sockets of all live viewers of a node and pushes each new frame to them.
+//!
+//! An [`Engine`] runs a few shards, each one thread with one poller that owns its viewers' sockets outright. A
+//! [`Feed`] is what a group of viewers sees: one newest [`Frame`](headcount_wire::Frame), which all of them share.
+//! A viewer costs no task and no buffer; one that does not take its bytes in time is *lagging*, and only then has
+//! state of its own. The newest frame wins: nobody has a queue.
+//!
+//! What happens to a frame, file by file: `feed` takes it in, `schedule` decides by `pace` when it is shown, `inbox`
+//! carries the word to the shards, `shard` makes the pass over the viewers, `shard::viewer` writes it to one socket.
+
+mod engine;
+mod feed;
+mod inbox;
+mod limits;
+mod metrics;
+mod pace;
+mod schedule;
+mod settings;
+mod shard;
+mod socket;
+
+pub use engine::Engine;
+pub use feed::{Feed, Refusal, Refused};
+pub use limits::Place;
+pub use settings::{FeedLabel, Settings};
+
+/// What rides along with a viewer, and is dropped when the viewer has gone, on a shard's thread.
+///
+/// Its methods and its drop hold up all viewers of the shard, so they must be short and must not block.
+pub trait Guest: Send + 'static {
+    /// The viewer has its first image: the response's head and the newest frame have been written to the last byte.
+    /// Called once at most; never for a viewer that leaves before.
+    fn seated(&mut self);
+}

@@ -1,0 +1,135 @@
+//! Showing frames: the passes over a feed's viewers, in slices, so that a long pass holds nothing else up; and the
+//! repeats that keep quiet streams alive.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Shard;
+use super::showing::Pass;
+use super::viewer::Shown;
+use super::wheel::PLACES;
+use crate::Guest;
+use crate::metrics::Tally;
+use crate::schedule::Schedule;
+
+/// Viewers that are visited before the shard looks up from its passes: about 2.5 ms of sends. What is lost by looking
+/// up is one empty poll, well below a thousandth of that.
+const SLICE: usize = 256;
+
+impl<G: Guest> Shard<G> {
+    /// Begins the pass that `schedule` has released.
+    pub(super) fn begin_pass(&mut self, schedule: &Arc<Schedule<G>>, now: Instant) {
+        match self.feed_keys.get(&schedule.id) {
+            Some(&feed) => {
+                self.feeds[feed].begin(now);
+                self.passes.push_back(feed);
+            }
+            // Its viewers here have all gone meanwhile.
+            None => schedule.passed(now, Duration::ZERO),
+        }
+    }
+
+    /// Begins to end the viewers of a feed that has ended.
+    pub(super) fn begin_ending(&mut self, schedule: &Arc<Schedule<G>>, now: Instant) {
+        let Some(&feed) = self.feed_keys.get(&schedule.id) else { return };
+        let showing = &mut self.feeds[feed];
+        match showing.pass {
+            // The pass goes on as one of the end, which carries the newest image too.
+            Pass::Frame(began) => schedule.passed(now, now.saturating_duration_since(began)),
+            Pass::None => self.passes.push_back(feed),
+            Pass::Ending => {}
+        }
+        showing.begin_ending();
+    }
+
+    /// Visits the next viewers of the passes that are on.
+    // Kept apart for the instruction counts.
+    #[inline(never)]
+    pub(super) fn slice(&mut self, now: Instant) {
+        let mut budget = SLICE;
+        while budget > 0
+            && let Some(feed) = self.passes.pop_front()
+        {
+            match self.feeds[feed].pass {
+                Pass::Frame(began) => {
+                    budget = self.show_some(feed, budget, now);
+                    if self.feeds[feed].roster.visited() {
+                        self.finish_pass(feed, began);
+                        continue;
+                    }
+                }
+                Pass::Ending => {
+                    while budget > 0
+                        && let Some(viewer) = self.feeds[feed].roster.next()
+                    {
+                        self.end_viewer(viewer as usize, now);
+                        budget -= 1;
+                    }
+                    if self.feeds[feed].roster.visited() {
+                        self.feeds[feed].pass = Pass::None;
+                        self.drop_if_empty(feed);
+                        continue;
+                    }
+                }
+                Pass::None => continue,
+            }
+            self.passes.push_back(feed);
+        }
+    }
+
+    fn show_some(&mut self, feed: usize, budget: usize, now: Instant) -> usize {
+        let frame = self.feeds[feed].frame.clone();
+        let mut tally = Tally::default();
+        let mut left = budget;
+        while left > 0
+            && let Some(viewer) = self.feeds[feed].roster.next()
+        {
+            left -= 1;
+            self.show(viewer as usize, frame.bytes(), now, &mut tally);
+        }
+        self.metrics.pushed(&tally);
+        left
+    }
+
+    fn show(&mut self, key: usize, frame: &bytes::Bytes, now: Instant, tally: &mut Tally) {
+        match self.viewers[key].show(frame, now, tally) {
+            Shown::Settled => {}
+            Shown::FellBehind(behind) => self.fall_behind(key, behind),
+            Shown::Broken(error) => self.depart_broken(key, &error),
+        }
+    }
+
+    fn finish_pass(&mut self, feed: usize, began: Instant) {
+        let now = Instant::now();
+        let took = now - began;
+        self.metrics.passes.observe(took.as_secs_f64());
+        let showing = &mut self.feeds[feed];
+        showing.pass = Pass::None;
+        showing.schedule.passed(now, took);
+        self.drop_if_empty(feed);
+    }
+
+    /// Shows the viewers whose turn has come their frame again, unless their feed has just shown it to all.
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        let mut tally = Tally::default();
+        while let Some(place) = self.wheel.turn(now) {
+            for key in (place..self.viewers.capacity()).step_by(PLACES) {
+                let Some(viewer) = self.viewers.get(key) else { continue };
+                let showing = &self.feeds[viewer.feed as usize];
+                if viewer.behind.is_some() || now.saturating_duration_since(showing.shown_at) < self.fresh {
+                    continue;
+                }
+                let frame = showing.frame.clone();
+                self.show(key, frame.bytes(), now, &mut tally);
+            }
+        }
+        self.metrics.repeated(&tally);
+    }
+}
+
+/// How the keep-alive interval is made up: every viewer has its turn once in a round, and is passed over if its feed
+/// showed a frame a moment before. So the longest wait is a round and that moment, which is the interval.
+pub(super) fn round_and_fresh(keepalive: Duration) -> (Duration, Duration) {
+    let fresh = keepalive / 5;
+    (keepalive - fresh, fresh)
+}

@@ -1,0 +1,9 @@
+//! The engine over real sockets: what viewers read, how they go, and what is left of them.
+
+mod departures;
+mod ending;
+mod limits;
+mod pace;
+mod random;
+mod rig;
+mod streams;

@@ -1,0 +1,59 @@
+//! When published frames are shown.
+
+use std::time::{Duration, Instant};
+
+use headcount_engine::Settings;
+
+use crate::rig::{Rig, frame, show};
+
+#[test]
+fn a_storm_is_shown_at_the_frame_rate_and_its_last_frame_wins() {
+    let rig = Rig::new(Settings { frame_rate: 20, ..Settings::default() });
+    let feed = rig.feed(frame(0, 0));
+    let mut peer = rig.join(&feed, None);
+    let frames = feed.frames();
+    let start = Instant::now();
+    let mut number = 0;
+    let mut watched = 0;
+    while start.elapsed() < Duration::from_secs(1) {
+        number += 1;
+        feed.publish(frame(number, 0));
+        watched += usize::from(frames.has_changed().expect("the feed lives"));
+        peer.read(usize::MAX);
+    }
+    peer.read_to(number);
+    let (took, shown) = (start.elapsed(), peer.numbers.len() - 1);
+    let at_most = 3 + (took.as_secs_f64() * 20.0) as usize;
+    assert!(shown <= at_most, "{shown} frames in {took:?}");
+    // A quarter of the rate would do to show that it is not throttled for good; the machine may be busy.
+    assert!(shown >= 5, "{shown} frames in {took:?}");
+    assert!(watched > 0);
+    assert_eq!(*feed.frames().borrow(), frame(number, 0));
+}
+
+#[test]
+fn three_changes_after_a_quiet_time_go_at_once() {
+    let rig = Rig::new(Settings { frame_rate: 1, ..Settings::default() });
+    let feed = rig.feed(frame(0, 0));
+    let mut peer = rig.join(&feed, None);
+    peer.read_to(0);
+    let start = Instant::now();
+    for number in 1..=3 {
+        show(&feed, &frame(number, 0));
+        peer.read_to(number);
+    }
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    show(&feed, &frame(4, 0));
+    assert!(start.elapsed() > Duration::from_millis(900), "{:?}", start.elapsed());
+    peer.read_to(4);
+}
+
+#[test]
+fn a_feed_without_viewers_keeps_its_clock() {
+    let rig = Rig::new(Settings { frame_rate: 50, ..Settings::default() });
+    let feed = rig.feed(frame(0, 0));
+    for number in 1..=10 {
+        show(&feed, &frame(number, 0));
+    }
+    rig.join(&feed, None).read_to(10);
+}

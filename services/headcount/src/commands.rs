@@ -1,0 +1,8 @@
+//! The subcommands that do not serve.
+
+mod client;
+pub(crate) mod draw;
+pub(crate) mod healthcheck;
+pub(crate) mod sign;
+pub(crate) mod status;
+pub(crate) mod watch;

@@ -1,0 +1,72 @@
+//! The process's open files: the limit is raised as far as the system lets it, and read.
+
+use std::io;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+/// Descriptors kept for what is not a viewer: Redis, admin, pollers, and connections that are still asking.
+pub(crate) const RESERVE: usize = 512;
+
+/// Raises the soft limit of open files to the hard one.
+///
+/// # Errors
+/// The system's refusal; the limit is then as it was.
+pub(crate) fn raise() -> io::Result<()> {
+    let (soft, hard) = limits()?;
+    if soft >= hard {
+        return Ok(());
+    }
+    rustix::process::setrlimit(
+        rustix::process::Resource::Nofile,
+        rustix::process::Rlimit { current: Some(hard), maximum: Some(hard) },
+    )?;
+    Ok(())
+}
+
+/// The most descriptors that this process may have open.
+///
+/// # Errors
+/// Where the system does not say.
+pub(crate) fn limit() -> io::Result<usize> {
+    limits().map(|(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
+}
+
+/// The descriptors that are open now.
+///
+/// # Errors
+/// Where /proc is not mounted.
+pub(crate) fn in_use() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/fd")?.count())
+}
+
+fn limits() -> io::Result<(u64, u64)> {
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    Ok((limits.current.unwrap_or(u64::MAX), limits.maximum.unwrap_or(u64::MAX)))
+}
+
+/// Descriptors in use and their limit, read when the metrics are.
+#[derive(Debug)]
+struct Gauges;
+
+/// Names the gauges in the registry.
+pub(crate) fn register_metrics(registry: &mut Registry) {
+    registry.register_collector(Box::new(Gauges));
+}
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let gauges = [
+            ("descriptors", "Open descriptors of this process", in_use()),
+            ("descriptors_limit", "Most descriptors that this process may have open", limit()),
+        ];
+        for (name, help, value) in gauges {
+            let Ok(value) = value else { continue };
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}

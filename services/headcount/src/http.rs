@@ -1,0 +1,118 @@
+//! The public side: routes, answers, and the connections that ask. Only this module and [`crate::admin`] know axum.
+
+mod accept;
+mod address;
+mod busy;
+mod client;
+mod connection;
+mod embed;
+mod error;
+mod handoff;
+mod metrics;
+mod number;
+mod pages;
+mod preamble;
+mod pump;
+mod stream;
+mod waiting;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use headcount_presence::Presence;
+use http_body::Body as _;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::accept::{Acceptor, Limits};
+use self::address::Address;
+pub(crate) use self::client::Trust;
+pub(crate) use self::embed::Embedders;
+use self::error::Refused;
+pub(crate) use self::metrics::Metrics;
+use crate::admin::Phase;
+use crate::counters::Counters;
+use crate::feeds::Feeds;
+
+/// What every request may need.
+pub(crate) struct App {
+    /// The live feeds.
+    pub(crate) feeds: Arc<Feeds>,
+    /// Who is here.
+    pub(crate) presence: Presence,
+    /// Which counters exist.
+    pub(crate) counters: Counters,
+    /// Which sites may embed them.
+    pub(crate) embedders: Embedders,
+    /// The address that embed codes name, where it is configured.
+    pub(crate) public_url: Option<String>,
+    /// Below it, the JSON says "fewer than".
+    pub(crate) small: u64,
+    /// An unchanged frame is sent again after so long, to HTTP/2 viewers too.
+    pub(crate) keepalive: std::time::Duration,
+    /// An HTTP/2 viewer that takes nothing for so long is dropped.
+    pub(crate) stall_limit: std::time::Duration,
+    /// Counts what is refused.
+    pub(crate) metrics: Metrics,
+    /// Whether the node is on its way out.
+    pub(crate) phase: watch::Receiver<Phase>,
+    /// The HTTP/2 viewers' tasks.
+    pub(crate) pumps: TaskTracker,
+}
+
+/// The public routes.
+pub(crate) fn routes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(pages::front))
+        .route("/robots.txt", get(pages::robots))
+        .route("/favicon.ico", get(pages::favicon))
+        .route("/{file}", get(one_segment))
+        .route("/{counter}/{file}", get(two_segments))
+        .fallback(|| async { Refused::NotFound })
+        .method_not_allowed_fallback(|| async { Refused::Method })
+        .layer(middleware::from_fn(without_body))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), counting_refusals))
+        .with_state(app)
+}
+
+/// `/{counter}`, `/{counter}.png`, `.jpg`, `.json`.
+async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refused> {
+    match Address::of_one(request.uri().path(), &app.counters)? {
+        Address::Page(counter) => pages::counter(&app, &counter, &request),
+        Address::Stream(counter, format) => stream::answer(&app, counter.name, format, request).await,
+        Address::Number(counter) => number::json(&app, &counter.name).await,
+        Address::Snapshot(..) => Err(Refused::NotFound),
+    }
+}
+
+/// `/{counter}/snapshot.png`, `.jpg`, `.svg`.
+async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refused> {
+    match Address::of_two(request.uri().path(), &app.counters)? {
+        Address::Snapshot(counter, format) => {
+            number::snapshot(&app, &counter.name, format, request.uri().query(), request.headers()).await
+        }
+        _ => Err(Refused::NotFound),
+    }
+}
+
+/// Nothing here takes a body; one that is sent all the same would be read as the next request's head.
+async fn without_body(request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads && !request.body().is_end_stream() {
+        return Refused::Body.into_response();
+    }
+    next.run(request).await
+}
+
+async fn counting_refusals(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(cause) = response.extensions().get::<error::Cause>() {
+        app.metrics.refused(cause.0);
+    }
+    response
+}

@@ -1,0 +1,202 @@
+//! What comes before HTTP on a connection: the PROXY header of a load balancer, and the first bytes, which say whether
+//! the client speaks HTTP/2 with prior knowledge.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use ppp::{HeaderResult, PartialResult, v1, v2};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A client's first bytes where it speaks HTTP/2 with prior knowledge (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Longest PROXY header accepted. Version 1 ends at 107 bytes; version 2 carries addresses and TLVs, which are some
+/// hundred bytes even with a TLS client's names.
+const MAX_PROXY_BYTES: usize = 2048;
+
+/// A connection whose preamble has been read.
+pub(super) struct Preamble {
+    /// The client, where a PROXY header names one.
+    pub(super) source: Option<SocketAddr>,
+    /// Whether HTTP/2 follows.
+    pub(super) http2: bool,
+    /// The connection, with what was read too far.
+    pub(super) io: Rewound,
+}
+
+/// Why a connection is closed before HTTP.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PreambleError {
+    /// The connection failed or ended.
+    #[error("the connection ended: {0}")]
+    Ended(#[from] io::Error),
+    /// A trusted proxy did not send the header that it was configured for.
+    #[error("no PROXY header, or a malformed one, came from a proxy that must send one")]
+    Proxy,
+}
+
+/// Reads the preamble. The caller sets a deadline.
+///
+/// # Errors
+/// [`PreambleError`].
+pub(super) async fn read(mut stream: TcpStream, proxy_header: Expected) -> Result<Preamble, PreambleError> {
+    let mut read = BytesMut::with_capacity(512);
+    let mut source = None;
+    if proxy_header == Expected::Required {
+        loop {
+            more(&mut stream, &mut read).await?;
+            if let Some((bytes, address)) = parse_proxy(&read)? {
+                source = address;
+                read.advance(bytes);
+                break;
+            }
+        }
+    }
+    while read.is_empty() || (read.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&read)) {
+        more(&mut stream, &mut read).await?;
+    }
+    let http2 = read.starts_with(HTTP2_PREFACE);
+    Ok(Preamble { source, http2, io: Rewound { read: read.freeze(), stream } })
+}
+
+/// Whether a connection must begin with a PROXY header. There is no "may": a header that is optional could be written
+/// by the client of a proxy that sends none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// It comes from a trusted proxy.
+    Required,
+    /// It does not; a header is a malformed request.
+    None,
+}
+
+async fn more(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()> {
+    if stream.read_buf(read).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+/// The header's length and the client it names; `None` until it is whole. A header without an address (a load
+/// balancer's own health check) names nobody.
+pub(super) fn parse_proxy(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, PreambleError> {
+    let header = HeaderResult::parse(bytes);
+    if header.is_incomplete() && bytes.len() < MAX_PROXY_BYTES {
+        return Ok(None);
+    }
+    match header {
+        HeaderResult::V1(Ok(header)) => {
+            let source = match header.addresses {
+                v1::Addresses::Tcp4(pair) => Some((pair.source_address, pair.source_port).into()),
+                v1::Addresses::Tcp6(pair) => Some((pair.source_address, pair.source_port).into()),
+                v1::Addresses::Unknown => None,
+            };
+            Ok(Some((header.header.len(), source)))
+        }
+        HeaderResult::V2(Ok(header)) => {
+            let source = match (header.command, header.addresses) {
+                (v2::Command::Local, _) => None,
+                (_, v2::Addresses::IPv4(pair)) => Some((pair.source_address, pair.source_port).into()),
+                (_, v2::Addresses::IPv6(pair)) => Some((pair.source_address, pair.source_port).into()),
+                (_, v2::Addresses::Unspecified | v2::Addresses::Unix(_)) => None,
+            };
+            Ok(Some((header.header.len(), source)))
+        }
+        HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => Err(PreambleError::Proxy),
+    }
+}
+
+/// A connection that gives again what had been read from it.
+#[derive(Debug)]
+pub(super) struct Rewound {
+    read: Bytes,
+    stream: TcpStream,
+}
+
+impl Rewound {
+    /// The connection alone, without what is still to be given again.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+}
+
+impl AsyncRead for Rewound {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, into);
+        }
+        let bytes = self.read.len().min(into.remaining());
+        into.put_slice(&self.read.split_to(bytes));
+        if self.read.is_empty() {
+            // Lets go of the buffer behind it.
+            self.read = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Rewound {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(bytes: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
+        parse_proxy(bytes).expect("a good header")
+    }
+
+    #[test]
+    fn both_versions_name_the_client() {
+        let v1 = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 80\r\nGET / HTTP/1.1\r\n";
+        assert_eq!(source(v1), Some((41, Some("203.0.113.9:4711".parse().expect("an address")))));
+        let v2 = v2::Builder::with_addresses(
+            v2::Version::Two | v2::Command::Proxy,
+            v2::Protocol::Stream,
+            ("[2001:db8::1]:9".parse::<SocketAddr>().expect("one"), "[::1]:80".parse::<SocketAddr>().expect("one")),
+        )
+        .build()
+        .expect("a header");
+        assert_eq!(source(&v2), Some((v2.len(), Some("[2001:db8::1]:9".parse().expect("an address")))));
+        for cut in 0..v2.len() {
+            assert_eq!(source(&v2[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_health_check_names_nobody() {
+        assert_eq!(source(b"PROXY UNKNOWN\r\n"), Some((15, None)));
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused() {
+        for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 a b c d\r\n", &[b'P'; MAX_PROXY_BYTES]] {
+            assert!(parse_proxy(bytes).is_err(), "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The three engines, each in its plain browser, started as a person at a shell would.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+
+/// Keeps Firefox from opening pages of its own in a fresh profile, and from asking.
+const FIREFOX_PREFERENCES: &str = r#"user_pref("browser.aboutwelcome.enabled", false);
+user_pref("browser.shell.checkDefaultBrowser", false);
+user_pref("browser.startup.homepage_override.mstone", "ignore");
+user_pref("datareporting.policy.dataSubmissionEnabled", false);
+user_pref("termsofuse.bypassNotification", true);
+"#;
+
+/// A browser engine, by the browser that stands for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Engine {
+    Chromium,
+    Firefox,
+    WebKit,
+}
+
+impl Engine {
+    /// The command that opens `url` in a new window. Where a browser with the profile in `home` runs already, Chromium
+    /// and Firefox have that one open it; WebKit's starts another.
+    fn command(self, home: &Path, url: &str) -> Command {
+        match self {
+            Engine::Chromium => {
+                let mut command = Command::new("chromium");
+                // Containers run as root, where Chromium's sandbox does not start; --test-type keeps it from saying so
+                // in a bar that moves the page down.
+                command.args(["--no-sandbox", "--test-type", "--no-first-run", "--no-default-browser-check"]);
+                command.args(["--disable-gpu", "--disable-dev-shm-usage", "--password-store=basic"]);
+                command.arg(format!("--user-data-dir={}", home.display())).args(["--new-window", url]);
+                command
+            }
+            Engine::Firefox => {
+                let mut command = Command::new("firefox-esr");
+                command.arg("--profile").arg(home).args(["--new-window", url]);
+                command
+            }
+            Engine::WebKit => {
+                let mut command = Command::new(mini_browser());
+                command.args(["--private", url]);
+                command
+            }
+        }
+    }
+
+    /// What to install where the browser is missing.
+    fn debian_package(self) -> &'static str {
+        match self {
+            Engine::Chromium => "chromium",
+            Engine::Firefox => "firefox-esr",
+            Engine::WebKit => "libwebkit2gtk-4.1-0",
+        }
+    }
+}
+
+/// WebKitGTK's own small browser, which Debian ships beside the library.
+fn mini_browser() -> PathBuf {
+    let libraries = fs::read_dir("/usr/lib").expect("/usr/lib is there").flatten();
+    libraries
+        .map(|triplet| triplet.path().join("webkit2gtk-4.1/MiniBrowser"))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| "MiniBrowser".into())
+}
+
+/// A browser with a fresh profile. All its processes end when this is dropped.
+pub(crate) struct Browser {
+    engine: Engine,
+    display: String,
+    home: tempfile::TempDir,
+    /// One for each window that was opened; a running browser takes the request over, and the process ends.
+    processes: Vec<Child>,
+}
+
+impl Browser {
+    pub(crate) fn new(engine: Engine, display: &str) -> Browser {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("user.js"), FIREFOX_PREFERENCES).unwrap();
+        Browser { engine, display: display.to_owned(), home, processes: Vec::new() }
+    }
+
+    /// Opens `url` in a new window.
+    pub(crate) fn open(&mut self, url: &str) {
+        let home = self.home.path();
+        let process = self
+            .engine
+            .command(home, url)
+            .env("HOME", home)
+            .env("XDG_RUNTIME_DIR", home)
+            .env("DISPLAY", &self.display)
+            .env("GDK_BACKEND", "x11")
+            .env_remove("WAYLAND_DISPLAY")
+            .env_remove("DBUS_SESSION_BUS_ADDRESS")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| {
+                let package = self.engine.debian_package();
+                panic!("{:?} does not start: {error}: apt-get install {package}", self.engine)
+            });
+        self.processes.push(process);
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            let group = Pid::from_raw(i32::try_from(process.id()).expect("process ids are positive 32-bit numbers"));
+            let _ = killpg(group, Signal::SIGKILL);
+            let _ = process.wait();
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A screen that no one looks at: Xvfb, the windows on it, and what their pixels show.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, BufWriter},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use x11rb::{
+    connection::Connection,
+    protocol::xproto::{
+        Atom, ClientMessageEvent, ConfigureWindowAux, ConnectionExt, EventMask, ImageFormat, MapState, StackMode,
+        Window,
+    },
+    rust_connection::RustConnection,
+    wrapper::ConnectionExt as _,
+};
+
+use crate::picture::Rectangle;
+
+/// Two windows stand side by side on it, each wide enough for a browser's narrowest.
+pub(crate) const SIZE: (u16, u16) = (1400, 720);
+/// Smaller windows are menus, tooltips and the invisible ones that toolkits talk to each other by.
+const SMALLEST_BROWSER: u16 = 200;
+
+/// An X server of the test's own, with one screen. It stops when this is dropped.
+pub(crate) struct Display {
+    server: Child,
+    name: String,
+    connection: RustConnection,
+    root: Window,
+    wm_protocols: Atom,
+    wm_delete_window: Atom,
+}
+
+impl Display {
+    pub(crate) fn start() -> Display {
+        let mut server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", &format!("{}x{}x24", SIZE.0, SIZE.1), "-nolisten", "tcp"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Xvfb must be installed: apt-get install xvfb");
+        let mut number = String::new();
+        let stdout = server.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut number).expect("Xvfb says its display's number");
+        let name = format!(":{}", number.trim());
+        let (connection, screen) = RustConnection::connect(Some(&name)).expect("Xvfb takes connections");
+        let root = connection.setup().roots[screen].root;
+        let atom = |name: &[u8]| connection.intern_atom(false, name).unwrap().reply().unwrap().atom;
+        let (wm_protocols, wm_delete_window) = (atom(b"WM_PROTOCOLS"), atom(b"WM_DELETE_WINDOW"));
+        Display { server, name, connection, root, wm_protocols, wm_delete_window }
+    }
+
+    /// What `DISPLAY` is to be for programs that should show up here.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The browsers' windows that can be seen now.
+    pub(crate) fn windows(&self) -> Vec<Window> {
+        let tree = self.connection.query_tree(self.root).unwrap().reply().unwrap();
+        tree.children.into_iter().filter(|&window| self.is_browser(window)).collect()
+    }
+
+    fn is_browser(&self, window: Window) -> bool {
+        // A window may go away between the listing and these questions.
+        let Ok(attributes) = self.connection.get_window_attributes(window).unwrap().reply() else { return false };
+        let Ok(geometry) = self.connection.get_geometry(window).unwrap().reply() else { return false };
+        attributes.map_state == MapState::VIEWABLE
+            && !attributes.override_redirect
+            && geometry.width.min(geometry.height) >= SMALLEST_BROWSER
+    }
+
+    /// Waits for a window that is not among `known`, and gives it the screen's left or right half.
+    pub(crate) fn new_window(&self, known: &[Window], half: Half, patience: Duration) -> Window {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(&window) = self.windows().iter().find(|window| !known.contains(window)) {
+                self.place(window, half.part());
+                self.connection.sync().unwrap();
+                return window;
+            }
+            assert!(Instant::now() < deadline, "no window of the browser has come up within {patience:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn place(&self, window: Window, part: Rectangle) {
+        let number = |pixels: usize| u32::try_from(pixels).unwrap();
+        let place = ConfigureWindowAux::new()
+            .x(number(part.x).cast_signed())
+            .y(number(part.y).cast_signed())
+            .width(number(part.width))
+            .height(number(part.height))
+            // Wherever it came up, it must not cover the one that is being watched.
+            .stack_mode(StackMode::BELOW);
+        self.connection.configure_window(window, &place).unwrap();
+    }
+
+    /// Asks a window to close, as a click on its frame would.
+    pub(crate) fn close(&self, window: Window) {
+        let data = [self.wm_delete_window, x11rb::CURRENT_TIME, 0, 0, 0];
+        let event = ClientMessageEvent::new(32, window, self.wm_protocols, data);
+        self.connection.send_event(false, window, EventMask::NO_EVENT, event).unwrap();
+        self.connection.sync().unwrap();
+    }
+
+    /// The pixels of a part of the screen, row by row, as red, green and blue.
+    pub(crate) fn pixels(&self, part: Rectangle) -> Vec<[u8; 3]> {
+        let (x, y) = (i16::try_from(part.x).unwrap(), i16::try_from(part.y).unwrap());
+        let (width, height) = (u16::try_from(part.width).unwrap(), u16::try_from(part.height).unwrap());
+        let image = self
+            .connection
+            .get_image(ImageFormat::Z_PIXMAP, self.root, x, y, width, height, u32::MAX)
+            .unwrap()
+            .reply()
+            .expect("the part lies on the screen");
+        image.data.as_chunks::<4>().0.iter().map(|&[blue, green, red, _]| [red, green, blue]).collect()
+    }
+
+    /// Keeps what is on the screen for whoever looks into a failure, and says where.
+    pub(crate) fn save_screenshot(&self) -> PathBuf {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browsers.png");
+        let file = BufWriter::new(File::create(&path).unwrap());
+        let mut encoder = png::Encoder::new(file, SIZE.0.into(), SIZE.1.into());
+        encoder.set_color(png::ColorType::Rgb);
+        let whole = Rectangle { x: 0, y: 0, width: SIZE.0.into(), height: SIZE.1.into() };
+        let pixels = self.pixels(whole);
+        encoder.write_header().unwrap().write_image_data(pixels.as_flattened()).unwrap();
+        path
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// Where on the screen a window stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Half {
+    Left,
+    Right,
+}
+
+impl Half {
+    pub(crate) fn part(self) -> Rectangle {
+        let (width, height) = (usize::from(SIZE.0) / 2, usize::from(SIZE.1));
+        let x = match self {
+            Half::Left => 0,
+            Half::Right => width,
+        };
+        Rectangle { x, y: 0, width, height }
+    }
+}

@@ -1,0 +1,89 @@
+//! What `headcount draw` draws, and where on the screen exactly that stands.
+
+use std::{fs::File, io::BufReader, path::Path, process::Command};
+
+/// The ground of the test's pages, behind the picture's transparent pixels.
+pub(crate) const GROUND: [u8; 3] = [255, 255, 255];
+/// Browsers round differently where they lay a translucent pixel over the ground. Opaque ones must be equal.
+const BLENDING_TOLERANCE: u8 = 2;
+
+/// A part of the screen, in pixels from the upper left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rectangle {
+    pub(crate) x: usize,
+    pub(crate) y: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+/// A drawn number.
+pub(crate) struct Picture {
+    width: usize,
+    height: usize,
+    /// Row by row: red, green, blue, and how opaque.
+    pixels: Vec<[u8; 4]>,
+}
+
+impl Picture {
+    /// Has the binary draw `count` in the default look.
+    pub(crate) fn drawn(count: u64, directory: &Path) -> Picture {
+        let file = directory.join(format!("{count}.png"));
+        let status = Command::new(env!("CARGO_BIN_EXE_headcount"))
+            .arg("draw")
+            .arg(count.to_string())
+            .arg("--out")
+            .arg(&file)
+            .status()
+            .expect("the binary runs");
+        assert!(status.success(), "headcount draw {count}: {status}");
+        let mut decoder = png::Decoder::new(BufReader::new(File::open(&file).unwrap()));
+        decoder.set_transformations(png::Transformations::normalize_to_color8() | png::Transformations::ALPHA);
+        let mut reader = decoder.read_info().expect("a PNG");
+        let mut bytes = vec![0; reader.output_buffer_size().expect("a badge fits into memory")];
+        let info = reader.next_frame(&mut bytes).expect("a whole PNG");
+        bytes.truncate(info.buffer_size());
+        let pixels = match info.color_type {
+            png::ColorType::Rgba => bytes.as_chunks::<4>().0.to_vec(),
+            png::ColorType::GrayscaleAlpha => {
+                bytes.as_chunks::<2>().0.iter().map(|&[grey, alpha]| [grey, grey, grey, alpha]).collect()
+            }
+            other => panic!("the decoder was told to give colours with alpha, not {other:?}"),
+        };
+        Picture { width: info.width as usize, height: info.height as usize, pixels }
+    }
+
+    /// Whether `screen`, a part of this picture's size, shows it to the pixel.
+    pub(crate) fn is_shown(&self, screen: &[[u8; 3]]) -> bool {
+        assert_eq!(screen.len(), self.pixels.len(), "a part of the picture's size");
+        self.pixels.iter().zip(screen).all(|(&drawn, &shown)| agrees(drawn, shown))
+    }
+
+    /// Where within `part` of the screen, whose pixels are `screen`, this picture stands.
+    pub(crate) fn find(&self, screen: &[[u8; 3]], part: Rectangle) -> Option<Rectangle> {
+        let rows = 0..=part.height.checked_sub(self.height)?;
+        let columns = part.width.checked_sub(self.width)?;
+        let stands = |left: usize, top: usize| {
+            self.pixels.chunks(self.width).enumerate().all(|(row, drawn)| {
+                let start = (top + row) * part.width + left;
+                drawn.iter().zip(&screen[start..]).all(|(&drawn, &shown)| agrees(drawn, shown))
+            })
+        };
+        let (left, top) =
+            rows.flat_map(|top| (0..=columns).map(move |left| (left, top))).find(|&(left, top)| stands(left, top))?;
+        Some(Rectangle { x: part.x + left, y: part.y + top, width: self.width, height: self.height })
+    }
+}
+
+/// Whether a drawn pixel, laid over the page's ground, is what the screen shows.
+fn agrees([red, green, blue, alpha]: [u8; 4], shown: [u8; 3]) -> bool {
+    let tolerance = if matches!(alpha, 0 | 255) { 0 } else { BLENDING_TOLERANCE };
+    let over = |drawn: u8, ground: u8| {
+        let sum = u32::from(drawn) * u32::from(alpha) + u32::from(ground) * (255 - u32::from(alpha));
+        u8::try_from((sum + 127) / 255).expect("a mean of two bytes")
+    };
+    [red, green, blue]
+        .into_iter()
+        .zip(GROUND)
+        .zip(shown)
+        .all(|((drawn, ground), shown)| over(drawn, ground).abs_diff(shown) <= tolerance)
+}

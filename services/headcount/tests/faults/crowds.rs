@@ -1,0 +1,129 @@
+//! What needs the whole machine: how soon everybody sees a change, and the death of a node with a crowd.
+
+use std::time::{Duration, Instant};
+
+use headcount_load::{
+    Goal, Opening, Viewers,
+    client::Direction,
+    rig::{NodeOptions, RedisServer},
+};
+
+use crate::{
+    fleet::{Fleet, PATIENCE, Post, pass, stream},
+    lateness::Lateness,
+    promise::{GONE, Promise, SOON},
+    status, store,
+};
+
+/// From a change until a viewer's number includes it, for 99 of 100 pairs of a change and a viewer.
+const SEEN: Duration = Duration::from_millis(250);
+/// Threads that must run one after the other for it: the viewer's, the accepting one, the shard's, the reporter's, Redis, the
+/// subscription's, the one that draws, the other shard's, the other viewer's.
+const WAKINGS: u32 = 9;
+/// Changes a second for which it is promised.
+const RATE: f64 = 100.0;
+/// Viewers that watch, on all nodes together.
+const WATCHERS: usize = 90;
+/// Changes in a row.
+const CHANGES: usize = 500;
+
+/// Viewers that die with their node, and that come to another meanwhile.
+const CROWD: usize = 15_000;
+/// So many of them come in a second: they are still coming when the lease of the dead ends.
+const COMING: f64 = 1_500.0;
+/// Time for a crowd to be let in.
+const LET_IN: Duration = Duration::from_secs(90);
+
+pub(crate) fn everybody_sees_a_change_at_once() {
+    let redis = RedisServer::start().unwrap();
+    let fleet = Fleet::open(&redis.url(), &[0, 0, 0]);
+    let urls: Vec<_> = fleet.posts.iter().map(|post| stream(&post.node)).collect();
+    let viewers = Viewers::open(WATCHERS, &urls).unwrap();
+    viewers.all_see(WATCHERS as u64, SOON).unwrap();
+    let machine = Lateness::begin();
+    for (direction, base) in [(Direction::Joins, WATCHERS), (Direction::Leaves, WATCHERS + CHANGES)] {
+        viewers.track(base as u64, direction, WATCHERS as u32).unwrap();
+        let begun = Instant::now();
+        for change in 0..CHANGES {
+            pass(Duration::from_secs_f64(change as f64 / RATE).saturating_sub(begun.elapsed()));
+            if direction == Direction::Joins {
+                let url = urls[change % urls.len()].clone();
+                viewers.add(&Opening { count: 1, urls: vec![url], ..Opening::default() }).unwrap();
+            } else {
+                viewers.close(1).unwrap();
+            }
+        }
+        viewers.reach(Goal::Opened, PATIENCE).unwrap();
+        let due = if direction == Direction::Joins { base + CHANGES } else { base - CHANGES };
+        viewers.all_see(due as u64, SOON).unwrap();
+    }
+    let seen = viewers.snapshot().unwrap();
+    let times = &seen.track.as_ref().unwrap().pairs;
+    let p99 = times.quantile(0.99);
+    // On a machine that has other work, each of them is woken late.
+    let bound = SEEN + machine.p99() * WAKINGS;
+    println!(
+        "viewers open and close, 100 a second over 3 nodes: seen by each of {WATCHERS}: bound p99 {bound:.0?}, measured {}",
+        times.summary()
+    );
+    assert_eq!(times.len(), (2 * CHANGES * WATCHERS) as u64, "pairs of a change and a viewer");
+    assert!(p99 <= bound, "{}", times.summary());
+    assert_eq!(seen.lost(), 0, "{seen}");
+    drop(viewers);
+    fleet.leave_nothing(&[&redis]);
+}
+
+pub(crate) fn fifteen_thousand_die_and_as_many_come() {
+    let redis = RedisServer::start().unwrap();
+    let mut fleet = Fleet::open(&redis.url(), &[10]);
+    let options = || NodeOptions::redis(redis.url());
+    // Their viewers are opened by processes of their own: this one may not have so many files open.
+    let (mut doomed, mut refuge) = (Post::start(options(), 0), Post::start(options(), 0));
+    let crowd = |post: &Post, per_second| {
+        let urls = vec![stream(&post.node)];
+        Viewers::start_in(1, &Opening { count: CROWD, urls, per_second, ..Opening::default() }).unwrap()
+    };
+    let dying = crowd(&doomed, None);
+    dying.opened(LET_IN).unwrap();
+    let watching = &fleet.posts[0].viewers;
+    watching.all_see(10 + CROWD as u64, PATIENCE).unwrap();
+
+    let gone = Promise::begin("kill -9 of a node with 15,000 viewers while 15,000 come to another: gone", GONE);
+    doomed.node.kill();
+    let asked_at = gone.elapsed();
+    let lease = status::lease_left(&redis.url(), CROWD);
+    let coming = crowd(&refuge, Some(COMING));
+    let (most, arrived) = loop {
+        let shown = *watching.snapshot().unwrap().showing.last_key_value().unwrap().0;
+        // Asked later, so that there are at least as many as were counted.
+        let here = coming.snapshot().unwrap();
+        let arrived = (here.live + here.asking) as u64;
+        if shown <= 10 + arrived {
+            break (shown, arrived);
+        }
+        if gone.left().is_zero() {
+            gone.broken(format!("{shown} are shown while {arrived} of the others have come"));
+        }
+    };
+    let took = gone.kept();
+    println!("when the dead were gone, {arrived} had come, and {most} were shown");
+    assert!(
+        took >= asked_at + lease,
+        "gone after {took:?}, though its lease ran for another {lease:?} at {asked_at:?}"
+    );
+    coming.opened(LET_IN).unwrap();
+    let exact = Promise::begin("the last of 15,000 has come: exact", SOON);
+    let all = 10 + CROWD as u64;
+    for viewers in [watching, &coming] {
+        if let Err(found) = viewers.all_see(all, exact.left()) {
+            exact.broken(found);
+        }
+    }
+    exact.kept();
+    drop(dying);
+    (refuge.viewers, refuge.open) = (coming, CROWD);
+    fleet.posts.push(refuge);
+    fleet.exact(&Promise::begin("and every node says so", SOON));
+    store::holds_only(&redis, &fleet);
+    fleet.leave_nothing(&[&redis]);
+}

@@ -1,0 +1,100 @@
+//! What the shared count promises when something breaks: real nodes, real Redis, real viewers, and a measured time for
+//! each promise, printed as one line beside its bound.
+//!
+//! Nearly all of the time is waiting for leases to run out, so many tests run at a time, each with a Redis and nodes of
+//! its own; those that need the whole machine run alone. `cargo test -p headcount --test faults -- NAME` runs some.
+#![expect(clippy::unwrap_used, reason = "this crate is nothing but tests")]
+
+mod addresses;
+mod cluster;
+mod crowds;
+mod failover;
+mod fleet;
+mod lateness;
+mod loss;
+mod network;
+mod nodes;
+mod operating;
+mod promise;
+mod reports;
+mod status;
+mod store;
+mod vanishing;
+mod visitors;
+
+use std::{
+    process::ExitCode,
+    sync::{PoisonError, RwLock},
+};
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Tests that wait at the same time, unless the command line says otherwise. More of them would compete for the
+/// processors whenever they start their processes.
+const AT_ONCE: usize = 12;
+
+/// Tests that run together share it; one that runs alone has it for itself.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    // The longest first, so that the rest fits beside them; those that run alone last.
+    let trials = vec![
+        together("redis_is_away_for_a_minute", loss::redis_is_away_for_a_minute),
+        together("a_viewers_machine_vanishes", vanishing::a_viewers_machine_vanishes),
+        together("a_cluster_with_fifty_counters", cluster::a_cluster_with_fifty_counters),
+        together("redis_forgets_everything", loss::redis_forgets_everything),
+        together("redis_restarts_empty", loss::redis_restarts_empty),
+        together("redis_comes_back_with_an_old_state", loss::redis_comes_back_with_an_old_state),
+        together("redis_freezes", loss::redis_freezes),
+        together("redis_is_full", loss::redis_is_full),
+        together("all_nodes_are_cut_off", loss::all_nodes_are_cut_off),
+        together("a_failover_loses_the_last_writes", failover::a_failover_loses_the_last_writes),
+        together("a_frozen_master_is_replaced", failover::a_frozen_master_is_replaced),
+        together("reports_are_mangled_on_the_way", reports::reports_are_mangled_on_the_way),
+        together("the_last_words_of_a_dead_node_come_late", reports::the_last_words_of_a_dead_node_come_late),
+        together("a_node_is_killed", nodes::a_node_is_killed),
+        together("a_node_is_stopped", nodes::a_node_is_stopped),
+        together("a_node_is_frozen", nodes::a_node_is_frozen),
+        together("a_node_may_not_report", nodes::a_node_may_not_report),
+        together("a_nodes_clock_is_hours_off", nodes::a_nodes_clock_is_hours_off),
+        together("the_last_node_is_killed", nodes::the_last_node_is_killed),
+        together("a_nodes_connections_are_cut", network::a_nodes_connections_are_cut),
+        together("a_nodes_packets_are_lost", network::a_nodes_packets_are_lost),
+        together("the_answers_to_a_node_are_lost", network::the_answers_to_a_node_are_lost),
+        together("the_way_to_redis_is_long", network::the_way_to_redis_is_long),
+        together("a_subscription_delivers_nothing", network::a_subscription_delivers_nothing),
+        together("visitors_are_people_not_connections", visitors::visitors_are_people_not_connections),
+        together("visitors_survive_faults", visitors::visitors_survive_faults),
+        together("a_loss_changes_no_visitor", visitors::a_loss_changes_no_visitor),
+        together("newcomers_see_everybody_at_once", nodes::newcomers_see_everybody_at_once),
+        together("nodes_start_before_redis", operating::nodes_start_before_redis),
+        together("status_tells_what_redis_holds", operating::status_tells_what_redis_holds),
+        together("a_redis_with_users", addresses::a_redis_with_users),
+        together("a_redis_with_a_password", addresses::a_redis_with_a_password),
+        together("a_redis_behind_a_unix_socket", addresses::a_redis_behind_a_unix_socket),
+        together("a_redis_that_speaks_tls", addresses::a_redis_that_speaks_tls),
+        alone("everybody_sees_a_change_at_once", crowds::everybody_sees_a_change_at_once),
+        alone("fifteen_thousand_die_and_as_many_come", crowds::fifteen_thousand_die_and_as_many_come),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A test that mostly waits.
+fn together(name: &str, test: fn()) -> Trial {
+    Trial::test(name, move || {
+        let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+        test();
+        Ok(())
+    })
+}
+
+/// A test that needs all processors.
+fn alone(name: &str, test: fn()) -> Trial {
+    Trial::test(name, move || {
+        let _mine = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+        test();
+        Ok(())
+    })
+}

@@ -1,0 +1,48 @@
+//! What `headcount status --json` says.
+
+use std::{
+    process::{Command, Output},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+/// A counter in Redis.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Counter {
+    pub(crate) counter: String,
+    pub(crate) count: u64,
+    pub(crate) visitors: u64,
+    pub(crate) epoch: u64,
+    pub(crate) version: u64,
+    pub(crate) sessions: Vec<Session>,
+}
+
+/// A node's registration under it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Session {
+    pub(crate) node: String,
+    pub(crate) viewers: u64,
+    pub(crate) lease_left_ms: u64,
+    pub(crate) registering: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_headcount")).arg("status").args(arguments).output().unwrap()
+}
+
+/// All counters in a Redis.
+pub(crate) fn counters(url: &str) -> Vec<Counter> {
+    let output = run(&["--redis", url, "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What is left of the lease of the one node that has so many viewers.
+pub(crate) fn lease_left(url: &str, viewers: usize) -> Duration {
+    let counters = counters(url);
+    let mut sessions = counters.iter().flat_map(|counter| &counter.sessions);
+    let session = sessions.find(|session| session.viewers == viewers as u64);
+    Duration::from_millis(session.unwrap_or_else(|| panic!("nobody has {viewers}: {counters:?}")).lease_left_ms)
+}

@@ -1,0 +1,103 @@
+//! What is in Redis, and what should be.
+
+use std::time::Duration;
+
+use headcount_load::rig::{RedisServer, resp::Value, wait_until};
+
+use crate::fleet::{COUNTER, Fleet};
+
+/// The only key that no counter owns.
+pub(crate) const VISITOR_KEY: &str = "hc:visitor-key";
+
+/// Time for what is over to be taken out of Redis: a session that nobody uses ends with its lease, 9 s.
+const CLEARED: Duration = Duration::from_secs(15);
+
+/// A counter's state stays for 12 s after its last viewer, for those who still watch.
+const FORGOTTEN: Duration = Duration::from_secs(20);
+
+/// The longest life of a key that nobody prolongs: 5 minutes, in Redis's milliseconds.
+const LONGEST_LIFE: i64 = 300_000;
+
+/// Waits until Redis holds what the fleet's nodes have registered, all of it and nothing else.
+pub(crate) fn holds_only(redis: &RedisServer, fleet: &Fleet) {
+    let registered = || -> Result<(), String> {
+        let found = Stored::of(redis)?;
+        let mut nodes =
+            fleet.posts.iter().filter(|post| post.open > 0).map(|post| post.open as i64).collect::<Vec<_>>();
+        nodes.sort_unstable();
+        let due = Stored {
+            others: ["state", "sessions", "visitors"].map(|key| format!("hc:{{{COUNTER}}}:{key}")).to_vec(),
+            leases: nodes.len() as i64,
+            viewers: nodes,
+            visits: fleet.truth() as i64,
+        };
+        if found == due { Ok(()) } else { Err(format!("{found:?} instead of {due:?}")) }
+    };
+    wait_until("Redis holding the open connections and nothing else", CLEARED, registered).unwrap_or_else(|error| {
+        panic!("{error}");
+    });
+}
+
+/// Waits until nothing is left but the key that makes visitors, which has a life of a day.
+pub(crate) fn is_empty(redis: &RedisServer) {
+    let empty = || -> Result<(), String> {
+        let keys = redis.keys().map_err(|error| error.to_string())?;
+        if keys.iter().all(|key| key == VISITOR_KEY) { Ok(()) } else { Err(format!("{keys:?}")) }
+    };
+    wait_until("an empty Redis", FORGOTTEN, empty).unwrap_or_else(|error| panic!("{error}"));
+    for key in redis.keys().unwrap() {
+        assert!((1..=86_400_000).contains(&number(redis, &["PTTL", &key]).unwrap()), "{key} stays for ever");
+    }
+}
+
+/// Sees that everything in Redis vanishes by itself within five minutes, or is the key that makes visitors.
+pub(crate) fn will_be_empty(redis: &RedisServer) {
+    let keys = redis.keys().unwrap();
+    for key in keys.iter().filter(|key| *key != VISITOR_KEY) {
+        // One that has gone since is no better than gone.
+        let left = number(redis, &["PTTL", key]).unwrap();
+        assert!(left == -2 || (1..=LONGEST_LIFE).contains(&left), "{key} stays for {left} ms");
+    }
+}
+
+/// What Redis holds of the counter.
+#[derive(Debug, PartialEq, Eq)]
+struct Stored {
+    /// How many viewers each session has registered.
+    viewers: Vec<i64>,
+    /// Living leases.
+    leases: i64,
+    /// Registrations, by those who count the visitors.
+    visits: i64,
+    /// The other keys.
+    others: Vec<String>,
+}
+
+impl Stored {
+    fn of(redis: &RedisServer) -> Result<Self, String> {
+        let (mut viewers, mut others) = (Vec::new(), Vec::new());
+        for key in redis.keys().map_err(|error| error.to_string())? {
+            if key.contains(":viewers:") {
+                viewers.push(number(redis, &["HLEN", &key])?);
+            } else if key != VISITOR_KEY {
+                others.push(key);
+            }
+        }
+        viewers.sort_unstable();
+        // In the order of the table in keys.rs, which is not the alphabet's.
+        others.sort_by_key(|key| (!key.ends_with(":state"), key.clone()));
+        let leases = number(redis, &["ZCARD", &format!("hc:{{{COUNTER}}}:sessions")])?;
+        let visits = redis.command(&["HVALS", &format!("hc:{{{COUNTER}}}:visitors")]);
+        let visits = visits.map_err(|error| error.to_string())?;
+        let visits = visits.list().iter().filter_map(|times| times.text().parse::<i64>().ok()).sum();
+        Ok(Self { viewers, leases, visits, others })
+    }
+}
+
+fn number(redis: &RedisServer, command: &[&str]) -> Result<i64, String> {
+    match redis.command(command) {
+        Ok(Value::Number(number)) => Ok(number),
+        Ok(other) => Err(format!("{command:?}: {other}")),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,266 @@
+//! Clients that do wrong, by mistake or on purpose. Whatever they do, the node lives, counts nobody in the end, and
+//! gives back every descriptor and thread.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use headcount_load::rig::{Node, wait_until};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    exchange::{Answer, connect, get, request, send},
+    node::{Holdings, PATIENCE, start, wait_for_count},
+    stream::{Restless, Stream},
+};
+
+/// The largest head that is read, as browsers' are far below it.
+const LARGEST_HEAD: usize = 8 << 10;
+
+fn oversized(begin: &str) -> Vec<u8> {
+    format!("{begin}{}\r\n\r\n", "a".repeat(LARGEST_HEAD)).into_bytes()
+}
+
+#[test]
+fn malformed_heads_are_refused() {
+    let node = start([]);
+    let before = Holdings::of(&node);
+    for head in [
+        "hello\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET /online.png\r\n\r\n",
+        "GET /online.png HTTP/9.9\r\nHost: a\r\n\r\n",
+        "GET /online.png HTTP/1.1 more\r\nHost: a\r\n\r\n",
+        "GET /on line.png HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /online.png HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET /online.png HTTP/1.1\r\nno colon\r\n\r\n",
+        "GET /online.png HTTP/1.1\r\n: no name\r\n\r\n",
+        "GET /online.png HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+        "GET /online.png HTTP/1.1\r\nHost: a\r\nX: \u{1}\r\n\r\n",
+        "GET /\u{0}.png HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /online.png HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "GET /online.png HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}: as TLS begins\r\n\r\n",
+        "PROXY TCP4 203.0.113.9 127.0.0.1 4711 80\r\nGET /online.png HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let answer = send(&node, head.as_bytes());
+        assert!(!answer.is_empty(), "no answer to {head:?}");
+        assert_eq!(Answer::read(&answer).status(), 400, "{head:?}");
+    }
+    before.come_back(&node);
+}
+
+#[test]
+fn a_broken_http2_connection_is_closed() {
+    let node = start([]);
+    let before = Holdings::of(&node);
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for behind in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\u{0}\u{0}\u{7f}\u{1}\u{5}\u{0}\u{0}\u{0}\u{0}nonsense"] {
+        let mut socket = connect(&node);
+        write!(socket, "{preface}{behind}").unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        // A reset is an end as well.
+        let _ = socket.read_to_end(&mut Vec::new());
+    }
+    before.come_back(&node);
+}
+
+#[test]
+fn oversized_heads_are_refused() {
+    let node = start([]);
+    let before = Holdings::of(&node);
+    let many = format!("GET /online.png HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: a\r\n".repeat(100));
+    for head in [
+        oversized("GET /online.png HTTP/1.1\r\nHost: a\r\nX: "),
+        oversized("GET /"),
+        oversized("GET /online.png?label="),
+        oversized("G"),
+        many.into_bytes(),
+    ] {
+        let answer = Answer::read(&send(&node, &head));
+        assert!(matches!(answer.status(), 400 | 414 | 431), "{answer:?}");
+    }
+    before.come_back(&node);
+}
+
+#[test]
+fn unknown_methods_and_bodies_are_refused() {
+    let node = start([]);
+    let before = Holdings::of(&node);
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", "get"] {
+        for path in ["/", "/online.png", "/online.json", "/online/snapshot.png", "/robots.txt"] {
+            let answer = request(&node, method, path, &[]);
+            assert_eq!((answer.status(), answer.header("Allow")), (405, Some("GET, HEAD")), "{method} {path}");
+            answer.sentence();
+        }
+    }
+    let body = b"GET /online.png HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let chunked = b"GET /online.png HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    for with_body in [&body[..], chunked] {
+        assert_eq!(Answer::read(&send(&node, with_body)).status(), 413);
+    }
+    before.come_back(&node);
+}
+
+#[test]
+fn a_head_that_drips_in_is_dropped_at_the_deadline() {
+    let deadline = Duration::from_secs(3);
+    let node = start(["--head-timeout", "3s"]);
+    let before = Holdings::of(&node);
+    let request: &[u8] = b"GET /online.png HTTP/1.1\r\nHost: a\r\nUser-Agent: patient\r\n\r\n";
+    // In the request line, among the headers, within HTTP/2's preface, before the first byte, and behind an answer.
+    let answered = b"GET /online.json HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (begin, drops) in
+        [(1, request), (30, request), (1, b"PRI * HTTP/2.0\r\n\r\nSM"), (0, b""), (answered.len(), &answered[..])]
+    {
+        let mut socket = connect(&node);
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let begun = Instant::now();
+        socket.write_all(&drops[..begin]).unwrap();
+        let mut drops = drops[begin..].iter().cycle();
+        loop {
+            match socket.read(&mut [0; 4096]) {
+                Ok(0) => break,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    assert!(begun.elapsed() < deadline + PATIENCE, "the node does not close");
+                    if let Some(drop) = drops.next().filter(|_| begin != 0) {
+                        // It may have closed in the meantime; the next read tells.
+                        let _ = socket.write_all(&[*drop]);
+                    }
+                }
+                // The answer to what was whole.
+                Ok(_) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let lasted = begun.elapsed();
+        assert!(lasted >= deadline - Duration::from_millis(100), "closed already after {lasted:?}");
+    }
+    let causes = node.metrics().unwrap();
+    assert!(causes.contains("connections_closed_early_total{cause=\"head_timeout\"}"), "{causes}");
+    before.come_back(&node);
+}
+
+#[test]
+fn bytes_behind_the_request_do_not_matter() {
+    let node = start([]);
+    let before = Holdings::of(&node);
+    // With the request, and after it: another request, and nonsense.
+    let mut stream =
+        Stream::open_by(&node, b"GET /online.png HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.wait_for(1);
+    for _ in 0..10 {
+        stream.socket().write_all(b"GET /online.png HTTP/1.1\r\nHost: a\r\n\r\n\x00\xff nonsense").unwrap();
+    }
+    let other = Stream::open(&node, "/online.png");
+    stream.wait_for(2);
+    drop(other);
+    stream.wait_for(1);
+
+    // Who never stops talking is shown the door, and nobody else.
+    let mut talker = Stream::open(&node, "/online.png");
+    stream.wait_for(2);
+    let begun = Instant::now();
+    while talker.socket().write_all(&[b'x'; 64 << 10]).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "a viewer may talk for ever");
+    }
+    stream.wait_for(1);
+    drop((stream, talker));
+    before.come_back(&node);
+}
+
+/// A viewer with the smallest receive buffer there is, which never reads.
+fn never_reads(node: &Node, path: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.connect(&node.address().into()).unwrap();
+    let mut socket = TcpStream::from(socket);
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    socket
+}
+
+#[test]
+fn a_viewer_that_never_reads_is_dropped() {
+    let node = start(["--stall-limit", "3s", "--keepalive", "1s", "--frame-rate", "60"]);
+    let before = Holdings::of(&node);
+    let mut reader = Stream::open(&node, "/online.png");
+    reader.wait_for(1);
+    let deaf: Vec<TcpStream> = (0..5).map(|_| never_reads(&node, "/online.png")).collect();
+    reader.wait_for(6);
+    // Frames fill what buffers there are.
+    let crowd = Restless::visit(&node, "/online.png");
+    wait_until("the deaf viewers' end", PATIENCE + PATIENCE, || {
+        reader.next().expect("one who reads stays");
+        match node.reading("online").unwrap().count {
+            count @ ..=2 => Ok(count),
+            count => Err(format!("{count} viewers")),
+        }
+    })
+    .unwrap();
+    drop(crowd);
+    reader.wait_for(1);
+    drop((reader, deaf));
+    before.come_back(&node);
+}
+
+#[test]
+fn a_client_that_never_reads_a_page_is_dropped() {
+    let node = start(["--head-timeout", "2s"]);
+    let before = Holdings::of(&node);
+    // Pages asked for again and again, and never read: answers pile up until the node's socket is full.
+    let mut deaf = never_reads(&node, "/online");
+    deaf.set_write_timeout(Some(PATIENCE)).unwrap();
+    let pipelined = b"GET /online HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
+    let _ = deaf.write_all(&pipelined);
+    assert_eq!(get(&node, "/online.json").status(), 200);
+    drop(deaf);
+    before.come_back(&node);
+}
+
+#[test]
+fn ten_thousand_connections_come_and_go_at_once() {
+    const CONNECTIONS: usize = 10_000;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    assert!(hard > CONNECTIONS as u64 + 1000, "this test needs more open files: ulimit -n 20000 (hard limit {hard})");
+    let node = start([]);
+    let before = Holdings::of(&node);
+    let mut witness = Stream::open(&node, "/online.png");
+    witness.wait_for(1);
+
+    let begun = Instant::now();
+    // Half of them become viewers; the other half send the beginning of a head, or nothing.
+    let connections: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|number| {
+            let mut socket = TcpStream::connect(node.address()).expect("a connection");
+            let words: &[u8] = match number % 4 {
+                0 | 1 => b"GET /online.png HTTP/1.1\r\nHost: a\r\n\r\n",
+                2 => b"GET /online.png HTTP/1.1\r\nHo",
+                _ => b"",
+            };
+            // Where heads are more than may wait, the node has closed the oldest.
+            let _ = socket.write_all(words);
+            socket
+        })
+        .collect();
+    let opened = begun.elapsed();
+    witness.wait_for(1 + CONNECTIONS as u64 / 2);
+    let counted = begun.elapsed();
+    drop(connections);
+    witness.wait_for(1);
+    println!("{CONNECTIONS} connections in {opened:?}, counted after {counted:?}, gone after {:?}", begun.elapsed());
+    drop(witness);
+    before.come_back(&node);
+
+    // And with not a word.
+    drop((0..CONNECTIONS).map(|_| connect(&node)).collect::<Vec<_>>());
+    before.come_back(&node);
+    let mut again = Stream::open(&node, "/online.png");
+    again.wait_for(1);
+    drop(again);
+    wait_for_count(&node, "online", 0);
+}

@@ -1,0 +1,82 @@
+//! HTTP by hand: requests as bytes, and answers as they came.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use headcount_load::rig::Node;
+
+use crate::node::PATIENCE;
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn read(bytes: &[u8]) -> Answer {
+        let blank = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+        let blank = blank.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(bytes)));
+        Answer { head: String::from_utf8(bytes[..blank].to_vec()).unwrap(), body: bytes[blank + 4..].to_vec() }
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line")
+    }
+
+    /// A header's value; names are compared as HTTP does.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("text")
+    }
+
+    /// The body, which must be one plain sentence on one line.
+    pub(crate) fn sentence(&self) -> &str {
+        assert_eq!(self.header("content-type"), Some("text/plain; charset=utf-8"), "{self:?}");
+        let sentence = self.text().strip_suffix('\n').expect("a line");
+        assert!(sentence.ends_with('.') && !sentence.contains('\n') && sentence.len() > 10, "{sentence:?}");
+        sentence
+    }
+}
+
+/// Connects, with a limit on every wait for an answer.
+pub(crate) fn connect(node: &Node) -> TcpStream {
+    let socket = TcpStream::connect(node.address()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// Sends these bytes, and reads until the node closes. A reset counts as closing: what had come by then is given.
+pub(crate) fn send(node: &Node, bytes: &[u8]) -> Vec<u8> {
+    let mut socket = connect(node);
+    // The node may have closed before all is sent.
+    let _ = socket.write_all(bytes);
+    let mut answer = Vec::new();
+    match socket.read_to_end(&mut answer) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("the node does not close"),
+        _ => answer,
+    }
+}
+
+/// One request with these headers besides, and its answer.
+pub(crate) fn request(node: &Node, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", node.address());
+    for (name, value) in headers {
+        bytes.push_str(&format!("{name}: {value}\r\n"));
+    }
+    bytes.push_str("\r\n");
+    Answer::read(&send(node, bytes.as_bytes()))
+}
+
+/// `GET path`.
+pub(crate) fn get(node: &Node, path: &str) -> Answer {
+    request(node, "GET", path, &[])
+}

@@ -1,0 +1,127 @@
+//! Many streams over one HTTP/2 connection, as a browser opens them through a TLS proxy.
+
+use std::net::Shutdown;
+
+use bytes::Bytes;
+use headcount_load::rig::Node;
+use headcount_wire::{BOUNDARY, PartReader};
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    Request, Version,
+    body::Incoming,
+    client::conn::http2::{Builder, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    node::{Holdings, PATIENCE, start, wait_for_count},
+    stream::number,
+};
+
+/// Bytes that the node may send of each stream before the client has read some: room for the first frame.
+const WINDOW: u32 = 2048;
+
+/// Opens a connection. The socket that is given besides is the same one, to break it with.
+async fn connect(node: &Node) -> (SendRequest<Empty<Bytes>>, std::net::TcpStream) {
+    let socket = std::net::TcpStream::connect(node.address()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let cable = socket.try_clone().unwrap();
+    let io = TokioIo::new(TcpStream::from_std(socket).unwrap());
+    let (sender, connection) =
+        Builder::new(TokioExecutor::new()).initial_stream_window_size(WINDOW).handshake(io).await.unwrap();
+    // How it ends, each stream says by itself.
+    tokio::spawn(connection);
+    (sender, cable)
+}
+
+/// A stream within a connection.
+struct Stream {
+    body: Incoming,
+    parts: PartReader,
+}
+
+impl Stream {
+    async fn open(sender: &mut SendRequest<Empty<Bytes>>, url: String) -> Stream {
+        let request = Request::get(url).version(Version::HTTP_2).body(Empty::new()).unwrap();
+        let response = timeout(PATIENCE, sender.send_request(request)).await.expect("an answer").unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
+        assert!(!response.headers().contains_key("connection"), "HTTP/2 has no such header");
+        Stream { body: response.into_body(), parts: PartReader::new(BOUNDARY) }
+    }
+
+    /// The next picture's number; `None` at the stream's clean end.
+    async fn next(&mut self) -> Option<u64> {
+        loop {
+            if let Some(part) = self.parts.next_part().unwrap() {
+                return Some(number(&part));
+            }
+            match timeout(PATIENCE, self.body.frame()).await.expect("a frame") {
+                Some(frame) => self.parts.push(&frame.unwrap().into_data().unwrap_or_default()),
+                None => return None,
+            }
+        }
+    }
+
+    async fn wait_for(&mut self, count: u64) {
+        while self.next().await.expect("the stream goes on") != count {}
+    }
+}
+
+async fn open(sender: &mut SendRequest<Empty<Bytes>>, node: &Node, count: u32) -> Vec<Stream> {
+    let mut streams = Vec::new();
+    for number in 0..count {
+        streams.push(Stream::open(sender, node.url(&format!("online.png?height={}", 20 + number))).await);
+    }
+    streams
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_share_a_connection_and_leave_with_it() {
+    let node = start([]);
+    let before = Holdings::of(&node);
+    let (mut sender, cable) = connect(&node).await;
+    let mut streams = open(&mut sender, &node, 8).await;
+    for stream in &mut streams {
+        stream.wait_for(8).await;
+    }
+    assert_eq!(node.metric("headcount_connections_accepted_total").unwrap(), 1.0);
+    // One of them leaves alone.
+    drop(streams.pop());
+    streams[0].wait_for(7).await;
+    // The whole connection breaks.
+    cable.shutdown(Shutdown::Both).unwrap();
+    wait_for_count(&node, "online", 0);
+    drop((streams, sender, cable));
+    before.come_back(&node);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_streams_end_with_their_last_picture() {
+    let mut node = start(["--drain", "0s"]);
+    let (mut sender, _cable) = connect(&node).await;
+    let mut streams = open(&mut sender, &node, 4).await;
+    streams[0].wait_for(4).await;
+    let stopping = tokio::task::spawn_blocking(move || node.stop(PATIENCE).unwrap());
+    for stream in &mut streams {
+        let mut last = 0;
+        while let Some(number) = stream.next().await {
+            last = number;
+        }
+        // The last ones may have seen others go.
+        assert!(stream.parts.ended() && (1..=4).contains(&last), "a stream ended with {last}");
+    }
+    assert!(stopping.await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_stream_that_nobody_reads_is_dropped_alone() {
+    let node = start(["--stall-limit", "2s", "--keepalive", "1s"]);
+    let (mut sender, _cable) = connect(&node).await;
+    let mut streams = open(&mut sender, &node, 2).await;
+    streams[0].wait_for(2).await;
+    let silent = streams.pop().unwrap();
+    // Its window fills up with keep-alives, while the other one is read.
+    timeout(PATIENCE + PATIENCE, streams[0].wait_for(1)).await.expect("the stalled stream is dropped");
+    drop(silent);
+}

@@ -1,0 +1,153 @@
+//! Clients that nobody here wrote: ffmpeg, GStreamer and curl read the streams.
+
+use std::{
+    fs,
+    io::Read,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use headcount_drawing::{Count, Stamp, read_stamp};
+use headcount_load::rig::{Node, wait_until};
+use headcount_wire::{BOUNDARY, PartReader};
+
+use crate::{
+    node::{PATIENCE, start, wait_for_count},
+    stream::Restless,
+};
+
+/// Frames that each client must take.
+const FRAMES: usize = 20;
+/// How long a client may take for them: the number changes about fifteen times a second, pushes are at most ten.
+const READING: Duration = Duration::from_secs(60);
+
+/// Runs a client that ends by itself.
+fn run(command: &mut Command, debian_package: &str) -> String {
+    let child = spawn(command.stdout(Stdio::piped()), debian_package);
+    let mut client = Client(child);
+    let status = wait_until(&format!("the end of {command:?}"), READING, || {
+        client.0.try_wait().unwrap().ok_or("it still reads")
+    })
+    .unwrap();
+    let mut output = String::new();
+    client.0.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+    output
+}
+
+fn spawn(command: &mut Command, debian_package: &str) -> Child {
+    let program = command.get_program().to_owned();
+    command
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program:?} does not start: {error}: apt-get install {debian_package}"))
+}
+
+/// A client's process, which ends with the test.
+struct Client(Child);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn ffmpeg_reads_frames() {
+    let node = start([]);
+    let _restless = Restless::visit(&node, "/online.jpg");
+    let frames = FRAMES.to_string();
+    let url = node.url("online.jpg");
+    // Every frame as it comes, none doubled or dropped to fit a rate, each with its checksum.
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "error", "-f", "mpjpeg", "-i", &url, "-frames:v", &frames]);
+    ffmpeg.args(["-fps_mode", "passthrough", "-f", "framemd5", "-"]);
+    let output = run(&mut ffmpeg, "ffmpeg");
+    let checksums: Vec<&str> =
+        output.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(", ").last()).collect();
+    assert_eq!(checksums.len(), FRAMES, "{output}");
+    let different: std::collections::HashSet<_> = checksums.iter().collect();
+    assert!(different.len() > 1, "the number kept changing, the pictures did not: {output}");
+}
+
+fn gstreamer_reads_frames(path: &str, caps: &str, decoder: &str) {
+    let node = start([]);
+    let _restless = Restless::visit(&node, &format!("/{path}"));
+    let directory = tempfile::tempdir().unwrap();
+    let mut gst = Command::new("gst-launch-1.0");
+    gst.args(["--quiet", "souphttpsrc", &format!("location={}", node.url(path)), "is-live=true", "!"]);
+    gst.args(["multipartdemux", "!", caps, "!", decoder, "!", "identity", &format!("eos-after={}", FRAMES + 1), "!"]);
+    gst.args(["videoconvert", "!", "pngenc", "snapshot=false", "!", "multifilesink"]);
+    gst.arg(format!("location={}/%05d.png", directory.path().display()));
+    run(&mut gst, "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good");
+    let decoded = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(decoded, FRAMES);
+}
+
+#[test]
+fn gstreamer_reads_png_frames() {
+    gstreamer_reads_frames("online.png", "image/png", "pngdec");
+}
+
+#[test]
+fn gstreamer_reads_jpeg_frames() {
+    gstreamer_reads_frames("online.jpg", "image/jpeg", "jpegdec");
+}
+
+/// A stream read by curl, and what is known of it.
+struct Curl {
+    client: Client,
+    parts: PartReader,
+}
+
+impl Curl {
+    fn open(node: &Node, version: &str, path: &str) -> Curl {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--no-buffer", version, "--write-out", "%{stderr}%{http_version}"]);
+        curl.arg(node.url(path)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Curl { client: Client(spawn(&mut curl, "curl")), parts: PartReader::new(BOUNDARY) }
+    }
+
+    /// What the next picture says; `None` at the end of curl's output.
+    fn next(&mut self) -> Option<Stamp> {
+        let output = self.client.0.stdout.as_mut().expect("it is piped");
+        let mut bytes = [0; 4096];
+        loop {
+            if let Some(part) = self.parts.next_part().unwrap() {
+                return Some(read_stamp(&part.body).unwrap());
+            }
+            match output.read(&mut bytes).unwrap() {
+                0 => return None,
+                read => self.parts.push(&bytes[..read]),
+            }
+        }
+    }
+}
+
+#[test]
+fn curl_reads_streams_over_every_version_of_http() {
+    // To a request in HTTP/1.0 the answer is in HTTP/1.1, as RFC 9110 has it (§2.5).
+    for (option, version) in [("--http1.0", "1.1"), ("--http1.1", "1.1"), ("--http2-prior-knowledge", "2")] {
+        for path in ["online.png", "online.jpg"] {
+            let mut node = start(["--drain", "0s"]);
+            let mut curl = Curl::open(&node, option, path);
+            let restless = Restless::visit(&node, "/online.png");
+            let counts: Vec<Count> = (0..FRAMES).map(|_| curl.next().expect("a frame").count).collect();
+            assert!(counts.contains(&Count::Exactly(1)) && counts.contains(&Count::Exactly(2)), "{option}: {counts:?}");
+            drop(restless);
+            wait_for_count(&node, "online", 1);
+            let newest = node.reading("online").unwrap().version;
+            while curl.next().expect("a frame").version < newest {}
+            assert!(node.stop(PATIENCE).unwrap().success());
+            // Its end is a clean one: the last picture, the closing boundary, no error of curl's.
+            let last = std::iter::from_fn(|| curl.next()).last().expect("a last picture");
+            assert!(curl.parts.ended() && last.count == Count::Exactly(1), "{option} ended with {last}");
+            let status = curl.client.0.wait().unwrap();
+            let mut spoken = String::new();
+            curl.client.0.stderr.take().unwrap().read_to_string(&mut spoken).unwrap();
+            assert!(status.success(), "{option}: {status}: {spoken}");
+            assert_eq!(spoken, version);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The command line and the environment: help that teaches, and every mistake at once.
+
+use std::process::{Command, Output, Stdio};
+
+use headcount_load::rig::{Node, NodeOptions};
+
+use crate::{exchange::get, node::PATIENCE};
+
+/// Status of a wrong command line: EX_USAGE in BSD's sysexits.h.
+const EX_USAGE: i32 = 64;
+
+/// Runs the binary to its end, in an environment without options.
+pub(crate) fn headcount(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
+    command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn every_mistake_is_said_at_once() {
+    let arguments = [
+        "serve",
+        "--listen=here",
+        "--admin=127.0.0.1",
+        "--redis=http://127.0.0.1/",
+        "--counters=UPPER",
+        "--grace=5",
+        "--small=few",
+        "--proxy-protocol-from=10.0.0.0/99",
+        "--forwarded-header=x-real-ip",
+        "--shards=0",
+        "--max-viewers=0",
+        "--frame-rate=1000",
+        "--head-timeout=never",
+        "--drain=1d",
+        "--font=/nowhere/font.ttf",
+        "--log=headcount=loud",
+        "--log-format=xml",
+    ];
+    let environment = [("HEADCOUNT_KEEPALIVE", "15"), ("HEADCOUNT_PUBLIC_URL", "count.example")];
+    let output = headcount(&arguments, &environment);
+    assert_eq!(output.status.code(), Some(EX_USAGE));
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    let given = arguments[1..].iter().map(|argument| argument.split('=').next().unwrap());
+    for option in given.chain(["--keepalive", "--public-url"]) {
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains(&format!(" {option} "))).collect();
+        assert_eq!(lines.len(), 1, "{option} in {said}");
+    }
+    assert_eq!(said.lines().count(), arguments.len() - 1 + environment.len() + 1, "{said}");
+}
+
+#[test]
+fn what_is_no_option_is_a_mistake_too() {
+    for wrong in [
+        &["serve", "--nonsense"][..],
+        &["nonsense"],
+        &["serve", "--listen"],
+        &["draw"],
+        &["draw", "many", "--out", "a.png"],
+        &["draw", "1", "--out", "a.gif"],
+        &["draw", "1", "--out", "-", "--look", "height=5"],
+        &["watch", "ftp://a/online.png"],
+        &["watch", "http://127.0.0.1:1/online.png", "--frames", "0"],
+        &["healthcheck", "--admin", "nowhere"],
+    ] {
+        let output = headcount(wrong, &[]);
+        assert_eq!(output.status.code(), Some(EX_USAGE), "{wrong:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "", "{wrong:?}");
+        assert!(text(&output.stderr).lines().count() >= 2, "{wrong:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn help_lists_every_option_with_its_variable() {
+    let brief = headcount(&["--help"], &[]);
+    assert!(brief.status.success());
+    for command in ["serve", "draw", "watch", "status", "healthcheck"] {
+        let help = headcount(&[command, "--help"], &[]);
+        assert!(help.status.success(), "{command}");
+        assert!(text(&brief.stdout).lines().any(|line| line.trim().starts_with(command)), "{command} is not in --help");
+    }
+    let help = headcount(&["serve", "--help"], &[]);
+    // Lines are wrapped wherever they are full.
+    let help = text(&help.stdout).replace("\n      --", "\u{0}--");
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut options = Vec::new();
+    for paragraph in help.split("\u{0}--").skip(1) {
+        let name = paragraph.split(' ').next().unwrap();
+        let variable = format!("[env: HEADCOUNT_{}", name.to_uppercase().replace('-', "_"));
+        assert!(paragraph.contains(&variable), "no {variable} with --{name}: {paragraph}");
+        options.push(name);
+    }
+    for option in [
+        "listen",
+        "admin",
+        "public-url",
+        "redis",
+        "redis-prefix",
+        "counters",
+        "sign-key",
+        "embed-from",
+        "grace",
+        "small",
+        "proxy-protocol-from",
+        "forwarded-from",
+        "forwarded-header",
+        "shards",
+        "max-viewers",
+        "max-viewers-per-counter",
+        "max-looks",
+        "frame-rate",
+        "keepalive",
+        "stall-limit",
+        "head-timeout",
+        "max-heads",
+        "accept-rate",
+        "drain-delay",
+        "drain",
+        "font",
+        "log",
+        "log-format",
+    ] {
+        assert!(options.contains(&option), "--{option} is not in {options:?}");
+    }
+    // The same options without the subcommand.
+    for option in options {
+        assert!(text(&brief.stdout).contains(&format!("--{option}")), "--{option} is not in headcount --help");
+    }
+}
+
+#[test]
+fn the_environment_is_as_good_as_the_command_line() {
+    let options = NodeOptions {
+        program: Some(env!("CARGO_BIN_EXE_headcount").into()),
+        environment: vec![
+            ("HEADCOUNT_COUNTERS".into(), "lobby,kitchen".into()),
+            ("HEADCOUNT_PUBLIC_URL".into(), "https://env.example/".into()),
+        ],
+        ..NodeOptions::default()
+    };
+    let mut node = Node::start(&options).unwrap();
+    assert_eq!(get(&node, "/kitchen.json").status(), 200);
+    assert_eq!(get(&node, "/online.json").status(), 404);
+    assert!(get(&node, "/").text().contains("[img]https://env.example/lobby.png[/img]"));
+    assert!(node.stop(PATIENCE).unwrap().success());
+    // What the command line says, wins.
+    let node = Node::start(&options.with(["--counters", "attic"])).unwrap();
+    assert_eq!((get(&node, "/attic.json").status(), get(&node, "/lobby.json").status()), (200, 404));
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (option, other) in [("--listen", "--admin"), ("--admin", "--listen")] {
+        let output = headcount(&["serve", option, &address, other, "127.0.0.1:0"], &[]);
+        assert_eq!(output.status.code(), Some(1), "{option}");
+        assert!(text(&output.stderr).contains(&address), "{option}: {}", text(&output.stderr));
+    }
+}

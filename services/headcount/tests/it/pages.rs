@@ -1,0 +1,225 @@
+//! Everything that is asked for and answered at once: snapshots, JSON, the pages, and what is not there.
+
+use headcount_drawing::{Count, read_stamp};
+
+use crate::{
+    exchange::{Answer, get, request},
+    node::start,
+    stream::Stream,
+};
+
+#[test]
+fn a_snapshot_is_the_number_now_and_can_be_asked_for_again() {
+    let node = start([]);
+    let mut viewer = Stream::open(&node, "/online.png");
+    viewer.wait_for(1);
+    for (path, content_type) in [
+        ("/online/snapshot.png", "image/png"),
+        ("/online/snapshot.jpg", "image/jpeg"),
+        ("/online/snapshot.svg", "image/svg+xml"),
+        ("/online/snapshot.png?style=odometer&height=32", "image/png"),
+    ] {
+        let snapshot = get(&node, path);
+        assert_eq!((snapshot.status(), snapshot.header("Content-Type")), (200, Some(content_type)), "{path}");
+        assert_eq!(snapshot.header("Cache-Control"), Some("no-cache"), "{path}");
+        assert_eq!(snapshot.header("Access-Control-Allow-Origin"), Some("*"), "{path}");
+        assert_eq!(read_stamp(&snapshot.body).unwrap().count, Count::Exactly(1), "{path}");
+        let etag = snapshot.header("ETag").expect("an ETag").to_owned();
+        for known in [etag.clone(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned()] {
+            let again = request(&node, "GET", path, &[("If-None-Match", &known)]);
+            assert_eq!((again.status(), again.body.len()), (304, 0), "{path} with {known}");
+            assert_eq!(again.header("ETag"), Some(&*etag), "{path}");
+        }
+        assert_eq!(request(&node, "GET", path, &[("If-None-Match", "\"other\"")]).status(), 200, "{path}");
+    }
+    let etag = get(&node, "/online/snapshot.png").header("ETag").unwrap().to_owned();
+    let _other = Stream::open(&node, "/online.png");
+    viewer.wait_for(2);
+    let changed = request(&node, "GET", "/online/snapshot.png", &[("If-None-Match", &etag)]);
+    assert_eq!(changed.status(), 200);
+    assert_eq!(read_stamp(&changed.body).unwrap().count, Count::Exactly(2));
+}
+
+#[test]
+fn programs_get_json_from_anywhere() {
+    let node = start([]);
+    let mut viewers = [Stream::open(&node, "/online.png"), Stream::open(&node, "/online.jpg")];
+    viewers[0].wait_for(2);
+    let answer = request(&node, "GET", "/online.json", &[("Origin", "https://elsewhere.example")]);
+    assert_eq!((answer.status(), answer.header("Content-Type")), (200, Some("application/json")));
+    assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("*"));
+    assert_eq!(answer.header("Cache-Control"), Some("no-store"));
+    let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(json["counter"], "online");
+    assert_eq!(json["count"], 2);
+    assert_eq!(json["stale"], false);
+    let as_of = json["as_of"].as_str().unwrap();
+    assert!(as_of.len() >= 20 && as_of.ends_with('Z') && as_of.as_bytes()[10] == b'T', "{as_of} is not RFC 3339");
+    assert!(json["epoch"].is_u64() && json["version"].is_u64() && json["visitors"].is_u64(), "{json}");
+    let nobody: serde_json::Value = serde_json::from_slice(&get(&node, "/nobody.json").body).unwrap();
+    assert_eq!(nobody["count"], 0);
+}
+
+/// A page must work where scripts are forbidden, and forbid them itself.
+fn has_no_script(page: &Answer) {
+    let html = page.text().to_ascii_lowercase();
+    assert!(!html.contains("<script") && !html.contains("javascript:"), "a script in {html}");
+    let attributes = html.split(['<', '>']).flat_map(|tag| tag.split_whitespace());
+    let handlers: Vec<&str> = attributes.filter(|word| word.starts_with("on") && word.contains("=\"")).collect();
+    assert!(handlers.is_empty(), "{handlers:?} in {html}");
+    let policy = page.header("Content-Security-Policy").expect("a content security policy");
+    assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "{policy}");
+}
+
+#[test]
+fn the_pages_show_the_live_number_and_give_the_embed_codes() {
+    let node = start(["--public-url", "https://count.example"]);
+    for (path, counter) in [("/", "online"), ("/online", "online"), ("/my-forum", "my-forum")] {
+        let page = get(&node, path);
+        assert_eq!((page.status(), page.header("Content-Type")), (200, Some("text/html; charset=utf-8")), "{path}");
+        has_no_script(&page);
+        let html = page.text();
+        assert!(html.contains(&format!("<img src=\"/{counter}.png\"")), "{path} shows no stream: {html}");
+        for code in [
+            format!("&#60;img src=&#34;https://count.example/{counter}.png&#34;"),
+            format!("](https://count.example/{counter}/snapshot.svg)"),
+            format!("[img]https://count.example/{counter}.png[/img]"),
+        ] {
+            assert!(html.contains(&code), "{path} has no {code}: {html}");
+        }
+    }
+}
+
+#[test]
+fn the_embed_codes_name_the_host_that_the_browser_asked() {
+    let node = start([]);
+    let html = request(&node, "GET", "/online", &[]);
+    assert!(html.text().contains(&format!("[img]http://{}/online.png[/img]", node.address())), "{html:?}");
+}
+
+/// The values of all attributes of this name, unescaped.
+fn attributes(page: &Answer, name: &str) -> Vec<String> {
+    let begin = format!(" {name}=\"");
+    let values = page.text().split(&*begin).skip(1).filter_map(|rest| rest.split('"').next());
+    values.map(|value| value.replace("&#38;", "&").replace("&amp;", "&")).collect()
+}
+
+#[test]
+fn a_look_is_chosen_by_links_and_forms() {
+    let node = start([]);
+    // As the form sends it: every field, most of them empty.
+    let chosen = get(&node, "/online?style=odometer&label=&fg=lime&bg=&height=32&scale=&format=&show=");
+    assert_eq!(chosen.status(), 200);
+    has_no_script(&chosen);
+    let shown = attributes(&chosen, "src").into_iter().next().expect("a picture");
+    assert!(shown.starts_with("/online.png?") && shown.contains("style=odometer"), "{shown}");
+    assert_eq!(request(&node, "HEAD", &shown, &[]).status(), 200, "{shown}");
+
+    let page = get(&node, "/online");
+    let looks: Vec<String> = attributes(&page, "href").into_iter().filter(|href| href.contains('?')).collect();
+    assert!(looks.len() >= 3, "{looks:?}");
+    for look in looks {
+        assert_eq!(get(&node, &look).status(), 200, "{look}");
+    }
+
+    let wrong = get(&node, "/online?height=7");
+    assert_eq!(wrong.status(), 400);
+    assert!(wrong.text().contains("12 to 96"), "{wrong:?}");
+    let moved = get(&node, "/?counter=my-forum");
+    assert_eq!((moved.status(), moved.header("Location")), (303, Some("/my-forum")));
+}
+
+#[test]
+fn crawlers_are_kept_off_the_streams_and_browsers_get_an_icon() {
+    let node = start([]);
+    let robots = get(&node, "/robots.txt");
+    assert_eq!(robots.status(), 200);
+    assert!(robots.header("Content-Type").unwrap().starts_with("text/plain"));
+    for line in ["User-agent: *", "Disallow: /*.png", "Disallow: /*.jpg"] {
+        assert!(robots.text().lines().any(|found| found == line), "{line} is not in {robots:?}");
+    }
+    let icon = get(&node, "/favicon.ico");
+    assert_eq!((icon.status(), icon.body.is_empty()), (200, false));
+    assert!(icon.header("Content-Type").unwrap().starts_with("image/"));
+}
+
+#[test]
+fn every_address_can_be_asked_for_its_head_alone() {
+    let node = start([]);
+    for path in [
+        "/",
+        "/online",
+        "/online.json",
+        "/online/snapshot.png",
+        "/online/snapshot.jpg",
+        "/online/snapshot.svg",
+        "/robots.txt",
+        "/favicon.ico",
+    ] {
+        let (head, whole) = (request(&node, "HEAD", path, &[]), get(&node, path));
+        assert_eq!((head.status(), head.body.len()), (200, 0), "{path}");
+        for name in ["Content-Type", "Content-Length", "Cache-Control", "ETag", "Content-Security-Policy"] {
+            assert_eq!(head.header(name), whole.header(name), "{path}: {name}");
+        }
+    }
+    assert_eq!(node.reading("online").unwrap().version, 0, "somebody was counted");
+}
+
+#[test]
+fn what_is_not_there_is_said_in_a_sentence() {
+    let node = start([]);
+    let long = format!("/{}.png", "a".repeat(65));
+    let twice = ["/online.png.png", "/online.json.png", "/online.svg.jpg"];
+    let names =
+        ["/Online.png", "/-online.png", "/.png", "/_a.json", "/caf%C3%A9.png", "/a%20b.png", "/a+b", "/%00.png"];
+    let places = [
+        "/online.svg",
+        "/online/",
+        "/online/snapshot.gif",
+        "/online/snapshot",
+        "/a/b/c",
+        "//online.png",
+        "/../etc/passwd",
+    ];
+    for path in [&*long].into_iter().chain(twice).chain(names).chain(places) {
+        let answer = get(&node, path);
+        assert_eq!(answer.status(), 404, "{path}");
+        answer.sentence();
+    }
+    let longest = format!("/{}.json", "a".repeat(64));
+    for path in [&*longest, "/0.json", "/a-b_c.d.json", "/blog.example.org.json"] {
+        assert_eq!(get(&node, path).status(), 200, "{path}");
+    }
+}
+
+#[test]
+fn a_wrong_option_is_refused_with_what_is_allowed() {
+    let node = start([]);
+    let long = format!("label={}", "x".repeat(33));
+    for (query, allowed) in [
+        ("style=round", "flat, plain or odometer"),
+        (&*long, "32"),
+        ("label=%F0%93%80%80", "U+13000"),
+        ("label=a%0Ab", "label"),
+        ("label=%FF", "label"),
+        ("fg=nocolour", "CSS"),
+        ("bg=12345", "CSS"),
+        ("height=11", "12 to 96"),
+        ("height=97", "12 to 96"),
+        ("height=-20", "12 to 96"),
+        ("height=20.5", "12 to 96"),
+        ("height=99999999999999999999", "12 to 96"),
+        ("scale=0", "1, 2 or 3"),
+        ("scale=4", "1, 2 or 3"),
+        ("format=long", "full, grouped or compact"),
+        ("colour=red", "allowed are"),
+        ("height=20&height=21", "once"),
+    ] {
+        for path in ["/online.png", "/online.jpg", "/online/snapshot.png", "/online/snapshot.svg"] {
+            let answer = get(&node, &format!("{path}?{query}"));
+            assert_eq!(answer.status(), 400, "{path}?{query}");
+            assert!(answer.sentence().contains(allowed), "{path}?{query}: {}", answer.text());
+        }
+    }
+    assert_eq!(node.reading("online").unwrap().version, 0, "somebody was counted");
+}

@@ -1,0 +1,127 @@
+//! How a node ends: ready no more, then every stream with its last picture, then the process with status 0.
+
+use std::{
+    io::Read,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use headcount_load::rig::{http, wait_until};
+use nix::sys::signal::Signal;
+
+use crate::{
+    node::{PATIENCE, start},
+    stream::{Stream, number},
+};
+
+#[test]
+fn streams_end_with_their_last_picture() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut node = start(["--drain", "0s"]);
+        let mut streams: Vec<Stream> = ["/online.png", "/online.jpg", "/online.png?style=odometer", "/online.png"]
+            .iter()
+            .map(|path| Stream::open(&node, path))
+            .collect();
+        for stream in &mut streams {
+            stream.wait_for(4);
+        }
+        node.process().signal(signal).unwrap();
+        for mut stream in streams {
+            // A picture again, the closing boundary, and a FIN: a reset would make next() panic. The last ones may have
+            // seen others go.
+            let last = std::iter::from_fn(|| stream.next()).last().expect("a last picture");
+            assert!((1..=4).contains(&number(&last)), "{signal}: a stream ended with {}", number(&last));
+        }
+        assert!(node.stop(PATIENCE).unwrap().success(), "{signal}");
+    }
+}
+
+#[test]
+fn a_node_is_unready_before_its_streams_end() {
+    let mut node = start(["--drain-delay", "3s", "--drain", "0s"]);
+    let mut stream = Stream::open(&node, "/online.png");
+    stream.wait_for(1);
+    let ready = || http::get(node.admin(), "/readyz").unwrap().status;
+    assert_eq!(ready(), 200);
+    let told = Instant::now();
+    node.process().signal(Signal::SIGTERM).unwrap();
+    wait_until("unreadiness", PATIENCE, || match ready() {
+        503 => Ok(()),
+        status => Err(status.to_string()),
+    })
+    .unwrap();
+    // As before for whoever is here, and for whoever comes by a load balancer that has not looked yet.
+    let other = Stream::open(&node, "/online.png");
+    stream.wait_for(2);
+    drop(other);
+    stream.wait_for(1);
+    while stream.next().is_some() {}
+    assert!(told.elapsed() >= Duration::from_secs(3), "the stream ended {:?} after SIGTERM", told.elapsed());
+    assert!(node.stop(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn endings_are_spread_over_the_drain() {
+    let mut node = start(["--drain", "3s"]);
+    let mut streams: Vec<Stream> = (0..40).map(|_| Stream::open(&node, "/online.png")).collect();
+    streams[0].wait_for(40);
+    let told = Instant::now();
+    node.process().signal(Signal::SIGTERM).unwrap();
+    let readers: Vec<_> = streams
+        .into_iter()
+        .map(|mut stream| {
+            thread::spawn(move || {
+                while stream.next().is_some() {}
+                told.elapsed()
+            })
+        })
+        .collect();
+    let mut ends: Vec<Duration> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+    ends.sort();
+    assert!(ends[39] - ends[0] > Duration::from_secs(1), "all ended at once: {ends:?}");
+    assert!(ends[39] < Duration::from_secs(3) + PATIENCE, "{ends:?}");
+    assert!(node.stop(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn a_second_signal_ends_everything_at_once() {
+    for arguments in [["--drain", "10m"], ["--drain-delay", "10m"]] {
+        let mut node = start(arguments);
+        let mut streams: Vec<Stream> = (0..20).map(|_| Stream::open(&node, "/online.png")).collect();
+        streams[0].wait_for(20);
+        node.process().signal(Signal::SIGTERM).unwrap();
+        wait_until("unreadiness", PATIENCE, || match http::get(node.admin(), "/readyz").unwrap().status {
+            503 => Ok(()),
+            status => Err(status.to_string()),
+        })
+        .unwrap();
+        node.process().signal(Signal::SIGTERM).unwrap();
+        for mut stream in streams {
+            let mut last = None;
+            while let Some(part) = stream.next() {
+                last = Some(number(&part));
+            }
+            assert!(last.is_some());
+        }
+        assert!(node.stop(PATIENCE).unwrap().success(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn nobody_is_let_in_at_the_end() {
+    let node = start(["--drain", "10m"]);
+    let mut streams: Vec<Stream> = (0..4).map(|_| Stream::open(&node, "/online.png")).collect();
+    streams[0].wait_for(4);
+    node.process().signal(Signal::SIGTERM).unwrap();
+    wait_until("a closed door", PATIENCE, || match TcpStream::connect(node.address()) {
+        Err(_) => Ok(()),
+        Ok(mut socket) => {
+            // Accepted by the kernel alone: it is closed without an answer.
+            let _ = socket.set_read_timeout(Some(Duration::from_millis(100)));
+            let _ = socket.read(&mut [0; 1]);
+            Err("still open")
+        }
+    })
+    .unwrap();
+}

@@ -1,0 +1,130 @@
+//! Viewers that are no browsers.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use headcount_drawing::{Count, read_stamp};
+use headcount_load::rig::Node;
+use headcount_wire::{Part, PartReader};
+
+use crate::exchange::{Answer, connect};
+
+/// One open stream over HTTP/1.
+pub(crate) struct Stream {
+    socket: TcpStream,
+    /// The response's head.
+    pub(crate) head: Answer,
+    parts: PartReader,
+}
+
+impl Stream {
+    /// Opens a stream and reads its head.
+    pub(crate) fn open(node: &Node, path: &str) -> Stream {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", node.address());
+        Stream::open_by(node, request.as_bytes())
+    }
+
+    /// Opens a stream by a request of the caller's.
+    pub(crate) fn open_by(node: &Node, request: &[u8]) -> Stream {
+        let mut socket = connect(node);
+        socket.write_all(request).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(byte(&mut socket));
+        }
+        let head = Answer::read(&head);
+        assert_eq!(head.status(), 200, "{head:?}");
+        let parts = PartReader::for_content_type(head.header("content-type").unwrap()).expect("a multipart stream");
+        Stream { socket, head, parts }
+    }
+
+    pub(crate) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// The next whole part; `None` where the stream has been closed cleanly.
+    pub(crate) fn next(&mut self) -> Option<Part> {
+        let mut bytes = [0; 4096];
+        loop {
+            if let Some(part) = self.parts.next_part().unwrap() {
+                return Some(part);
+            }
+            match self.socket.read(&mut bytes).expect("the stream goes on, or ends without a reset") {
+                0 => {
+                    assert!(self.parts.ended(), "a stream ends with the closing boundary");
+                    return None;
+                }
+                read => self.parts.push(&bytes[..read]),
+            }
+        }
+    }
+
+    /// Reads until a picture shows this number, and gives the part.
+    pub(crate) fn wait_for(&mut self, count: u64) -> Part {
+        loop {
+            let part = self.next().expect("the stream goes on");
+            if number(&part) == count {
+                return part;
+            }
+        }
+    }
+}
+
+/// The number that a part's picture shows.
+pub(crate) fn number(part: &Part) -> u64 {
+    match read_stamp(&part.body).unwrap().count {
+        Count::Exactly(count) => count,
+        Count::FewerThan(_) => panic!("the number is hidden"),
+    }
+}
+
+/// Exactly so many bytes.
+pub(crate) fn bytes(socket: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    socket.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+fn byte(socket: &mut TcpStream) -> u8 {
+    bytes(socket, 1)[0]
+}
+
+/// Somebody who comes and goes, so that the number keeps changing, until this is dropped.
+pub(crate) struct Restless {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Restless {
+    pub(crate) fn visit(node: &Node, path: &str) -> Restless {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, address, path) = (Arc::clone(&stop), node.address(), path.to_owned());
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let Ok(mut socket) = TcpStream::connect(address) else { return };
+                let _ = write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+                thread::sleep(Duration::from_millis(60));
+                drop(socket);
+                thread::sleep(Duration::from_millis(60));
+            }
+        });
+        Restless { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Restless {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("it does not panic");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What presence costs Redis, on a redis-server of its own, with the bounds that are promised. Fails if one is missed.
+//!
+//! `cargo bench -p headcount-presence --bench redis_cost [-- quiet|million|reaping]`: two minutes. The cost is Redis's, so neither this program's
+//! optimisation nor other load on the machine changes it much.
+
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use headcount_presence::{Client, Counter, CounterName, Presence, RedisUrl, Seat, Settings};
+use tokio::runtime::Runtime;
+
+#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
+#[path = "../tests/presence/server.rs"]
+mod server;
+
+use server::Server;
+
+const NODES: usize = 20;
+
+/// How long the quiet counter is listened to: several heartbeats of each node.
+const QUIET: Duration = Duration::from_secs(33);
+
+/// How often the reaping is measured before a long step is believed.
+const ATTEMPTS: usize = 3;
+
+/// What the slow log keeps, in microseconds.
+const SLOW: i64 = 200;
+
+/// An entry of the slow log: number, time, duration in microseconds, arguments, client, name.
+type Slow = (i64, i64, i64, Vec<Vec<u8>>, String, String);
+
+/// A figure and the bound that it must stay under.
+struct Row {
+    what: &'static str,
+    is: f64,
+    under: f64,
+    unit: &'static str,
+}
+
+impl Row {
+    fn is_missed(&self) -> bool {
+        self.is >= self.under
+    }
+}
+
+struct Node {
+    presence: Presence,
+    counter: Counter,
+    seats: Vec<Seat>,
+}
+
+impl Node {
+    fn start(server: &Server) -> Node {
+        let presence = Presence::redis(RedisUrl::parse(&server.url()).unwrap(), Settings::default());
+        let counter = presence.counter(&CounterName::parse("online").unwrap()).unwrap();
+        Node { presence, counter, seats: Vec::new() }
+    }
+
+    /// Seats distinct people.
+    async fn join(&mut self, people: std::ops::Range<u32>) {
+        for person in people {
+            let address = Ipv4Addr::from_bits(0x1000_0000 + person).into();
+            let mut seat =
+                self.presence.admit(&self.counter, &Client { address, user_agent: Vec::new() }).await.unwrap();
+            seat.take();
+            self.seats.push(seat);
+        }
+    }
+
+    async fn shows(&self, count: u64, visitors: u64) {
+        let mut readings = self.counter.watch();
+        let shown = readings.wait_for(|it| (it.count, it.visitors) == (count, visitors) && !it.stale);
+        if tokio::time::timeout(Duration::from_secs(60), shown).await.is_err() {
+            panic!("not {count}, {visitors}, but {:?}", *self.counter.watch().borrow());
+        }
+    }
+}
+
+fn main() {
+    // `cargo test --all-targets` runs benches, too; only `cargo bench` means it.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let runtime = Runtime::new().unwrap();
+    let is_wanted = |name: &str| {
+        let mut names = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+        names.peek().is_none() || names.any(|wanted| wanted == name)
+    };
+    let mut rows = Vec::new();
+    if is_wanted("quiet") {
+        rows.extend(runtime.block_on(quiet()));
+    }
+    if is_wanted("million") {
+        rows.extend(runtime.block_on(million()));
+    }
+    if is_wanted("reaping") {
+        // The slow log's times are those of a clock: what other programs take from Redis only ever adds to them, while a step
+        // that is too long is so each time.
+        let mut measured = reaping(&runtime);
+        for _ in 1..ATTEMPTS {
+            if measured.iter().any(Row::is_missed) {
+                measured = reaping(&runtime);
+            }
+        }
+        rows.extend(measured);
+    }
+    println!("{:<70} {:>10} {:>10}", "", "measured", "bound");
+    for row in &rows {
+        println!("{:<70} {:>10.2} {:>10} {}", row.what, row.is, row.under, row.unit);
+    }
+    let missed: Vec<_> = rows.iter().filter(|row| row.is_missed()).map(|row| row.what).collect();
+    assert!(missed.is_empty(), "missed: {missed:?}");
+}
+
+/// A figure of INFO.
+fn info(connection: &mut redis::Connection, field: &str) -> f64 {
+    let text: String = redis::cmd("INFO").arg("everything").query(connection).unwrap();
+    let prefix = format!("{field}:");
+    let value = text.lines().find_map(|line| line.strip_prefix(&prefix)).expect("INFO has the field");
+    value.trim().parse().unwrap()
+}
+
+/// 20 nodes, 20,000 viewers, no change.
+async fn quiet() -> Vec<Row> {
+    let server = Server::start();
+    let mut nodes: Vec<_> = (0..NODES).map(|_| Node::start(&server)).collect();
+    for (number, node) in (0..).zip(&mut nodes) {
+        node.join(number * 1_000..(number + 1) * 1_000).await;
+    }
+    for node in &nodes {
+        node.shows(20_000, 20_000).await;
+    }
+    // The beginning of an epoch settles first.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let mut connection = server.connection();
+    let (before, started) = (info(&mut connection, "total_commands_processed"), Instant::now());
+    tokio::time::sleep(QUIET).await;
+    let commands = info(&mut connection, "total_commands_processed") - before - 1.0;
+    let rate = commands / started.elapsed().as_secs_f64();
+    vec![Row {
+        what: "20 nodes, 20,000 viewers, quiet: commands, those in scripts included",
+        is: rate,
+        under: 20.0,
+        unit: "/s",
+    }]
+}
+
+/// A million registrations of distinct people.
+async fn million() -> Vec<Row> {
+    let server = Server::start();
+    let mut connection = server.connection();
+    let mut nodes: Vec<_> = (0..NODES).map(|_| Node::start(&server)).collect();
+    for node in &nodes {
+        node.shows(0, 0).await;
+    }
+    let cpu = |connection: &mut redis::Connection| info(connection, "used_cpu_user") + info(connection, "used_cpu_sys");
+    let (cpu_before, memory_before) = (cpu(&mut connection), info(&mut connection, "used_memory"));
+    for (number, node) in (0..).zip(&mut nodes) {
+        node.join(number * 50_000..(number + 1) * 50_000).await;
+    }
+    for node in &nodes {
+        node.shows(1_000_000, 1_000_000).await;
+    }
+    let cpu = cpu(&mut connection) - cpu_before;
+    let memory = info(&mut connection, "used_memory") - memory_before;
+    vec![
+        Row { what: "1,000,000 registrations of distinct visitors: Redis's CPU", is: cpu, under: 5.0, unit: "s" },
+        Row {
+            what: "1,000,000 registrations of distinct visitors: memory",
+            is: memory / 1e6,
+            under: 150.0,
+            unit: "MB",
+        },
+    ]
+}
+
+/// A node dies with 500,000 viewers, which another has to take apart.
+fn reaping(runtime: &Runtime) -> Vec<Row> {
+    let server = Server::start();
+    let mut connection = server.connection();
+    let survivor = runtime.block_on(async {
+        let mut survivor = Node::start(&server);
+        survivor.join(0..10).await;
+        survivor
+    });
+    let dying = Runtime::new().unwrap();
+    let dead = dying.block_on(async {
+        let mut node = Node::start(&server);
+        node.join(10..500_010).await;
+        node
+    });
+    runtime.block_on(survivor.shows(500_010, 500_010));
+    for (setting, value) in [("slowlog-max-len", 100_000_i64), ("slowlog-log-slower-than", SLOW)] {
+        redis::cmd("CONFIG").arg("SET").arg(setting).arg(value).exec(&mut connection).unwrap();
+    }
+    redis::cmd("SLOWLOG").arg("RESET").exec(&mut connection).unwrap();
+    let died = Instant::now();
+    dying.shutdown_background();
+    let gone = runtime.block_on(async {
+        survivor.shows(10, 10).await;
+        died.elapsed()
+    });
+    let keys = |connection: &mut redis::Connection| -> usize {
+        redis::cmd("EXISTS").arg("hc:{online}:reaping").query(connection).unwrap()
+    };
+    while keys(&mut connection) > 0 {
+        assert!(died.elapsed() < Duration::from_secs(60), "the reaping does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("the reaping of 500,000 viewers took {:.1} s", (died.elapsed() - gone).as_secs_f64());
+    drop(dead);
+    let mut entries: Vec<Slow> = redis::cmd("SLOWLOG").arg("GET").arg(-1).query(&mut connection).unwrap();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.2));
+    for (_, _, microseconds, arguments, ..) in entries.iter().take(5) {
+        println!("slow log: {microseconds} µs: {}", String::from_utf8_lossy(&arguments[0]));
+    }
+    println!("slow log: {} µs at the median of {} calls over {SLOW} µs", entries[entries.len() / 2].2, entries.len());
+    let slowest = entries[0].2 as f64 / 1e3;
+    vec![
+        Row {
+            what: "a dead node's 500,000 viewers: gone from the count after",
+            is: gone.as_secs_f64(),
+            under: 10.0,
+            unit: "s",
+        },
+        Row {
+            what: "a dead node's 500,000 viewers: slowest call in Redis's slow log",
+            is: slowest,
+            under: 10.0,
+            unit: "ms",
+        },
+    ]
+}

@@ -1,0 +1,12 @@
+//! The little that presence wants to know about whoever opens a stream.
+
+use std::net::IpAddr;
+
+/// Who asks for a seat. Neither field is stored or logged: they go into a keyed hash, and are forgotten.
+#[derive(Clone)]
+pub struct Client {
+    /// The client's address, as the load balancer or the socket tells it.
+    pub address: IpAddr,
+    /// The request's `User-Agent`, empty if there is none.
+    pub user_agent: Vec<u8>,
+}

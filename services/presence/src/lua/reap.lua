@@ -1,0 +1,38 @@
+-- Takes an ended session apart, one bounded step at a time. It has not counted since it ended; what remains is to count
+-- its viewers off their visitors.
+--
+-- KEYS as in prelude.lua, and
+-- KEYS[5] viewers   HASH  what is left of the session's registrations
+-- ARGV[6] session   the ended session
+-- ARGV[7] step      about how many registrations to take apart
+
+local VIEWERS = KEYS[5]
+
+-- Fields go as they are counted off: wherever a failover or a reload leaves the cursor, none is counted off twice.
+local function take_apart(step)
+  local found = redis.call('HSCAN', VIEWERS, whole(state.cursor), 'COUNT', step)
+  local fields, viewers = found[2], {}
+  for i = 1, #fields, 2 do
+    viewers[#viewers + 1] = fields[i]
+    if redis.call('HINCRBY', VISITORS, fields[i + 1], -1) <= 0 then redis.call('HDEL', VISITORS, fields[i + 1]) end
+  end
+  for at = 1, #viewers, 1000 do
+    redis.call('HDEL', VIEWERS, unpack(viewers, at, math.min(at + 999, #viewers)))
+  end
+  put('cursor', tonumber(found[1]))
+end
+
+read_state()
+check_epoch()
+if not exists then return nobody() end
+end_expired()
+if state.reap ~= session then return finish(OK) end
+
+take_apart(ARGV[7])
+changed = true
+if state.cursor == 0 and redis.call('EXISTS', VIEWERS) == 0 then
+  redis.call('LPOP', REAPING)
+  put('reap', redis.call('LINDEX', REAPING, 0) or '')
+end
+if state.reap ~= '' then put('claim', now + CLAIM) end
+return finish(OK, state.reap)

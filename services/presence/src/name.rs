@@ -1,0 +1,113 @@
+//! What a counter may be called.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest name, in bytes. It stands in addresses, logs, metrics and in each of the counter's keys in Redis.
+const MAX_NAME_BYTES: usize = 64;
+
+/// Endings that no name has: an address with one of them asks for the counter's picture or number.
+const EXTENSIONS: [&str; 4] = [".png", ".jpg", ".svg", ".json"];
+
+/// A counter's name: `[a-z0-9][a-z0-9._-]{0,63}`, not ending like a picture's or a number's address.
+///
+/// Nothing in it needs escaping in an address, a Redis key or a log line. A clone is cheap.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CounterName(Arc<str>);
+
+/// Why a text is no counter name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The text is empty.
+    #[error("a counter needs a name")]
+    Empty,
+    /// The text is longer than 64 bytes.
+    #[error("a counter's name has at most {MAX_NAME_BYTES} characters, this one has {0}")]
+    TooLong(usize),
+    /// A character that is not allowed, or not allowed in first place.
+    #[error(
+        "a counter's name has a-z, 0-9, dots, dashes and underscores only, and begins with a letter or digit: {0:?} cannot stand there"
+    )]
+    Character(char),
+    /// The text ends like the address of a counter's picture or number.
+    #[error("a counter's name does not end in {0}")]
+    Extension(&'static str),
+}
+
+impl CounterName {
+    /// Takes the text as it is: names are case-sensitive, nothing is trimmed.
+    pub fn parse(text: &str) -> Result<CounterName, NameError> {
+        let first = text.chars().next().ok_or(NameError::Empty)?;
+        if text.len() > MAX_NAME_BYTES {
+            return Err(NameError::TooLong(text.len()));
+        }
+        let begins = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if !begins(first) {
+            return Err(NameError::Character(first));
+        }
+        if let Some(wrong) = text.chars().find(|&c| !begins(c) && !"._-".contains(c)) {
+            return Err(NameError::Character(wrong));
+        }
+        match EXTENSIONS.iter().find(|extension| text.ends_with(**extension)) {
+            Some(extension) => Err(NameError::Extension(extension)),
+            None => Ok(CounterName(text.into())),
+        }
+    }
+
+    /// The name as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CounterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for CounterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+impl std::str::FromStr for CounterName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<CounterName, NameError> {
+        CounterName::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_names_are_kept_as_they_are() {
+        for name in ["online", "a", "0", "blog-2026_front", "blog.example.org", "a.", &"x".repeat(64)] {
+            assert_eq!(CounterName::parse(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn everything_else_says_what_is_wrong() {
+        assert_eq!(CounterName::parse(""), Err(NameError::Empty));
+        assert_eq!(CounterName::parse(&"x".repeat(65)), Err(NameError::TooLong(65)));
+        for (name, wrong) in [
+            ("-a", '-'),
+            ("_a", '_'),
+            (".a", '.'),
+            ("Aa", 'A'),
+            ("aA", 'A'),
+            ("a{b}", '{'),
+            ("a b", ' '),
+            ("ä", 'ä'),
+            ("a\n", '\n'),
+        ] {
+            assert_eq!(CounterName::parse(name), Err(NameError::Character(wrong)), "{name:?}");
+        }
+        assert_eq!(CounterName::parse("a.json"), Err(NameError::Extension(".json")));
+    }
+}

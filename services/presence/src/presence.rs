@@ -1,0 +1,162 @@
+//! The way in: who counts where, and how it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::counter::Book;
+use crate::grace::Grace;
+use crate::metrics::Metrics;
+use crate::roll::{Roll, Versions, ViewerId};
+use crate::shared::{self, CurrentKey, RedisUrl, Status, StatusError};
+use crate::visitor::VisitorKey;
+use crate::{Client, Counter, CounterName, Health, Reading, Refusal, Seat, Settings};
+
+/// How long the first viewers wait for the visitors' key that all nodes share.
+const KEY_WITHIN: Duration = Duration::from_millis(500);
+
+/// All counters of this node. A clone is cheap and is the same presence; with the last clone its tasks end.
+#[derive(Clone)]
+pub struct Presence(Arc<Inner>);
+
+struct Inner {
+    book: Arc<Book>,
+    versions: Arc<Versions>,
+    next_viewer: AtomicU64,
+    health: watch::Sender<Health>,
+    metrics: Metrics,
+    kind: Kind,
+    /// Ends the tasks of this presence when it goes.
+    _end: DropGuard,
+}
+
+enum Kind {
+    Embedded(VisitorKey),
+    Shared(Arc<shared::Node>),
+}
+
+impl Presence {
+    /// Counts within this process. Must be called within a tokio runtime.
+    pub fn embedded(settings: Settings) -> Presence {
+        let versions = Versions::new(microseconds_now());
+        Presence::new(settings, versions, Health::Connected, |_, _, _, _| Kind::Embedded(VisitorKey::random()))
+    }
+
+    /// Counts together with all nodes of the same Redis. Connects in the background, so that it never fails because Redis
+    /// is away: until Redis answers, readings tell what this node knows by itself, and are marked as stale. Must be called
+    /// within a tokio runtime.
+    pub fn redis(url: RedisUrl, settings: Settings) -> Presence {
+        Presence::new(settings, Versions::new(0), Health::Starting, |settings, health, metrics, end| {
+            Kind::Shared(shared::Node::start(url, settings, health.clone(), metrics.clone(), end.clone()))
+        })
+    }
+
+    fn new(
+        settings: Settings,
+        versions: Versions,
+        health: Health,
+        kind: impl FnOnce(&Settings, &watch::Sender<Health>, &Metrics, &CancellationToken) -> Kind,
+    ) -> Presence {
+        let end = CancellationToken::new();
+        let grace = Grace::new(settings.grace);
+        if grace.is_given() {
+            tokio::spawn(Arc::clone(&grace).run(end.clone()));
+        }
+        let health = watch::Sender::new(health);
+        let metrics = Metrics::default();
+        let kind = kind(&settings, &health, &metrics, &end);
+        Presence(Arc::new(Inner {
+            book: Book::new(settings.max_counters, grace, metrics.clone()),
+            versions: Arc::new(versions),
+            next_viewer: AtomicU64::new(0),
+            health,
+            metrics,
+            kind,
+            _end: end.drop_guard(),
+        }))
+    }
+
+    /// The counter of this name, live on this node from now. Must be called within a tokio runtime.
+    pub fn counter(&self, name: &CounterName) -> Result<Counter, Refusal> {
+        let inner = &self.0;
+        inner.book.counter(name, || {
+            let (versions, metrics) = (Arc::clone(&inner.versions), inner.metrics.clone());
+            match &inner.kind {
+                Kind::Embedded(_) => Arc::new(Roll::alone(name.clone(), versions, metrics)),
+                Kind::Shared(node) => {
+                    let roll = Arc::new(Roll::shared(name.clone(), versions, metrics));
+                    node.share(Arc::clone(&roll));
+                    roll
+                }
+            }
+        })
+    }
+
+    /// Gives a client a seat at the counter. It does not count until it is [taken](Seat::take).
+    ///
+    /// At the start of a node this may wait up to 500 ms for Redis to tell the visitors' key.
+    pub async fn admit(&self, counter: &Counter, client: &Client) -> Result<Seat, Refusal> {
+        let visitor = self.visitor_key().await.visitor(client);
+        let viewer = ViewerId(self.0.next_viewer.fetch_add(1, Ordering::Relaxed));
+        Ok(Seat::new(counter, viewer, visitor))
+    }
+
+    /// What the counter says now, whether it is live on this node or not. Does not make it live.
+    pub async fn read(&self, name: &CounterName) -> Reading {
+        match (&self.0.kind, self.0.book.find(name)) {
+            (Kind::Embedded(_), Some(counter)) => Reading { as_of: SystemTime::now(), ..counter.0.roll.reading() },
+            (Kind::Embedded(_), None) => self.0.versions.nobody(),
+            (Kind::Shared(_), Some(counter)) => counter.settled().await,
+            (Kind::Shared(node), None) => node.read(name).await.unwrap_or_else(|| self.0.versions.nobody()),
+        }
+    }
+
+    /// How presence is doing, now and whenever that changes.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.0.health.subscribe()
+    }
+
+    /// The end of a shutdown: reports the last leaves and gives this node's leases back. Takes 3 s at most.
+    pub async fn release(&self) {
+        if let Kind::Shared(node) = &self.0.kind {
+            node.release().await;
+        }
+    }
+
+    /// Adds this crate's metrics to the registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.0.metrics.register(registry);
+    }
+
+    /// What Redis knows about all counters under the prefix.
+    pub async fn status(url: &RedisUrl, prefix: &str) -> Result<Status, StatusError> {
+        Status::ask(url, prefix).await
+    }
+
+    async fn visitor_key(&self) -> VisitorKey {
+        match &self.0.kind {
+            Kind::Embedded(key) => *key,
+            Kind::Shared(node) => {
+                let mut current = node.visitor_key();
+                let CurrentKey { key, is_shared } = *current.borrow();
+                if is_shared {
+                    return key;
+                }
+                match tokio::time::timeout(KEY_WITHIN, current.wait_for(|current| current.is_shared)).await {
+                    Ok(Ok(current)) => current.key,
+                    _ => key,
+                }
+            }
+        }
+    }
+}
+
+/// A beginning of an epoch: later processes begin later ones.
+fn microseconds_now() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
+}

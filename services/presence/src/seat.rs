@@ -1,0 +1,52 @@
+//! A viewer's place at a counter.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::Counter;
+use crate::counter::Live;
+use crate::roll::ViewerId;
+use crate::visitor::Visitor;
+
+/// One viewer's place: counts from [`take`](Seat::take) until it is dropped.
+///
+/// Neither waits for Redis, nor needs an async context: a shard's thread takes and drops seats.
+pub struct Seat {
+    live: Arc<Live>,
+    viewer: ViewerId,
+    visitor: Visitor,
+}
+
+impl Seat {
+    pub(crate) fn new(counter: &Counter, viewer: ViewerId, visitor: Visitor) -> Seat {
+        Seat { live: Arc::clone(&counter.0), viewer, visitor }
+    }
+
+    /// The viewer has its first bytes: it counts, at once or after the [grace](crate::Settings::grace).
+    /// Taking a seat again changes nothing.
+    pub fn take(&mut self) {
+        self.live.book.grace.take(&self.live.roll, self.viewer, self.visitor);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.live.roll.leave(self.viewer);
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat").field("counter", &self.live.roll.name).field("viewer", &self.viewer.0).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_is_small() {
+        assert!(size_of::<Seat>() <= 32);
+    }
+}

@@ -1,0 +1,334 @@
+//! What a node shows of a counter, made of what replies and messages tell.
+//!
+//! Both tell published states; the board puts them in order, holds back those that are low only because registrations
+//! are still coming back after a loss, and notices when messages that were published do not arrive.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::reply::State;
+use super::scripts::Seen;
+use crate::Reading;
+use crate::metrics::Metrics;
+use crate::roll::Roll;
+use crate::settings::Timing;
+
+/// One counter's board.
+pub(super) struct Board {
+    pub(super) roll: Arc<Roll>,
+    /// The counter's reporter should speak to Redis soon.
+    pub(super) nudged: Notify,
+    timing: Timing,
+    metrics: Metrics,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// What is shown. `None`: Redis has not told anything yet.
+    shown: Option<State>,
+    /// A newer state, lower than what is shown, that waits until this time for those who are missing in it.
+    waiting: Option<(State, Instant)>,
+    /// When Redis last answered about this counter. Messages do not count: who hears what others say, but has no answer to
+    /// his own reports, is missing in what he hears.
+    answered: Option<Instant>,
+    /// Until when viewers may be missing because this node, or all nodes, could not prolong their leases.
+    recovering: Option<Instant>,
+    subscription: Subscription,
+}
+
+/// What the subscription should have delivered, and has. Publications are ordered by (epoch, seq).
+#[derive(Default)]
+struct Subscription {
+    /// It is open. Until then nothing is expected of it.
+    open: bool,
+    delivered: (u64, u64),
+    /// The newest publication that a reply told of, and since when one is known that was not delivered.
+    told: (u64, u64),
+    missing_since: Option<Instant>,
+}
+
+impl Board {
+    pub(super) fn new(roll: Arc<Roll>, timing: Timing, metrics: Metrics) -> Arc<Board> {
+        Arc::new(Board { roll, nudged: Notify::new(), timing, metrics, known: Mutex::default() })
+    }
+
+    /// The state that is shown, as Redis wants to know it.
+    pub(super) fn seen(&self) -> Seen {
+        self.lock().shown.map(|state| state.seen()).unwrap_or_default()
+    }
+
+    /// Whether a publication newer than this state's has been delivered.
+    pub(super) fn has_heard_after(&self, state: &State) -> bool {
+        self.lock().subscription.delivered > (state.epoch, state.seq)
+    }
+
+    /// A reply told this state.
+    pub(super) fn replied(&self, state: State) {
+        let mut known = self.lock();
+        let publication = (state.epoch, state.seq);
+        if state.seq > 0 && publication > known.subscription.told {
+            known.subscription.told = publication;
+        }
+        let subscription = &mut known.subscription;
+        if subscription.open && subscription.told > subscription.delivered {
+            subscription.missing_since.get_or_insert_with(Instant::now);
+        }
+        let now = Instant::now();
+        known.recover_from_silence(now, &self.timing);
+        known.answered = Some(now);
+        self.accept(&mut known, state);
+    }
+
+    /// The subscription delivered this state.
+    pub(super) fn delivered(&self, state: State) {
+        self.metrics.messages.inc();
+        let mut known = self.lock();
+        let newest_epoch = known.shown.map(|shown| shown.epoch.max(known.subscription.delivered.0));
+        let subscription = &mut known.subscription;
+        let publication = (state.epoch, state.seq);
+        if publication > subscription.delivered {
+            let (epoch, seq) = subscription.delivered;
+            self.metrics.published.inc_by(if epoch == state.epoch { state.seq - seq } else { 1 });
+            subscription.delivered = publication;
+        }
+        if subscription.delivered >= subscription.told {
+            subscription.missing_since = None;
+        }
+        let now = Instant::now();
+        known.answered.get_or_insert(now);
+        known.recover_from_silence(now, &self.timing);
+        self.accept(&mut known, state);
+        // A new epoch means that Redis has lost something, perhaps this node's registration.
+        if newest_epoch.is_some_and(|newest| newest < state.epoch) {
+            self.nudged.notify_one();
+        }
+    }
+
+    /// The counter's channel is subscribed to. What was published before may never come.
+    pub(super) fn subscribed(&self) {
+        {
+            let subscription = &mut self.lock().subscription;
+            if subscription.open {
+                return;
+            }
+            subscription.open = true;
+            subscription.delivered = subscription.delivered.max(subscription.told);
+        }
+        // Whatever was published between the last reply and now is only found by asking.
+        self.nudged.notify_one();
+    }
+
+    /// The subscription is gone.
+    pub(super) fn unsubscribed(&self) {
+        let mut known = self.lock();
+        known.subscription.open = false;
+        known.subscription.missing_since = None;
+    }
+
+    /// Whether a publication has been missing for too long.
+    pub(super) fn misses_messages(&self) -> bool {
+        let limit = self.timing.response_timeout;
+        self.lock().subscription.missing_since.is_some_and(|since| since.elapsed() >= limit)
+    }
+
+    /// This node's registration has ended without its doing: until it, and perhaps others, have registered again, their
+    /// viewers are missing.
+    pub(super) fn lapsed(&self) {
+        self.lock().recover_until(Instant::now() + self.timing.settle);
+    }
+
+    /// Time passes: what has waited long enough is shown, what nothing confirms is marked.
+    pub(super) fn tick(&self) {
+        let mut known = self.lock();
+        let now = Instant::now();
+        let silence = known.silence(now);
+        let waiting = known.waiting.filter(|(_, until)| *until <= now && silence < self.timing.lease);
+        if let Some((state, _)) = waiting {
+            self.show(&mut known, state);
+        }
+        if silence >= self.timing.stale_after {
+            self.roll.mark_stale();
+        }
+    }
+
+    fn accept(&self, known: &mut Known, state: State) {
+        let now = Instant::now();
+        let is_stale = known.silence(now) >= self.timing.stale_after;
+        let Some(shown) = known.shown else { return self.show(known, state) };
+        if state.order() <= shown.order() {
+            if state.order() == shown.order() && known.waiting.is_none() && !is_stale {
+                self.roll.confirm(SystemTime::now());
+            }
+            return;
+        }
+        let is_lower = state.count < shown.count || state.visitors < shown.visitors;
+        match missing_until(known, &shown, &state, now).filter(|until| is_lower && *until > now) {
+            Some(until) => known.waiting = Some((state, until)),
+            None => self.show(known, state),
+        }
+    }
+
+    fn show(&self, known: &mut Known, state: State) {
+        let stale = known.silence(Instant::now()) >= self.timing.stale_after;
+        known.shown = Some(state);
+        known.waiting = None;
+        self.roll.show(Reading {
+            count: state.count,
+            visitors: state.visitors,
+            epoch: state.epoch,
+            version: state.version,
+            as_of: SystemTime::now(),
+            stale,
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// How long Redis has answered nothing.
+    fn silence(&self, now: Instant) -> Duration {
+        self.answered.map_or(Duration::ZERO, |answered| now.duration_since(answered))
+    }
+
+    /// After a lease's time without an answer this node's viewers may be missing, and those of others as well.
+    fn recover_from_silence(&mut self, now: Instant, timing: &Timing) {
+        if self.silence(now) >= timing.lease {
+            self.recover_until(now + timing.settle);
+        }
+    }
+
+    fn recover_until(&mut self, until: Instant) {
+        self.recovering = Some(until);
+        if let Some((_, waits)) = &mut self.waiting {
+            *waits = until.max(*waits);
+        }
+    }
+}
+
+/// Until when viewers may be missing in a state through no act of their own.
+fn missing_until(known: &Known, shown: &State, state: &State, now: Instant) -> Option<Instant> {
+    let settling = (!state.settling.is_zero() && state.epoch > shown.epoch).then(|| now + state.settling);
+    settling.max(known.recovering)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CounterName;
+    use crate::roll::Versions;
+
+    fn board() -> Arc<Board> {
+        let name = CounterName::parse("online").unwrap();
+        let roll = Arc::new(Roll::shared(name, Arc::new(Versions::new(0)), Metrics::default()));
+        Board::new(roll, Timing::default(), Metrics::default())
+    }
+
+    fn state(epoch: u64, version: u64, count: u64) -> State {
+        State { epoch, version, count, visitors: count, seq: version, settling: Duration::ZERO }
+    }
+
+    fn shown(board: &Board) -> (u64, u64, u64) {
+        let reading = board.roll.reading();
+        (reading.epoch, reading.version, reading.count)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_state_changes_nothing() {
+        let board = board();
+        board.delivered(state(5, 3, 30));
+        board.replied(state(5, 2, 20));
+        board.delivered(state(4, 9, 90));
+        assert_eq!(shown(&board), (5, 3, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_loss_a_lower_number_waits_until_it_has_settled() {
+        let board = board();
+        board.replied(state(5, 3, 30));
+        let settling = Duration::from_secs(3);
+        board.delivered(State { settling, ..state(6, 1, 2) });
+        assert_eq!(shown(&board), (5, 3, 30), "28 viewers are only not registered again yet");
+        board.delivered(State { settling, ..state(6, 2, 30) });
+        assert_eq!(shown(&board), (6, 2, 30), "all are back");
+        board.delivered(State { settling, ..state(7, 1, 10) });
+        tokio::time::advance(settling).await;
+        board.tick();
+        assert_eq!(shown(&board), (7, 1, 10), "20 have really gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_long_silence_a_lower_number_waits_too() {
+        let board = board();
+        board.replied(state(5, 3, 30));
+        tokio::time::advance(Timing::default().lease).await;
+        board.delivered(state(5, 4, 1));
+        assert_eq!(shown(&board), (5, 3, 30));
+        board.delivered(state(5, 5, 31));
+        assert_eq!(shown(&board), (5, 5, 31));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nothing_confirms_is_marked_stale() {
+        let board = board();
+        board.replied(state(5, 3, 30));
+        tokio::time::advance(Duration::from_millis(9_999)).await;
+        board.tick();
+        assert!(!board.roll.reading().stale);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        board.tick();
+        assert!(board.roll.reading().stale);
+        assert_eq!(shown(&board), (5, 3, 30), "the number stays");
+        board.replied(state(5, 3, 30));
+        assert!(!board.roll.reading().stale);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_hears_but_is_not_answered_keeps_the_number_and_marks_it() {
+        let board = board();
+        board.replied(state(5, 3, 30));
+        for version in 4..8 {
+            tokio::time::advance(Timing::default().lease).await;
+            board.delivered(state(5, version, 10));
+            board.tick();
+            tokio::time::advance(Timing::default().settle).await;
+            board.tick();
+            assert_eq!(shown(&board), (5, 3, 30), "20 are here, and Redis may not know of them");
+            assert!(board.roll.reading().stale);
+        }
+        board.replied(state(5, 7, 10));
+        board.tick();
+        assert_eq!(shown(&board), (5, 3, 30), "they are about to be registered");
+        board.replied(state(5, 8, 30));
+        assert_eq!(shown(&board), (5, 8, 30));
+        assert!(!board.roll.reading().stale);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_a_reply_tells_of_and_that_does_not_come_is_missed() {
+        let board = board();
+        board.subscribed();
+        board.replied(state(5, 3, 30));
+        assert!(!board.misses_messages());
+        tokio::time::advance(Timing::default().response_timeout).await;
+        assert!(board.misses_messages());
+        board.delivered(state(5, 3, 30));
+        assert!(!board.misses_messages());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_missed_of_a_subscription_that_is_new() {
+        let board = board();
+        board.replied(state(5, 3, 30));
+        board.subscribed();
+        board.replied(state(5, 3, 30));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!board.misses_messages());
+    }
+}

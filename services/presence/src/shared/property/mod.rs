@@ -1,0 +1,111 @@
+//! The Lua scripts on a real Redis against a model in Rust: random interleavings of hellos, reports, retries, doubled and
+//! late messages, expiries, node deaths, flushes and failovers that lose the last writes.
+//!
+//! `HEADCOUNT_SEED` repeats a run, `HEADCOUNT_CASES` sets their number. Redis's clock is real, and the model follows it by
+//! the replies, so a repeated run may take its expiries at other moments.
+
+mod case;
+mod model;
+#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
+#[path = "../../../tests/presence/server.rs"]
+mod server;
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use tokio::task::JoinSet;
+
+use super::scripts::Scripts;
+use crate::settings::Timing;
+use case::Case;
+
+const CASES: u64 = 1_000;
+const CASES_AT_ONCE: u64 = 25;
+
+/// Short enough that leases end within a case.
+const TIMING: Timing = Timing {
+    heartbeat: Duration::from_millis(30),
+    lease: Duration::from_millis(60),
+    settle: Duration::from_millis(25),
+    stale_after: Duration::from_secs(10),
+    report_gap: Duration::from_millis(5),
+    publish_gap: Duration::from_millis(4),
+    response_timeout: Duration::from_secs(1),
+};
+
+/// Mistakes in the scripts that the model must notice: what is written, and what might be.
+const MISTAKES: [(&str, &str); 9] = [
+    // a late message prolongs a lease
+    ("math.min(now, heard_at + since)", "now"),
+    // a doubled message shortens one
+    ("'ZADD', SESSIONS, 'GT',", "'ZADD', SESSIONS,"),
+    // a late report is taken for a new one
+    ("if seq < own.seq then return finish(OK) end", "if seq < own.seq then seq = own.seq + 1 end"),
+    // a missing report goes unnoticed
+    ("if seq > own.seq + 1 or (heartbeat and seq > own.seq) then", "if false then"),
+    // an id is issued again after a flush
+    ("math.max(now_us, state.last_session + 1)", "state.last_session + 1"),
+    // a node counts twice after it has registered afresh
+    ("if phase == 'live' and old ~= '' then", "if false then"),
+    // those who have gone stay among the visitors
+    ("redis.call('HINCRBY', VISITORS, fields[i + 1], -1) <= 0", "false"),
+    // lost writes go unnoticed
+    (
+        "if seen.epoch > state.epoch or (seen.epoch == state.epoch and seen.version > state.version) then",
+        "if false then",
+    ),
+    // the dead are counted
+    ("if state.nodes == 0 or now < state.expiry then return end", "if true then return end"),
+];
+
+fn environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |value| value.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn the_scripts_do_what_the_model_does() {
+    let seed = environment("HEADCOUNT_SEED", rand::random());
+    let cases = environment("HEADCOUNT_CASES", CASES);
+    println!("HEADCOUNT_SEED={seed} HEADCOUNT_CASES={cases}");
+    let server = server::Server::start();
+    let client = redis::Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let all_pass = run(seed, "case", cases, || Scripts::new(&TIMING), &connection).await;
+    assert!(all_pass, "HEADCOUNT_SEED={seed} repeats this");
+}
+
+#[tokio::test]
+async fn the_model_notices_mistakes() {
+    let server = server::Server::start();
+    let client = redis::Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    for (number, (right, wrong)) in MISTAKES.into_iter().enumerate() {
+        let scripts = || Scripts::new(&TIMING).with_mistake(right, wrong);
+        let all_pass = run(rand::random(), &format!("mistake-{number}"), CASES, scripts, &connection).await;
+        assert!(!all_pass, "nobody notices {wrong:?} instead of {right:?}");
+    }
+}
+
+/// Runs the cases until one fails. Whether all have passed.
+async fn run(
+    seed: u64,
+    name: &str,
+    cases: u64,
+    scripts: impl Fn() -> Scripts,
+    connection: &MultiplexedConnection,
+) -> bool {
+    let mut running = JoinSet::new();
+    for case in 0..cases {
+        let new = Case::new(seed.wrapping_add(case), format!("{name}-{case}"), scripts(), connection.clone());
+        running.spawn(new.run());
+        if running.len() >= CASES_AT_ONCE as usize && running.join_next().await.is_some_and(|ended| ended.is_err()) {
+            return false;
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        if ended.is_err() {
+            return false;
+        }
+    }
+    true
+}

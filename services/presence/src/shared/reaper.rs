@@ -1,0 +1,23 @@
+//! Takes ended sessions apart.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep};
+
+use super::Node;
+use super::board::Board;
+use super::keys::CounterKeys;
+
+/// Goes on until nothing is left to take apart. Whoever was asked to does it; if it fails, Redis asks another.
+pub(super) async fn run(node: Arc<Node>, board: Arc<Board>, keys: CounterKeys, first: String) {
+    let mut next = Some(first);
+    while let Some(session) = next {
+        let started = Instant::now();
+        let call = node.scripts.reap(&keys, board.seen(), &session);
+        let Ok(reply) = node.link.call(&call).await else { return };
+        board.replied(reply.state);
+        next = reply.reap;
+        // As long a pause as the step took leaves at least half of Redis to others.
+        sleep(started.elapsed()).await;
+    }
+}

@@ -1,0 +1,348 @@
+//! Keeps Redis informed of one counter's viewers on this node, and this node of the counter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Node;
+use super::board::Board;
+use super::keys::{CounterKeys, KEEP};
+use super::reaper;
+use super::reply::{Reply, Status};
+use super::scripts::{Care, MAX_RECORDS, Phase, Report};
+use crate::metrics::Resync;
+use crate::roll::{Changes, Roll};
+
+/// Heartbeats come up to this part of their interval earlier, by chance, so that nodes do not fall in step.
+const HEARTBEAT_JITTER: f64 = 0.04;
+
+/// Of how many nodes about this many come back at the end of the earliest lease to see whether its node has died.
+/// Enough that the death of some of them does not matter; the heartbeats of the others come as well.
+const WATCHERS: f64 = 3.5;
+
+/// How much after the end of a lease a watcher comes: by then it has ended, whatever the rounding.
+const AFTER_LEASE: Duration = Duration::from_millis(10);
+
+/// The time over which the watchers' visits are spread.
+const WATCHERS_SPREAD: Duration = Duration::from_millis(50);
+
+/// The registrations themselves are counted in every fourth heartbeat only: one command that a quiet counter need not
+/// pay each time.
+const AUDIT_EVERY: u32 = 4;
+
+/// The time between two attempts to say the same.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// One counter's reporter: a task that lives while the counter is live on this node.
+pub(super) struct Reporter {
+    node: Arc<Node>,
+    roll: Arc<Roll>,
+    board: Arc<Board>,
+    keys: CounterKeys,
+    session: Option<Session>,
+    /// Redis's clock in its last answer, and when that came.
+    heard: Option<(u64, Instant)>,
+    /// The epoch of that answer; 0 before the first.
+    epoch: u64,
+    last_call: Option<Instant>,
+    next_heartbeat: Instant,
+    /// When something remains to be looked after before the next heartbeat.
+    follow_up: Option<FollowUp>,
+    heartbeats: u32,
+}
+
+/// A registration of this node under the counter.
+struct Session {
+    id: String,
+    /// Number of the last report that was answered.
+    seq: u64,
+    /// Viewers registered with it.
+    registered: usize,
+}
+
+#[derive(Clone, Copy)]
+struct FollowUp {
+    at: Instant,
+    /// Only until a publication newer than this is heard.
+    unless_after: Option<super::reply::State>,
+}
+
+/// Whether a call left something untold.
+enum More {
+    Nothing,
+    /// There were more changes than fit into one report.
+    Waits,
+}
+
+/// Why waiting for an answer ended without one.
+struct GivenUp;
+
+impl Reporter {
+    pub(super) fn new(node: Arc<Node>, roll: Arc<Roll>, board: Arc<Board>) -> Reporter {
+        let keys = node.prefix.counter(&roll.name);
+        Reporter {
+            node,
+            roll,
+            board,
+            keys,
+            session: None,
+            heard: None,
+            epoch: 0,
+            last_call: None,
+            next_heartbeat: Instant::now(),
+            follow_up: None,
+            heartbeats: 0,
+        }
+    }
+
+    /// Runs until the counter is closed or the node ends its leases.
+    pub(super) async fn run(mut self) {
+        self.node.subscription.add(&self.keys.channel, &self.board);
+        while !self.is_over() {
+            let acted = match &self.session {
+                None if self.roll.present() > 0 => self.register().await,
+                None => self.read().await,
+                Some(session) if session.registered == 0 && self.is_quiet() => self.end_session().await,
+                Some(_) => self.report().await,
+            };
+            match acted {
+                Err(GivenUp) => break,
+                Ok(More::Waits) => {}
+                Ok(More::Nothing) => self.wait().await,
+            }
+        }
+        self.node.subscription.remove(&self.keys.channel, &self.board);
+        if self.session.is_some() {
+            // Given up: the lease runs out by itself.
+            let _given_up = self.end_session().await;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.roll.is_closed() || self.node.releasing.is_cancelled()
+    }
+
+    /// Whether nothing has changed since the last heartbeat: then an empty session is not worth its lease.
+    fn is_quiet(&self) -> bool {
+        Instant::now() >= self.next_heartbeat && self.roll.present() == 0
+    }
+
+    /// Until there is something to tell or to ask, and the last call is long enough ago.
+    async fn wait(&mut self) {
+        let gap = self.node.timing.report_gap;
+        loop {
+            let at = self.follow_up.map_or(self.next_heartbeat, |follow_up| follow_up.at.min(self.next_heartbeat));
+            tokio::select! {
+                () = self.roll.changed.notified() => break,
+                () = self.board.nudged.notified() => break,
+                () = self.node.releasing.cancelled() => return,
+                () = sleep_until(at) => {}
+            }
+            let now = Instant::now();
+            let follow_up = self.follow_up.take_if(|follow_up| follow_up.at <= now);
+            let is_done = |it: FollowUp| it.unless_after.is_some_and(|state| self.board.has_heard_after(&state));
+            if now >= self.next_heartbeat || follow_up.is_some_and(|it| !is_done(it)) {
+                break;
+            }
+        }
+        if let Some(last_call) = self.last_call {
+            sleep_until(last_call + gap).await;
+        }
+    }
+
+    /// Asks for the state only.
+    async fn read(&mut self) -> Result<More, GivenUp> {
+        let reply = loop {
+            let call = self.node.scripts.read(&self.keys, self.board.seen());
+            match self.node.link.call(&call).await {
+                Ok(reply) => break reply,
+                Err(_) => self.pause().await?,
+            }
+            if self.roll.present() > 0 {
+                return Ok(More::Waits); // to register, as soon as Redis is there
+            }
+        };
+        self.answered(&reply);
+        Ok(More::Nothing)
+    }
+
+    /// Registers all viewers in a new session, which replaces the former one when it is complete.
+    async fn register(&mut self) -> Result<More, GivenUp> {
+        let old = self.session.take().map(|session| session.id).unwrap_or_default();
+        loop {
+            let reply = self.hello().await?;
+            self.answered(&reply);
+            let viewers = self.roll.take_all();
+            let mut session = Session { id: reply.session, seq: 0, registered: 0 };
+            let mut chunks = viewers.chunks(MAX_RECORDS).peekable();
+            let cause = loop {
+                let joins = chunks.next().unwrap_or_default();
+                let phase = if chunks.peek().is_some() { Phase::Same } else { Phase::Live { old: &old } };
+                let reply = self.insist(&mut session, phase, joins, &[], Care::None).await?;
+                self.answered(&reply);
+                match resync(reply.status) {
+                    Some(cause) => break Some(cause),
+                    None if phase == Phase::Same => {}
+                    None => break None,
+                }
+            };
+            match cause {
+                Some(cause) => self.node.metrics.resynced(cause),
+                None => {
+                    if old.is_empty() {
+                        self.node.metrics.leases.inc();
+                    }
+                    self.session = Some(session);
+                    return Ok(More::Nothing);
+                }
+            }
+            self.pause().await?;
+        }
+    }
+
+    /// Reports what has changed, or that nothing has.
+    async fn report(&mut self) -> Result<More, GivenUp> {
+        let Some(mut session) = self.session.take() else { return Ok(More::Nothing) };
+        let Changes { joins, leaves } = self.roll.take_changes(MAX_RECORDS);
+        let care = if joins.is_empty() && leaves.is_empty() { self.care() } else { Care::None };
+        let answer = self.insist(&mut session, Phase::Same, &joins, &leaves, care).await;
+        let id = session.id.clone();
+        self.session = Some(session);
+        let reply = answer?;
+        let cause = resync(reply.status);
+        if cause == Some(Resync::Unknown) {
+            self.board.lapsed();
+        }
+        self.answered(&reply);
+        let Some(cause) = cause else {
+            let was_full = joins.len() + leaves.len() >= MAX_RECORDS;
+            return Ok(if was_full { More::Waits } else { More::Nothing });
+        };
+        tracing::info!(counter = %self.roll.name, session = id, ?cause, "registering all viewers afresh");
+        self.node.metrics.resynced(cause);
+        self.register().await
+    }
+
+    /// Gives the lease back, with the last leaves.
+    async fn end_session(&mut self) -> Result<More, GivenUp> {
+        let Some(mut session) = self.session.take() else { return Ok(More::Nothing) };
+        self.node.metrics.leases.dec();
+        let Changes { joins, leaves } = self.roll.take_changes(MAX_RECORDS);
+        let reply = self.insist(&mut session, Phase::Ended, &joins, &leaves, Care::None).await?;
+        self.answered(&reply);
+        if let Some(held) = reply.held {
+            // Nobody else knows that this is still to be published.
+            sleep(held).await;
+            let call = self.node.scripts.read(&self.keys, self.board.seen());
+            let reply = self.node.link.call(&call).await.map_err(|_| GivenUp)?;
+            self.answered(&reply);
+        }
+        Ok(More::Nothing)
+    }
+
+    async fn hello(&mut self) -> Result<Reply, GivenUp> {
+        loop {
+            let call = self.node.scripts.hello(&self.keys, self.board.seen(), &self.node.id);
+            // A second hello after one whose answer got lost leaves an empty session behind, which ends with its lease.
+            match self.node.link.call(&call).await {
+                Ok(reply) => return Ok(reply),
+                Err(_) => self.pause().await?,
+            }
+        }
+    }
+
+    /// Says the same, under the same number, until it is answered.
+    async fn insist(
+        &mut self,
+        session: &mut Session,
+        phase: Phase<'_>,
+        joins: &[(crate::roll::ViewerId, crate::visitor::Visitor)],
+        leaves: &[crate::roll::ViewerId],
+        care: Care,
+    ) -> Result<Reply, GivenUp> {
+        let has_content = !joins.is_empty() || !leaves.is_empty() || phase != Phase::Same;
+        let seq = session.seq + u64::from(has_content);
+        let believed = (session.registered + joins.len()).saturating_sub(leaves.len());
+        let last_words = phase == Phase::Ended;
+        let started = Instant::now();
+        loop {
+            let heard = self.heard.map_or((0, Duration::ZERO), |(clock, at)| (clock, at.elapsed()));
+            let report = Report { session: &session.id, seq, heard, believed, phase, joins, leaves, care };
+            let call = self.node.scripts.report(&self.keys, self.board.seen(), &report);
+            match self.node.link.call(&call).await {
+                Ok(reply) => {
+                    (session.seq, session.registered) = (seq, believed);
+                    return Ok(reply);
+                }
+                Err(_) if last_words && started.elapsed() > self.node.timing.lease => return Err(GivenUp),
+                Err(_) if last_words => sleep(RETRY).await,
+                Err(_) => self.pause().await?,
+            }
+        }
+    }
+
+    /// Before another attempt, unless there is no use in one any more.
+    async fn pause(&self) -> Result<(), GivenUp> {
+        let pause = RETRY.mul_f64(rand::random_range(0.5..1.0));
+        let _over = self.node.releasing.run_until_cancelled(sleep(pause)).await;
+        if self.is_over() { Err(GivenUp) } else { Ok(()) }
+    }
+
+    /// What the next heartbeat asks for besides.
+    fn care(&mut self) -> Care {
+        self.heartbeats = self.heartbeats.wrapping_add(1);
+        // Three times within its life, a key is prolonged.
+        let keep_every = (KEEP.as_secs_f64() / 3.0 / self.node.timing.heartbeat.as_secs_f64()) as u32 / AUDIT_EVERY;
+        match self.heartbeats {
+            beat if beat.is_multiple_of(AUDIT_EVERY * keep_every.max(1)) => Care::Keep,
+            beat if beat.is_multiple_of(AUDIT_EVERY) => Care::Audit,
+            _ => Care::None,
+        }
+    }
+
+    /// Takes in what Redis said, and plans the next call.
+    fn answered(&mut self, reply: &Reply) {
+        let now = Instant::now();
+        let timing = &self.node.timing;
+        self.heard = Some((reply.now, now));
+        self.last_call = Some(now);
+        let before = std::mem::replace(&mut self.epoch, reply.state.epoch);
+        if before > 0 && before < reply.state.epoch {
+            self.node.lost.notify_one();
+        }
+        self.board.replied(reply.state);
+        self.next_heartbeat = now + timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..HEARTBEAT_JITTER));
+        self.follow_up = None;
+        if let Some(held) = reply.held {
+            self.node.metrics.held_back.inc();
+            self.follow_up = Some(FollowUp { at: now + held, unless_after: Some(reply.state) });
+        } else if !reply.state.settling.is_zero() {
+            self.follow_up = Some(FollowUp { at: now + reply.state.settling + AFTER_LEASE, unless_after: None });
+        }
+        if let Some(due) = reply.due.filter(|_| self.watches(reply.nodes)) {
+            let visit = now + due + AFTER_LEASE + WATCHERS_SPREAD.mul_f64(rand::random());
+            self.next_heartbeat = self.next_heartbeat.min(visit);
+        }
+        if let Some(session) = &reply.reap {
+            let node = Arc::clone(&self.node);
+            self.node.spawn(reaper::run(node, Arc::clone(&self.board), self.keys.clone(), session.clone()));
+        }
+    }
+
+    /// Whether to come back at the end of the earliest lease. Nobody need watch over himself.
+    fn watches(&self, nodes: u64) -> bool {
+        let others = if self.session.is_some() { nodes.saturating_sub(1) } else { nodes };
+        others > 0 && rand::random_bool((WATCHERS / nodes as f64).min(1.0))
+    }
+}
+
+/// Why all must be registered afresh, if so.
+fn resync(status: Status) -> Option<Resync> {
+    match status {
+        Status::Ok => None,
+        Status::Unknown => Some(Resync::Unknown),
+        Status::Gap => Some(Resync::Gap),
+        Status::Differs => Some(Resync::Differs),
+    }
+}

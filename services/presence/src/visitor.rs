@@ -1,0 +1,83 @@
+//! Distinct people, told apart without keeping who they are.
+
+use std::net::IpAddr;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::Client;
+
+/// A person as far as presence can tell: 64 bits of a keyed hash of address and user agent.
+///
+/// Without the key it says nothing about the address; a new key every day makes yesterday's hashes unlinkable to
+/// today's. Among a million visitors the chance that any two of them share a hash is 3·10⁻⁸.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Visitor(pub(crate) u64);
+
+/// The secret that makes visitors out of addresses. Never logged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VisitorKey([u8; VisitorKey::BYTES]);
+
+impl VisitorKey {
+    /// Length of a key: that of the hash's output.
+    pub(crate) const BYTES: usize = 32;
+
+    pub(crate) fn random() -> VisitorKey {
+        VisitorKey(rand::random())
+    }
+
+    /// A key that was stored. `None` if it has not the length of one.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<VisitorKey> {
+        bytes.try_into().ok().map(VisitorKey)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The visitor behind a client. All addresses of an IPv6 /64 are one: that is what one household or machine gets.
+    pub(crate) fn visitor(&self, client: &Client) -> Visitor {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        match client.address.to_canonical() {
+            IpAddr::V4(address) => mac.update(&address.octets()),
+            IpAddr::V6(address) => mac.update(&address.octets()[..8]),
+        }
+        mac.update(&[0]);
+        mac.update(&client.user_agent);
+        let hash = mac.finalize().into_bytes();
+        Visitor(u64::from_be_bytes(hash[..8].try_into().expect("a SHA-256 has 32 bytes")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(address: &str, user_agent: &str) -> Client {
+        Client { address: address.parse().unwrap(), user_agent: user_agent.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn a_visitor_is_an_address_with_a_user_agent() {
+        let key = VisitorKey::random();
+        let alice = key.visitor(&client("203.0.113.5", "Firefox"));
+        assert_eq!(alice, key.visitor(&client("203.0.113.5", "Firefox")));
+        assert_eq!(alice, key.visitor(&client("::ffff:203.0.113.5", "Firefox")), "the same address, written as IPv6");
+        assert_ne!(alice, key.visitor(&client("203.0.113.6", "Firefox")));
+        assert_ne!(alice, key.visitor(&client("203.0.113.5", "Chromium")));
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_is_one_visitor() {
+        let key = VisitorKey::random();
+        let one = key.visitor(&client("2001:db8:1:2:3:4:5:6", "x"));
+        assert_eq!(one, key.visitor(&client("2001:db8:1:2:ffff::1", "x")));
+        assert_ne!(one, key.visitor(&client("2001:db8:1:3::1", "x")));
+    }
+
+    #[test]
+    fn another_key_makes_other_visitors() {
+        let client = client("203.0.113.5", "Firefox");
+        assert_ne!(VisitorKey::random().visitor(&client), VisitorKey::random().visitor(&client));
+    }
+}

@@ -1,0 +1,10 @@
+//! Presence as the rest of the service sees it: in one process, and on a real Redis.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod embedded;
+mod faults;
+mod proxy;
+mod redis_kinds;
+mod server;
+mod shared;

@@ -1,0 +1,209 @@
+//! Several nodes on one Redis, while nothing is wrong.
+
+use std::time::{Duration, Instant};
+
+use headcount_presence::{Counter, CounterName, Health, Presence, Reading, RedisUrl, Seat, Settings};
+
+use crate::embedded::{client, name};
+use crate::server::Server;
+
+/// How long a change may take to be seen by everybody, here where machine and tests are busy.
+pub(crate) const SOON: Duration = Duration::from_secs(2);
+
+/// A node: a presence with one counter.
+pub(crate) struct Node {
+    pub(crate) presence: Presence,
+    pub(crate) counter: Counter,
+    pub(crate) seats: Vec<Seat>,
+}
+
+impl Node {
+    pub(crate) fn start(url: &str) -> Node {
+        Node::start_with(url, "online", Settings::default())
+    }
+
+    pub(crate) fn start_with(url: &str, counter: &str, settings: Settings) -> Node {
+        let presence = Presence::redis(RedisUrl::parse(url).unwrap(), settings);
+        let counter = presence.counter(&name(counter)).unwrap();
+        Node { presence, counter, seats: Vec::new() }
+    }
+
+    /// Seats so many viewers, the people from this number on.
+    pub(crate) async fn join(&mut self, first: u16, many: u16) {
+        for person in first..first + many {
+            let mut seat = self.presence.admit(&self.counter, &client(person)).await.unwrap();
+            seat.take();
+            self.seats.push(seat);
+        }
+    }
+
+    pub(crate) fn reading(&self) -> Reading {
+        *self.counter.watch().borrow()
+    }
+
+    /// Waits until the node shows this.
+    pub(crate) async fn shows(&self, count: u64, within: Duration) -> Reading {
+        let mut readings = self.counter.watch();
+        let is_shown = readings.wait_for(|reading| reading.count == count && !reading.stale);
+        match tokio::time::timeout(within, is_shown).await {
+            Ok(reading) => *reading.unwrap(),
+            Err(_) => panic!("not {count} within {within:?}, but {:?}", self.reading()),
+        }
+    }
+}
+
+/// Waits until all nodes show this.
+pub(crate) async fn all_show(nodes: &[&Node], count: u64, within: Duration) {
+    let started = Instant::now();
+    for node in nodes {
+        node.shows(count, within.saturating_sub(started.elapsed())).await;
+    }
+}
+
+/// All keys of counters.
+pub(crate) fn keys(server: &Server) -> Vec<String> {
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("hc:{*").query(&mut server.connection()).unwrap();
+    keys.sort();
+    keys
+}
+
+#[tokio::test]
+async fn all_nodes_agree_on_joins_and_leaves() {
+    let server = Server::start();
+    let mut nodes = [Node::start(&server.url()), Node::start(&server.url()), Node::start(&server.url())];
+    for (number, node) in (0..).zip(&mut nodes) {
+        node.join(number * 50, 100).await; // each shares half of its people with the next one
+    }
+    let [a, b, c] = &nodes;
+    all_show(&[a, b, c], 300, SOON).await;
+    for node in &nodes {
+        assert_eq!(node.shows(300, SOON).await.visitors, 200);
+    }
+    nodes[0].seats.truncate(30);
+    nodes[2].seats.clear();
+    let [a, b, c] = &nodes;
+    all_show(&[a, b, c], 130, SOON).await;
+    assert_eq!(a.reading(), Reading { as_of: a.reading().as_of, ..c.reading() }, "the same state on all nodes");
+}
+
+#[tokio::test]
+async fn a_change_is_everywhere_within_a_quarter_of_a_second() {
+    let server = Server::start();
+    let (mut changing, watching) = (Node::start(&server.url()), Node::start(&server.url()));
+    changing.join(0, 1).await;
+    all_show(&[&changing, &watching], 1, SOON).await;
+    let mut took = Vec::new();
+    for number in 1..=40 {
+        let changed = Instant::now();
+        changing.join(number, 1).await;
+        watching.shows(u64::from(number) + 1, SOON).await;
+        took.push(changed.elapsed());
+    }
+    took.sort();
+    println!("a join is seen elsewhere after {:?} (median), {:?} (slowest of {})", took[20], took[39], took.len());
+    assert!(took[38] < Duration::from_millis(250), "{took:?}");
+}
+
+#[tokio::test]
+async fn more_viewers_than_fit_into_one_report() {
+    let server = Server::start();
+    let (mut one, watching) = (Node::start(&server.url()), Node::start(&server.url()));
+    one.join(0, 5_500).await;
+    all_show(&[&one, &watching], 5_500, SOON * 3).await;
+    one.seats.truncate(100);
+    all_show(&[&one, &watching], 100, SOON * 3).await;
+}
+
+#[tokio::test]
+async fn a_counter_is_read_where_it_is_not_live() {
+    let server = Server::start();
+    let mut one = Node::start(&server.url());
+    one.join(0, 3).await;
+    one.shows(3, SOON).await;
+    let elsewhere = Presence::redis(RedisUrl::parse(&server.url()).unwrap(), Settings::default());
+    let reading = elsewhere.read(&name("online")).await;
+    assert_eq!((reading.count, reading.stale), (3, false));
+    let nobody = elsewhere.read(&name("nobody")).await;
+    assert_eq!((nobody.count, nobody.stale), (0, false));
+    assert!(keys(&server).iter().all(|key| key.starts_with("hc:{online}")), "reading leaves nothing behind");
+}
+
+#[tokio::test]
+async fn a_released_node_is_missed_by_nobody_for_longer_than_a_second() {
+    let server = Server::start();
+    let (mut leaving, mut staying) = (Node::start(&server.url()), Node::start(&server.url()));
+    leaving.join(0, 2_000).await;
+    staying.join(3_000, 5).await;
+    all_show(&[&leaving, &staying], 2_005, SOON).await;
+    let ended = Instant::now();
+    // Some seats are still taken when the leases end, as when the deadline of a shutdown is reached.
+    leaving.seats.truncate(500);
+    leaving.presence.release().await;
+    staying.shows(5, Duration::from_secs(1)).await;
+    println!("2,000 viewers of a stopped node are gone after {:?}", ended.elapsed());
+}
+
+#[tokio::test]
+async fn counters_that_nobody_views_leave_nothing_behind() {
+    let server = Server::start();
+    // The state goes a lease and a settling time after the last viewer.
+    let timing = headcount_presence::Timing {
+        heartbeat: Duration::from_millis(300),
+        lease: Duration::from_millis(600),
+        settle: Duration::from_millis(300),
+        ..Default::default()
+    };
+    let node = Node::start_with(&server.url(), "watched", Settings { timing, ..Settings::default() });
+    let mut others = Vec::new();
+    for number in 0..50 {
+        let counter = node.presence.counter(&CounterName::parse(&format!("c{number}")).unwrap()).unwrap();
+        let mut seat = node.presence.admit(&counter, &client(number)).await.unwrap();
+        seat.take();
+        others.push(seat);
+    }
+    let deadline = Instant::now() + SOON * 5;
+    while keys(&server).iter().filter(|key| key.ends_with(":state")).count() < 50 {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(others);
+    while !keys(&server).is_empty() {
+        assert!(Instant::now() < deadline, "{:?} is left", keys(&server));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(node.reading().count, 0, "a counter that is only watched has no state, and 0 viewers");
+}
+
+#[tokio::test]
+async fn status_lists_nodes_and_leases() {
+    let server = Server::start();
+    let (mut one, mut two) = (Node::start(&server.url()), Node::start(&server.url()));
+    one.join(0, 3).await;
+    two.join(2, 2).await;
+    all_show(&[&one, &two], 5, SOON).await;
+    let status = Presence::status(&RedisUrl::parse(&server.url()).unwrap(), "hc:").await.unwrap();
+    let [counter] = status.counters.as_slice() else { panic!("{status:?}") };
+    assert_eq!((counter.name.as_str(), counter.count, counter.visitors), ("online", 5, 4));
+    let mut viewers: Vec<_> = counter.sessions.iter().map(|session| session.viewers).collect();
+    viewers.sort_unstable();
+    assert_eq!(viewers, [2, 3]);
+    for session in &counter.sessions {
+        assert!(session.lease_left > Duration::from_secs(1) && session.lease_left <= Duration::from_secs(9));
+        assert!(!session.registering && session.node.len() == 16);
+    }
+}
+
+#[tokio::test]
+async fn without_redis_a_node_shows_its_own_viewers_as_stale() {
+    let mut server = Server::start();
+    server.kill();
+    let mut node = Node::start(&server.url());
+    node.join(0, 2).await;
+    assert_eq!(*node.presence.health().borrow(), Health::Starting);
+    let reading = node.counter.settled().await;
+    assert_eq!((reading.count, reading.visitors, reading.stale), (2, 2, true));
+    server.restart();
+    let reading = node.shows(2, SOON * 2).await;
+    assert!(reading.epoch > 0);
+    assert_eq!(*node.presence.health().borrow(), Health::Connected);
+}
