@@ -22,9 +22,6 @@ const NODES: usize = 20;
 /// How long the quiet counter is listened to: several heartbeats of each node.
 const QUIET: Duration = Duration::from_secs(33);
 
-/// How often the reaping is measured before a long step is believed.
-const ATTEMPTS: usize = 3;
-
 /// What the slow log keeps, in microseconds.
 const SLOW: i64 = 200;
 
@@ -96,15 +93,7 @@ fn main() {
         rows.extend(runtime.block_on(million()));
     }
     if is_wanted("reaping") {
-        // The slow log's times are those of a clock: what other programs take from Redis only ever adds to them, while a step
-        // that is too long is so each time.
-        let mut measured = reaping(&runtime);
-        for _ in 1..ATTEMPTS {
-            if measured.iter().any(Row::is_missed) {
-                measured = reaping(&runtime);
-            }
-        }
-        rows.extend(measured);
+        rows.extend(reaping(&runtime));
     }
     println!("{:<70} {:>10} {:>10}", "", "measured", "bound");
     for row in &rows {

@@ -17,6 +17,6 @@ pub struct Reading {
     pub version: u64,
     /// When the numbers were last known to be true.
     pub as_of: SystemTime,
-    /// Nothing has confirmed the numbers for a while (10 s by default), or nothing ever has.
+    /// Nothing has confirmed the numbers for a while (9.5 s by default), or nothing ever has.
     pub stale: bool,
 }

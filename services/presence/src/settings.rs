@@ -41,13 +41,16 @@ const HEARTBEAT: Duration = Duration::from_millis(5_500);
 /// What a node has after a heartbeat got lost to be heard again: three attempts with their timeouts.
 const RETRY_WINDOW: Duration = Duration::from_millis(3_500);
 
+/// Promised is a mark within 10 s of the loss of Redis; this leaves half a second for the picture to be drawn and sent.
+const STALE_AFTER: Duration = Duration::from_millis(9_500);
+
 impl Default for Timing {
     fn default() -> Timing {
         Timing {
             heartbeat: HEARTBEAT,
             lease: HEARTBEAT + RETRY_WINDOW,
             settle: Duration::from_secs(3),
-            stale_after: Duration::from_secs(10),
+            stale_after: STALE_AFTER,
             report_gap: Duration::from_millis(50),
             publish_gap: Duration::from_millis(50),
             response_timeout: Duration::from_secs(1),

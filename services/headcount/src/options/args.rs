@@ -45,7 +45,8 @@ pub(super) struct ServeArgs {
     pub(super) public_url: Option<String>,
 
     /// Share the count with other nodes through Redis: redis://, rediss://, redis+unix://, redis+sentinel:// or
-    /// redis+cluster://. Without it this process counts alone
+    /// redis+cluster://. Without it this process counts alone. rediss:// speaks TLS and trusts the system's certificates,
+    /// or those in the file that SSL_CERT_FILE names
     #[arg(long, env = "HEADCOUNT_REDIS", value_name = "URL", help_heading = "Presence")]
     pub(super) redis: Option<String>,
     /// What every key in Redis begins with

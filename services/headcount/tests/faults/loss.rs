@@ -6,15 +6,15 @@ use headcount_load::rig::{Data, Node, RedisServer, http, wait_until};
 
 use crate::{
     fleet::{COUNTER, Fleet, Marked, PATIENCE, pass},
-    promise::{HEALED, Promise, SOON, STALE_AFTER},
+    promise::{HEALED, MARKED, Promise, SOON},
     status, store,
 };
 
 /// A node's heartbeats come this often: its last word from Redis may be as old when Redis goes.
 const HEARTBEAT: Duration = Duration::from_millis(5_500);
 
-/// Time for a frame to be drawn and sent once the mark is due.
-const FRAME: Duration = Duration::from_secs(1);
+/// What nothing confirms stays unmarked at least for so long: nobody is alarmed by one late heartbeat.
+const UNMARKED: Duration = Duration::from_secs(9);
 
 /// Longer than a lease, and than the time after which a number is marked.
 const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(15);
@@ -64,10 +64,10 @@ pub(crate) fn redis_is_away_for_a_minute() {
     let mut fleet = Fleet::open(&redis.url(), &[30, 100, 7, 9, 8]);
     let before = fleet.truth();
     fleet.forget_extremes();
-    let marked = Promise::begin("Redis is away: marked as stale in frames and JSON", STALE_AFTER + FRAME);
+    let marked = Promise::begin("Redis is away: marked as stale in frames and JSON", MARKED);
     redis.kill();
     let took = fleet.all_stale(Marked::Stale, &marked);
-    assert!(took >= STALE_AFTER - HEARTBEAT, "marked already after {took:?}");
+    assert!(took >= UNMARKED - HEARTBEAT, "marked already after {took:?}");
     for post in &fleet.posts {
         is_degraded(&post.node);
     }
@@ -152,7 +152,7 @@ pub(crate) fn redis_is_full() {
 fn lapses(event: &str, mut fleet: Fleet, redis: &RedisServer, part: impl Fn(&Fleet), heal: impl Fn(&Fleet)) {
     let truth = fleet.truth();
     fleet.forget_extremes();
-    let marked = Promise::begin(format!("{event}: marked as stale in frames and JSON"), STALE_AFTER + FRAME);
+    let marked = Promise::begin(format!("{event}: marked as stale in frames and JSON"), MARKED);
     part(&fleet);
     fleet.all_stale(Marked::Stale, &marked);
     for post in &fleet.posts {

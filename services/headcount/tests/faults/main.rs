@@ -10,7 +10,6 @@ mod cluster;
 mod crowds;
 mod failover;
 mod fleet;
-mod lateness;
 mod loss;
 mod network;
 mod nodes;

@@ -13,7 +13,7 @@ use headcount_load::{
 
 use crate::{
     fleet::{COUNTER, Fleet, pass},
-    promise::{BACK, GONE, HEALED, Promise, REPLACED, SOON, STALE_AFTER},
+    promise::{BACK, GONE, HEALED, MARKED, Promise, REPLACED, SOON},
     store,
 };
 
@@ -43,7 +43,7 @@ fn a_partition_heals(event: &str, part: impl Fn(&Proxy)) {
     let before = fleet.truth();
     let mut victim = fleet.posts.pop().unwrap();
     let gone = Promise::begin(format!("{event}: its 50 viewers leave the others' count"), GONE);
-    let marked = Promise::begin(format!("{event}: marked as stale"), STALE_AFTER + Duration::from_secs(1));
+    let marked = Promise::begin(format!("{event}: marked as stale"), MARKED);
     part(victim.proxy());
     victim.viewers.forget_extremes().unwrap();
     fleet.posts[0].join(2);
@@ -82,9 +82,9 @@ pub(crate) fn the_answers_to_a_node_are_lost() {
     fleet.posts[2].join(5);
     fleet.posts[2].leave(10);
     fleet.posts[0].join(2);
-    // Its lease lasts from its last word that Redis heard, one response timeout or two later.
+    // Its lease lasts from its first word that was not answered, however often it is said.
     let mut deaf = fleet.posts.pop().unwrap();
-    let gone = Promise::begin("answers to a node are lost: its viewers leave the others' count", GONE + SOON);
+    let gone = Promise::begin("answers to a node are lost: its viewers leave the others' count", GONE);
     fleet.exact(&gone);
     deaf.leave(5);
     let back = Promise::begin("answers to a node are lost, and pass again: exact", BACK);

@@ -10,12 +10,9 @@ use nix::sys::signal::Signal;
 
 use crate::{
     fleet::{COUNTER, Fleet, PATIENCE, Post, pass},
-    promise::{BACK, GONE, Promise, SOON, STALE_AFTER, STOPPED},
+    promise::{BACK, GONE, MARKED, Promise, SOON, STOPPED},
     status, store,
 };
-
-/// Time for a frame to be drawn and sent once a mark is due.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Longer than any lease.
 const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(12);
@@ -176,7 +173,7 @@ pub(crate) fn a_node_may_not_report() {
     }
     refused.viewers.forget_extremes().unwrap();
     let gone = Promise::begin("a node may not report any more: its 50 viewers leave the others' count", GONE);
-    let marked = Promise::begin("a node may not report any more: marked as stale there", STALE_AFTER + SECOND);
+    let marked = Promise::begin("a node may not report any more: marked as stale there", MARKED);
     rights(&["-eval", "-evalsha"], &redis);
     refused.begin_to_join(1);
     fleet.posts[0].join(2);

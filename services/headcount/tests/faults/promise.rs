@@ -10,8 +10,8 @@ pub(crate) const STOPPED: Duration = Duration::from_secs(1);
 pub(crate) const BACK: Duration = Duration::from_secs(5);
 /// The number is exact again within it, after Redis lost what it had, came back, or was replaced by another.
 pub(crate) const HEALED: Duration = Duration::from_secs(10);
-/// How long a number stays unmarked that nothing confirms.
-pub(crate) const STALE_AFTER: Duration = Duration::from_secs(10);
+/// A number that nothing confirms is marked within it.
+pub(crate) const MARKED: Duration = Duration::from_secs(10);
 /// A subscription that delivers nothing is replaced within it.
 pub(crate) const REPLACED: Duration = Duration::from_secs(10);
 /// A viewer whose machine vanished is gone within it.

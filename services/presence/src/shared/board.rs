@@ -35,6 +35,8 @@ struct Known {
     /// When Redis last answered about this counter. Messages do not count: who hears what others say, but has no answer to
     /// his own reports, is missing in what he hears.
     answered: Option<Instant>,
+    /// When the last answered report was sent for the first time: this node's lease counts from there.
+    asked: Option<Instant>,
     /// Until when viewers may be missing because this node, or all nodes, could not prolong their leases.
     recovering: Option<Instant>,
     subscription: Subscription,
@@ -66,8 +68,8 @@ impl Board {
         self.lock().subscription.delivered > (state.epoch, state.seq)
     }
 
-    /// A reply told this state.
-    pub(super) fn replied(&self, state: State) {
+    /// A reply told this state. `asked`: when that was said for the first time which prolonged this node's lease, if it did.
+    pub(super) fn replied(&self, state: State, asked: Option<Instant>) {
         let mut known = self.lock();
         let publication = (state.epoch, state.seq);
         if state.seq > 0 && publication > known.subscription.told {
@@ -80,6 +82,7 @@ impl Board {
         let now = Instant::now();
         known.recover_from_silence(now, &self.timing);
         known.answered = Some(now);
+        known.asked = asked.or(known.asked);
         self.accept(&mut known, state);
     }
 
@@ -100,6 +103,7 @@ impl Board {
         }
         let now = Instant::now();
         known.answered.get_or_insert(now);
+        known.asked.get_or_insert(now);
         known.recover_from_silence(now, &self.timing);
         self.accept(&mut known, state);
         // A new epoch means that Redis has lost something, perhaps this node's registration.
@@ -145,12 +149,11 @@ impl Board {
     pub(super) fn tick(&self) {
         let mut known = self.lock();
         let now = Instant::now();
-        let silence = known.silence(now);
-        let waiting = known.waiting.filter(|(_, until)| *until <= now && silence < self.timing.lease);
+        let waiting = known.waiting.filter(|(_, until)| *until <= now && !known.may_have_lapsed(now, &self.timing));
         if let Some((state, _)) = waiting {
             self.show(&mut known, state);
         }
-        if silence >= self.timing.stale_after {
+        if known.silence(now) >= self.timing.stale_after {
             self.roll.mark_stale();
         }
     }
@@ -197,9 +200,15 @@ impl Known {
         self.answered.map_or(Duration::ZERO, |answered| now.duration_since(answered))
     }
 
-    /// After a lease's time without an answer this node's viewers may be missing, and those of others as well.
+    /// Whether this node's lease may have run out. Redis counts it from when the report was sent, by what its last answer
+    /// told of the time; that answer was on its way for a response timeout at most.
+    fn may_have_lapsed(&self, now: Instant, timing: &Timing) -> bool {
+        self.asked.is_some_and(|asked| now.duration_since(asked) + timing.response_timeout >= timing.lease)
+    }
+
+    /// When its lease may have run out this node's viewers may be missing, and those of others as well.
     fn recover_from_silence(&mut self, now: Instant, timing: &Timing) {
-        if self.silence(now) >= timing.lease {
+        if self.may_have_lapsed(now, timing) {
             self.recover_until(now + timing.settle);
         }
     }
@@ -243,7 +252,7 @@ mod tests {
     async fn an_older_state_changes_nothing() {
         let board = board();
         board.delivered(state(5, 3, 30));
-        board.replied(state(5, 2, 20));
+        board.replied(state(5, 2, 20), Some(Instant::now()));
         board.delivered(state(4, 9, 90));
         assert_eq!(shown(&board), (5, 3, 30));
     }
@@ -251,7 +260,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_a_loss_a_lower_number_waits_until_it_has_settled() {
         let board = board();
-        board.replied(state(5, 3, 30));
+        board.replied(state(5, 3, 30), Some(Instant::now()));
         let settling = Duration::from_secs(3);
         board.delivered(State { settling, ..state(6, 1, 2) });
         assert_eq!(shown(&board), (5, 3, 30), "28 viewers are only not registered again yet");
@@ -266,7 +275,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_a_long_silence_a_lower_number_waits_too() {
         let board = board();
-        board.replied(state(5, 3, 30));
+        board.replied(state(5, 3, 30), Some(Instant::now()));
         tokio::time::advance(Timing::default().lease).await;
         board.delivered(state(5, 4, 1));
         assert_eq!(shown(&board), (5, 3, 30));
@@ -277,22 +286,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_nothing_confirms_is_marked_stale() {
         let board = board();
-        board.replied(state(5, 3, 30));
-        tokio::time::advance(Duration::from_millis(9_999)).await;
+        board.replied(state(5, 3, 30), Some(Instant::now()));
+        tokio::time::advance(Timing::default().stale_after - Duration::from_millis(1)).await;
         board.tick();
         assert!(!board.roll.reading().stale);
         tokio::time::advance(Duration::from_millis(1)).await;
         board.tick();
         assert!(board.roll.reading().stale);
         assert_eq!(shown(&board), (5, 3, 30), "the number stays");
-        board.replied(state(5, 3, 30));
+        board.replied(state(5, 3, 30), Some(Instant::now()));
         assert!(!board.roll.reading().stale);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_hears_but_is_not_answered_keeps_the_number_and_marks_it() {
         let board = board();
-        board.replied(state(5, 3, 30));
+        board.replied(state(5, 3, 30), Some(Instant::now()));
         for version in 4..8 {
             tokio::time::advance(Timing::default().lease).await;
             board.delivered(state(5, version, 10));
@@ -302,19 +311,39 @@ mod tests {
             assert_eq!(shown(&board), (5, 3, 30), "20 are here, and Redis may not know of them");
             assert!(board.roll.reading().stale);
         }
-        board.replied(state(5, 7, 10));
+        board.replied(state(5, 7, 10), Some(Instant::now()));
         board.tick();
         assert_eq!(shown(&board), (5, 3, 30), "they are about to be registered");
-        board.replied(state(5, 8, 30));
+        board.replied(state(5, 8, 30), Some(Instant::now()));
         assert_eq!(shown(&board), (5, 8, 30));
         assert!(!board.roll.reading().stale);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_may_end_before_its_time_is_over_here() {
+        let board = board();
+        let timing = Timing::default();
+        let asked = Instant::now();
+        // Answered at the third attempt: the lease counts from the first.
+        tokio::time::advance(timing.response_timeout * 2).await;
+        board.replied(state(5, 3, 30), Some(asked));
+        tokio::time::advance(timing.lease - timing.response_timeout * 3).await;
+        board.delivered(state(5, 4, 10));
+        assert_eq!(shown(&board), (5, 3, 30), "20 are here, and their lease may have run out already");
+        tokio::time::advance(timing.settle).await;
+        board.tick();
+        assert_eq!(shown(&board), (5, 3, 30));
+        board.replied(state(5, 4, 10), Some(Instant::now()));
+        tokio::time::advance(timing.settle).await;
+        board.tick();
+        assert_eq!(shown(&board), (5, 4, 10), "they have gone");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_a_reply_tells_of_and_that_does_not_come_is_missed() {
         let board = board();
         board.subscribed();
-        board.replied(state(5, 3, 30));
+        board.replied(state(5, 3, 30), Some(Instant::now()));
         assert!(!board.misses_messages());
         tokio::time::advance(Timing::default().response_timeout).await;
         assert!(board.misses_messages());
@@ -325,9 +354,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_missed_of_a_subscription_that_is_new() {
         let board = board();
-        board.replied(state(5, 3, 30));
+        board.replied(state(5, 3, 30), Some(Instant::now()));
         board.subscribed();
-        board.replied(state(5, 3, 30));
+        board.replied(state(5, 3, 30), Some(Instant::now()));
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(!board.misses_messages());
     }

@@ -15,7 +15,7 @@ pub(super) async fn run(node: Arc<Node>, board: Arc<Board>, keys: CounterKeys, f
         let started = Instant::now();
         let call = node.scripts.reap(&keys, board.seen(), &session);
         let Ok(reply) = node.link.call(&call).await else { return };
-        board.replied(reply.state);
+        board.replied(reply.state, None);
         next = reply.reap;
         // As long a pause as the step took leaves at least half of Redis to others.
         sleep(started.elapsed()).await;

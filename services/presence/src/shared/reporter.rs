@@ -45,6 +45,8 @@ pub(super) struct Reporter {
     heard: Option<(u64, Instant)>,
     /// The epoch of that answer; 0 before the first.
     epoch: u64,
+    /// When the last answered call was sent for the first time: what it prolongs, it prolongs from there.
+    asked: Instant,
     last_call: Option<Instant>,
     next_heartbeat: Instant,
     /// When something remains to be looked after before the next heartbeat.
@@ -89,6 +91,7 @@ impl Reporter {
             session: None,
             heard: None,
             epoch: 0,
+            asked: Instant::now(),
             last_call: None,
             next_heartbeat: Instant::now(),
             follow_up: None,
@@ -154,6 +157,7 @@ impl Reporter {
     /// Asks for the state only.
     async fn read(&mut self) -> Result<More, GivenUp> {
         let reply = loop {
+            self.asked = Instant::now();
             let call = self.node.scripts.read(&self.keys, self.board.seen());
             match self.node.link.call(&call).await {
                 Ok(reply) => break reply,
@@ -234,6 +238,7 @@ impl Reporter {
         if let Some(held) = reply.held {
             // Nobody else knows that this is still to be published.
             sleep(held).await;
+            self.asked = Instant::now();
             let call = self.node.scripts.read(&self.keys, self.board.seen());
             let reply = self.node.link.call(&call).await.map_err(|_| GivenUp)?;
             self.answered(&reply);
@@ -243,6 +248,7 @@ impl Reporter {
 
     async fn hello(&mut self) -> Result<Reply, GivenUp> {
         loop {
+            self.asked = Instant::now();
             let call = self.node.scripts.hello(&self.keys, self.board.seen(), &self.node.id);
             // A second hello after one whose answer got lost leaves an empty session behind, which ends with its lease.
             match self.node.link.call(&call).await {
@@ -252,7 +258,8 @@ impl Reporter {
         }
     }
 
-    /// Says the same, under the same number, until it is answered.
+    /// Says the same, under the same number, until it is answered. However often, the lease is prolonged from the first
+    /// time: a node that nothing answers does not go on counting by asking again.
     async fn insist(
         &mut self,
         session: &mut Session,
@@ -265,9 +272,9 @@ impl Reporter {
         let seq = session.seq + u64::from(has_content);
         let believed = (session.registered + joins.len()).saturating_sub(leaves.len());
         let last_words = phase == Phase::Ended;
-        let started = Instant::now();
+        self.asked = Instant::now();
+        let heard = self.heard.map_or((0, Duration::ZERO), |(clock, at)| (clock, at.elapsed()));
         loop {
-            let heard = self.heard.map_or((0, Duration::ZERO), |(clock, at)| (clock, at.elapsed()));
             let report = Report { session: &session.id, seq, heard, believed, phase, joins, leaves, care };
             let call = self.node.scripts.report(&self.keys, self.board.seen(), &report);
             match self.node.link.call(&call).await {
@@ -275,7 +282,7 @@ impl Reporter {
                     (session.seq, session.registered) = (seq, believed);
                     return Ok(reply);
                 }
-                Err(_) if last_words && started.elapsed() > self.node.timing.lease => return Err(GivenUp),
+                Err(_) if last_words && self.asked.elapsed() > self.node.timing.lease => return Err(GivenUp),
                 Err(_) if last_words => sleep(RETRY).await,
                 Err(_) => self.pause().await?,
             }
@@ -311,8 +318,8 @@ impl Reporter {
         if before > 0 && before < reply.state.epoch {
             self.node.lost.notify_one();
         }
-        self.board.replied(reply.state);
-        self.next_heartbeat = now + timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..HEARTBEAT_JITTER));
+        self.board.replied(reply.state, Some(self.asked));
+        self.next_heartbeat = self.asked + timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..HEARTBEAT_JITTER));
         self.follow_up = None;
         if let Some(held) = reply.held {
             self.node.metrics.held_back.inc();

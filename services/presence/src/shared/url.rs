@@ -15,7 +15,8 @@ const SENTINEL_PORT: u16 = 26379;
 /// - `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database][?sentinel_password=…]`
 /// - `redis+cluster://[user:password@]host[:port],host[:port]`
 ///
-/// `Debug` and `Display` leave the passwords out.
+/// TLS trusts the system's certificates; those of an authority of one's own are named by the environment variable
+/// `SSL_CERT_FILE`. `Debug` and `Display` leave the passwords out.
 #[derive(Clone)]
 pub struct RedisUrl {
     pub(super) place: Place,
