@@ -9,6 +9,7 @@ mod descriptors;
 mod feeds;
 mod http;
 mod logging;
+mod memory;
 mod options;
 mod serve;
 

@@ -123,8 +123,8 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "HEADCOUNT_MAX_HEADS", value_name = "N", default_value = "1024", help_heading = "Requests")]
     pub(super) max_heads: String,
     /// Connections accepted a second at most; the kernel queues the rest. A node still fills within seconds, and
-    /// fewer connections that ask at once leave less unused memory behind
-    #[arg(long, env = "HEADCOUNT_ACCEPT_RATE", value_name = "N", default_value = "3000", help_heading = "Requests")]
+    /// the viewers whom it has keep most of its processors meanwhile
+    #[arg(long, env = "HEADCOUNT_ACCEPT_RATE", value_name = "N", default_value = "10000", help_heading = "Requests")]
     pub(super) accept_rate: String,
 
     /// After SIGTERM: time to go on as before but not ready, for load balancers that look once in so long
