@@ -18,9 +18,6 @@ use super::{Process, RigError, Usage, http, program, wait_until};
 /// How long a node may take until it listens, and until it is ready.
 const STARTUP: Duration = Duration::from_secs(20);
 
-/// Log lines kept.
-const LOG_LINES: usize = 2_000;
-
 /// How a node is started.
 #[derive(Clone, Debug, Default)]
 pub struct NodeOptions {
@@ -93,6 +90,9 @@ pub struct Node {
 }
 
 impl Node {
+    /// Log lines kept; what comes before them is forgotten.
+    pub const LOG_LINES: usize = 20_000;
+
     /// Starts a node, and waits until it listens; with [`ready`](Self::ready) one waits for the rest.
     ///
     /// # Errors
@@ -268,7 +268,7 @@ fn read_log(stderr: ChildStderr, log: &Mutex<VecDeque<String>>, addresses: &Mute
             *addresses.lock().expect("nobody panics with it") = Some(found);
         }
         let mut log = log.lock().expect("nobody panics with it");
-        if log.len() == LOG_LINES {
+        if log.len() == Node::LOG_LINES {
             log.pop_front();
         }
         log.push_back(line);

@@ -160,6 +160,7 @@ fn presence(options: &ServeOptions) -> Presence {
     let settings = headcount_presence::Settings {
         prefix: options.redis_prefix.clone(),
         grace: options.grace,
+        limits: options.limits.clone(),
         ..headcount_presence::Settings::default()
     };
     match &options.redis {

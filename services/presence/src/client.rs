@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-/// Who asks for a seat. Neither field is stored or logged: they go into a keyed hash, and are forgotten.
+/// Who asks for a seat. Neither field is stored or logged. The user agent goes into a keyed hash and is forgotten; the
+/// address, cut to its network, stays in this process's memory while the seat lives.
 #[derive(Clone)]
 pub struct Client {
     /// The client's address, as the load balancer or the socket tells it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::gate::Gate;
 use crate::grace::Grace;
 use crate::metrics::Metrics;
 use crate::roll::Roll;
@@ -31,6 +32,7 @@ pub(crate) struct Book {
     counters: Mutex<HashMap<CounterName, Weak<Live>>>,
     max_counters: usize,
     pub(crate) grace: Arc<Grace>,
+    pub(crate) gate: Arc<Gate>,
     metrics: Metrics,
 }
 
@@ -64,8 +66,8 @@ impl fmt::Debug for Counter {
 }
 
 impl Book {
-    pub(crate) fn new(max_counters: usize, grace: Arc<Grace>, metrics: Metrics) -> Arc<Book> {
-        Arc::new(Book { counters: Mutex::default(), max_counters, grace, metrics })
+    pub(crate) fn new(max_counters: usize, grace: Arc<Grace>, gate: Arc<Gate>, metrics: Metrics) -> Arc<Book> {
+        Arc::new(Book { counters: Mutex::default(), max_counters, grace, gate, metrics })
     }
 
     /// The live counter of this name; `open` makes its roll if it is not live yet.

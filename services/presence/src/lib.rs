@@ -6,10 +6,13 @@
 
 mod client;
 mod counter;
+mod gate;
 mod grace;
 mod health;
+mod limits;
 mod metrics;
 mod name;
+mod network;
 mod presence;
 mod reading;
 mod refusal;
@@ -22,6 +25,7 @@ mod visitor;
 pub use client::Client;
 pub use counter::Counter;
 pub use health::Health;
+pub use limits::Limits;
 pub use name::{CounterName, NameError};
 pub use presence::Presence;
 pub use reading::Reading;

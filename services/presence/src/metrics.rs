@@ -39,6 +39,18 @@ pub(crate) struct Metrics {
     call_seconds: Histogram,
     failures: Family<FailureLabel, Counter>,
     resyncs: Family<ResyncLabel, Counter>,
+    let_in: Family<DecidedLabel, Counter>,
+}
+
+/// Who has found a viewer's address within its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Decided {
+    /// Redis, over all nodes.
+    Everybody,
+    /// This node alone, because Redis did not answer in time or there is none.
+    Alone,
+    /// Nobody: no limit applies to the address.
+    Exempt,
 }
 
 /// Why a call to Redis has no answer.
@@ -65,6 +77,11 @@ pub(crate) enum Resync {
     Gap,
     /// Redis has another number of viewers for this node.
     Differs,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecidedLabel {
+    decided: Decided,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,6 +116,7 @@ impl Default for Metrics {
             call_seconds: Histogram::new(REPORT_SECONDS),
             failures: Family::default(),
             resyncs: Family::default(),
+            let_in: Family::default(),
         }
     }
 }
@@ -120,6 +138,11 @@ impl Metrics {
         self.resyncs.get_or_create(&ResyncLabel { cause }).inc();
     }
 
+    /// A viewer's address is within its limits.
+    pub(crate) fn let_in(&self, decided: Decided) {
+        self.let_in.get_or_create(&DecidedLabel { decided }).inc();
+    }
+
     pub(crate) fn register(&self, registry: &mut Registry) {
         let r = registry;
         r.register("presence_viewers", "Viewers that count on this node", self.viewers.clone());
@@ -129,6 +152,7 @@ impl Metrics {
         r.register("presence_call_seconds", "Time until Redis answered a call", self.call_seconds.clone());
         r.register("presence_failures", "Calls to Redis without an answer, by cause", self.failures.clone());
         r.register("presence_resyncs", "Complete new registrations, by cause", self.resyncs.clone());
+        r.register("presence_let_in", "Viewers let in, by who decided on their address", self.let_in.clone());
         r.register("presence_reconnections", "Connections to Redis that were replaced", self.reconnections.clone());
         r.register("presence_resubscriptions", "Subscriptions that were opened anew", self.resubscriptions.clone());
         r.register(

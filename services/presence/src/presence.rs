@@ -1,7 +1,6 @@
 //! The way in: who counts where, and how it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use prometheus_client::registry::Registry;
@@ -9,9 +8,11 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::counter::Book;
+use crate::gate::{Entered, Gate};
 use crate::grace::Grace;
-use crate::metrics::Metrics;
-use crate::roll::{Roll, Versions, ViewerId};
+use crate::metrics::{Decided, Metrics};
+use crate::network::Network;
+use crate::roll::{Roll, Versions};
 use crate::shared::{self, CurrentKey, RedisUrl, Status, StatusError};
 use crate::visitor::VisitorKey;
 use crate::{Client, Counter, CounterName, Health, Reading, Refusal, Seat, Settings};
@@ -26,7 +27,6 @@ pub struct Presence(Arc<Inner>);
 struct Inner {
     book: Arc<Book>,
     versions: Arc<Versions>,
-    next_viewer: AtomicU64,
     health: watch::Sender<Health>,
     metrics: Metrics,
     kind: Kind,
@@ -43,15 +43,16 @@ impl Presence {
     /// Counts within this process. Must be called within a tokio runtime.
     pub fn embedded(settings: Settings) -> Presence {
         let versions = Versions::new(microseconds_now());
-        Presence::new(settings, versions, Health::Connected, |_, _, _, _| Kind::Embedded(VisitorKey::random()))
+        Presence::new(settings, versions, Health::Connected, |_, _, _, _, _| Kind::Embedded(VisitorKey::random()))
     }
 
     /// Counts together with all nodes of the same Redis. Connects in the background, so that it never fails because Redis
     /// is away: until Redis answers, readings tell what this node knows by itself, and are marked as stale. Must be called
     /// within a tokio runtime.
     pub fn redis(url: RedisUrl, settings: Settings) -> Presence {
-        Presence::new(settings, Versions::new(0), Health::Starting, |settings, health, metrics, end| {
-            Kind::Shared(shared::Node::start(url, settings, health.clone(), metrics.clone(), end.clone()))
+        Presence::new(settings, Versions::new(0), Health::Starting, |settings, gate, health, metrics, end| {
+            let (gate, metrics) = (Arc::clone(gate), metrics.clone());
+            Kind::Shared(shared::Node::start(url, settings, gate, health.clone(), metrics, end.clone()))
         })
     }
 
@@ -59,7 +60,7 @@ impl Presence {
         settings: Settings,
         versions: Versions,
         health: Health,
-        kind: impl FnOnce(&Settings, &watch::Sender<Health>, &Metrics, &CancellationToken) -> Kind,
+        kind: impl FnOnce(&Settings, &Arc<Gate>, &watch::Sender<Health>, &Metrics, &CancellationToken) -> Kind,
     ) -> Presence {
         let end = CancellationToken::new();
         let grace = Grace::new(settings.grace);
@@ -68,11 +69,11 @@ impl Presence {
         }
         let health = watch::Sender::new(health);
         let metrics = Metrics::default();
-        let kind = kind(&settings, &health, &metrics, &end);
+        let gate = Gate::new(settings.limits.clone(), metrics.clone());
+        let kind = kind(&settings, &gate, &health, &metrics, &end);
         Presence(Arc::new(Inner {
-            book: Book::new(settings.max_counters, grace, metrics.clone()),
+            book: Book::new(settings.max_counters, grace, gate, metrics.clone()),
             versions: Arc::new(versions),
-            next_viewer: AtomicU64::new(0),
             health,
             metrics,
             kind,
@@ -96,13 +97,25 @@ impl Presence {
         })
     }
 
-    /// Gives a client a seat at the counter. It does not count until it is [taken](Seat::take).
+    /// Gives a client a seat at the counter, unless its address has reached its [limits](crate::Limits). The seat does not
+    /// count until it is [taken](Seat::take).
     ///
-    /// At the start of a node this may wait up to 500 ms for Redis to tell the visitors' key.
+    /// Waits for one answer of Redis, a response timeout at most: then this node decides alone. At the start of a node it may
+    /// wait for another 500 ms for the visitors' key.
     pub async fn admit(&self, counter: &Counter, client: &Client) -> Result<Seat, Refusal> {
-        let visitor = self.visitor_key().await.visitor(client);
-        let viewer = ViewerId(self.0.next_viewer.fetch_add(1, Ordering::Relaxed));
-        Ok(Seat::new(counter, viewer, visitor))
+        let inner = &self.0;
+        let key = self.visitor_key().await;
+        let (viewer, entered) = inner.book.gate.enter(client.address, counter.name())?;
+        let network = Network::of(client.address);
+        // From here on it leaves the gate whatever becomes of it.
+        let seat = Seat::new(counter, viewer, key.visitor(client), network);
+        if entered == Entered::Within {
+            match &inner.kind {
+                Kind::Embedded(_) => inner.metrics.let_in(Decided::Alone),
+                Kind::Shared(node) => node.admit(&inner.book.gate, network, viewer, counter.name()).await?,
+            }
+        }
+        Ok(seat)
     }
 
     /// What the counter says now, whether it is live on this node or not. Does not make it live.

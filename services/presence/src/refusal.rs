@@ -9,4 +9,22 @@ pub enum Refusal {
         /// The bound that was reached.
         limit: usize,
     },
+    /// The client's address has opened streams too fast ([`Limits::per_second`](crate::Limits::per_second)).
+    #[error("Too many streams were opened from your network address just now; try again in a few seconds")]
+    TooFast,
+    /// The client's address has as many streams of the counter as it may
+    /// ([`Limits::per_counter`](crate::Limits::per_counter)).
+    #[error(
+        "Your network address has {limit} streams of this counter open, as many as it may; close one and try again"
+    )]
+    TooManyOfCounter {
+        /// The bound that was reached.
+        limit: usize,
+    },
+    /// The client's address has as many streams as it may ([`Limits::in_all`](crate::Limits::in_all)).
+    #[error("Your network address has {limit} streams open, as many as it may; close one and try again")]
+    TooManyInAll {
+        /// The bound that was reached.
+        limit: usize,
+    },
 }

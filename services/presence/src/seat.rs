@@ -5,21 +5,25 @@ use std::sync::Arc;
 
 use crate::Counter;
 use crate::counter::Live;
+use crate::network::Network;
 use crate::roll::ViewerId;
 use crate::visitor::Visitor;
 
-/// One viewer's place: counts from [`take`](Seat::take) until it is dropped.
+/// One viewer's place: counts from [`take`](Seat::take) until it is dropped, and until then is one of the streams that its
+/// address may have.
 ///
 /// Neither waits for Redis, nor needs an async context: a shard's thread takes and drops seats.
 pub struct Seat {
     live: Arc<Live>,
     viewer: ViewerId,
     visitor: Visitor,
+    network: Network,
 }
 
 impl Seat {
-    pub(crate) fn new(counter: &Counter, viewer: ViewerId, visitor: Visitor) -> Seat {
-        Seat { live: Arc::clone(&counter.0), viewer, visitor }
+    /// A seat for a viewer who has entered the gate.
+    pub(crate) fn new(counter: &Counter, viewer: ViewerId, visitor: Visitor, network: Network) -> Seat {
+        Seat { live: Arc::clone(&counter.0), viewer, visitor, network }
     }
 
     /// The viewer has its first bytes: it counts, at once or after the [grace](crate::Settings::grace).
@@ -32,6 +36,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.live.roll.leave(self.viewer);
+        self.live.book.gate.leave(self.network, self.viewer);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Limits;
+
 /// How presence counts. The defaults are what the service promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -11,6 +13,8 @@ pub struct Settings {
     pub grace: Duration,
     /// Most counters that are live on this node at a time.
     pub max_counters: usize,
+    /// What one client address may have.
+    pub limits: Limits,
     /// The times of the lease protocol.
     pub timing: Timing,
 }
@@ -73,6 +77,12 @@ impl Timing {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { prefix: "hc:".to_owned(), grace: Duration::ZERO, max_counters: 10_000, timing: Timing::default() }
+        Settings {
+            prefix: "hc:".to_owned(),
+            grace: Duration::ZERO,
+            max_counters: 10_000,
+            limits: Limits::default(),
+            timing: Timing::default(),
+        }
     }
 }

@@ -1,11 +1,10 @@
 //! Distinct people, told apart without keeping who they are.
 
-use std::net::IpAddr;
-
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::Client;
+use crate::network::Network;
 
 /// A person as far as presence can tell: 64 bits of a keyed hash of address and user agent.
 ///
@@ -35,17 +34,21 @@ impl VisitorKey {
         &self.0
     }
 
-    /// The visitor behind a client. All addresses of an IPv6 /64 are one: that is what one household or machine gets.
+    /// The visitor behind a client. All addresses of an IPv6 /64 are one.
     pub(crate) fn visitor(&self, client: &Client) -> Visitor {
+        Visitor(self.hash(&[&Network::of(client.address).bytes(), b"\0", &client.user_agent]))
+    }
+
+    /// What stands for a client address in Redis: of another kind than all visitors' hashes.
+    pub(crate) fn address(&self, network: Network) -> u64 {
+        self.hash(&[&network.bytes(), b"\x01address"])
+    }
+
+    fn hash(&self, parts: &[&[u8]]) -> u64 {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        match client.address.to_canonical() {
-            IpAddr::V4(address) => mac.update(&address.octets()),
-            IpAddr::V6(address) => mac.update(&address.octets()[..8]),
-        }
-        mac.update(&[0]);
-        mac.update(&client.user_agent);
+        parts.iter().for_each(|part| mac.update(part));
         let hash = mac.finalize().into_bytes();
-        Visitor(u64::from_be_bytes(hash[..8].try_into().expect("a SHA-256 has 32 bytes")))
+        u64::from_be_bytes(hash[..8].try_into().expect("a SHA-256 has 32 bytes"))
     }
 }
 

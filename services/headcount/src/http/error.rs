@@ -59,7 +59,12 @@ impl Refused {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Room(_) | Self::Looks | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Presence(Refusal::TooManyCounters { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Presence(refusal) => match refusal {
+                Refusal::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                Refusal::TooFast | Refusal::TooManyOfCounter { .. } | Refusal::TooManyInAll { .. } => {
+                    StatusCode::TOO_MANY_REQUESTS
+                }
+            },
         }
     }
 
@@ -76,6 +81,9 @@ impl Refused {
             Self::Room(_) => "engine",
             Self::Looks => "max_looks",
             Self::Presence(Refusal::TooManyCounters { .. }) => "max_counters",
+            Self::Presence(Refusal::TooFast) => "address_rate",
+            Self::Presence(Refusal::TooManyOfCounter { .. }) => "address_streams",
+            Self::Presence(Refusal::TooManyInAll { .. }) => "address_streams_in_all",
             Self::Draining => "draining",
         }
     }

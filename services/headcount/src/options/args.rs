@@ -70,6 +70,48 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "HEADCOUNT_SMALL", value_name = "N", default_value = "0", help_heading = "Presence")]
     pub(super) small: String,
 
+    /// Most open streams of one counter from one client address (IPv6: from its /64), over all nodes; 429 above. The
+    /// default is a shared office. Raise it where many viewers share a mobile carrier's or a school's address
+    #[arg(
+        long,
+        env = "HEADCOUNT_MAX_ADDRESS_STREAMS",
+        value_name = "N",
+        default_value = "32",
+        help_heading = "Client addresses"
+    )]
+    pub(super) max_address_streams: String,
+    /// Most open streams of one client address at all counters together, over all nodes; 429 above. The default is the
+    /// same office before a page with four counters
+    #[arg(
+        long,
+        env = "HEADCOUNT_MAX_ADDRESS_STREAMS_IN_ALL",
+        value_name = "N",
+        default_value = "128",
+        help_heading = "Client addresses"
+    )]
+    pub(super) max_address_streams_in_all: String,
+    /// New streams a second from one client address, over all nodes; 429 above. After a pause it may open at once as many as it
+    /// may have in all: by default, everybody in that office may reload the page together, every 8 s
+    #[arg(
+        long,
+        env = "HEADCOUNT_MAX_ADDRESS_RATE",
+        value_name = "N",
+        default_value = "16",
+        help_heading = "Client addresses"
+    )]
+    pub(super) max_address_rate: String,
+    /// Networks (CIDR, commas between) to which these three do not apply; empty: none. By default loopback, private and
+    /// link-local ones: one's own machines, and a proxy that nobody has told of and that hides all viewers behind its
+    /// address. A carrier's 100.64.0.0/10 is not among them, for its customers are strangers. 0.0.0.0/0,::/0 is everybody
+    #[arg(
+        long,
+        env = "HEADCOUNT_LIMIT_EXEMPT",
+        value_name = "CIDR,…",
+        default_value = headcount_presence::Limits::PRIVATE,
+        help_heading = "Client addresses"
+    )]
+    pub(super) limit_exempt: String,
+
     /// Networks (CIDR, commas between) of load balancers whose connections begin with a PROXY protocol header, v1 or
     /// v2. From them the header is required; from all others it is a bad request
     #[arg(long, env = "HEADCOUNT_PROXY_PROTOCOL_FROM", value_name = "CIDR,…", help_heading = "Proxies in front")]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use headcount_drawing::{Format, Look};
-use headcount_presence::{CounterName, RedisUrl};
+use headcount_presence::{CounterName, Limits, RedisUrl};
 use ipnet::IpNet;
 
 use super::args::{DrawArgs, HealthcheckArgs, ServeArgs, SignArgs, StatusArgs, WatchArgs};
@@ -39,6 +39,20 @@ pub(super) fn serve(args: ServeArgs, mistakes: &mut Mistakes) -> ServeOptions {
             .unwrap_or_default(),
         grace: mistakes.take("--grace", &args.grace, Duration::ZERO, duration(Duration::ZERO, HOUR)),
         small: mistakes.take("--small", &args.small, 0, number(0, u64::from(u32::MAX))),
+        limits: Limits {
+            per_counter: mistakes.take("--max-address-streams", &args.max_address_streams, 1, number(1, 1_000_000)),
+            in_all: mistakes.take(
+                "--max-address-streams-in-all",
+                &args.max_address_streams_in_all,
+                1,
+                number(1, 1_000_000),
+            ),
+            per_second: mistakes.take("--max-address-rate", &args.max_address_rate, 1, number(1, 100_000)),
+            exempt: mistakes.take("--limit-exempt", &args.limit_exempt, Vec::new(), |text| match text {
+                "" => Ok(Vec::new()),
+                _ => networks(text),
+            }),
+        },
         proxy_protocol_from: mistakes
             .take_option("--proxy-protocol-from", args.proxy_protocol_from.as_deref(), networks)
             .unwrap_or_default(),

@@ -18,6 +18,9 @@ use crate::{
 /// The counter that all watch.
 pub(crate) const COUNTER: &str = "online";
 
+/// Where the load balancer is in tests that have one. The rig's own questions come from elsewhere, without a PROXY header.
+pub(crate) const BALANCER: &str = "127.0.0.2";
+
 /// How long anything may take that nothing is promised about.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 

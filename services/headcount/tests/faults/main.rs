@@ -10,10 +10,12 @@ mod cluster;
 mod crowds;
 mod failover;
 mod fleet;
+mod limits;
 mod loss;
 mod network;
 mod nodes;
 mod operating;
+mod privacy;
 mod promise;
 mod reports;
 mod status;
@@ -68,6 +70,13 @@ fn main() -> ExitCode {
         together("visitors_survive_faults", visitors::visitors_survive_faults),
         together("a_loss_changes_no_visitor", visitors::a_loss_changes_no_visitor),
         together("newcomers_see_everybody_at_once", nodes::newcomers_see_everybody_at_once),
+        together("a_dead_nodes_streams_free_their_address", limits::a_dead_nodes_streams_free_their_address),
+        together("one_address_has_no_more_than_its_limit", limits::one_address_has_no_more_than_its_limit),
+        together("without_redis_each_nodes_own_limits_hold", limits::without_redis_each_nodes_own_limits_hold),
+        together("an_address_opens_streams_at_its_pace", limits::an_address_opens_streams_at_its_pace),
+        together("an_ipv6_network_is_one_address", limits::an_ipv6_network_is_one_address),
+        together("exempt_addresses_have_no_limits", limits::exempt_addresses_have_no_limits_and_cost_redis_nothing),
+        together("no_address_is_in_redis_or_in_a_log", privacy::no_address_is_in_redis_or_in_a_log),
         together("nodes_start_before_redis", operating::nodes_start_before_redis),
         together("status_tells_what_redis_holds", operating::status_tells_what_redis_holds),
         together("a_redis_with_users", addresses::a_redis_with_users),

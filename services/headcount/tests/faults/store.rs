@@ -6,8 +6,11 @@ use headcount_load::rig::{RedisServer, resp::Value, wait_until};
 
 use crate::fleet::{COUNTER, Fleet};
 
-/// The only key that no counter owns.
+/// The only key that nobody owns.
 pub(crate) const VISITOR_KEY: &str = "hc:visitor-key";
+
+/// What the keys of client addresses begin with.
+const ADDRESSES: &str = "hc:address:";
 
 /// Time for what is over to be taken out of Redis: a session that nobody uses ends with its lease, 9 s.
 const CLEARED: Duration = Duration::from_secs(15);
@@ -20,6 +23,19 @@ const LONGEST_LIFE: i64 = 300_000;
 
 /// Waits until Redis holds what the fleet's nodes have registered, all of it and nothing else.
 pub(crate) fn holds_only(redis: &RedisServer, fleet: &Fleet) {
+    holds_besides_addresses(redis, fleet);
+    assert_eq!(addresses(redis), Ok(Vec::new()), "viewers from loopback leave nothing of their address");
+}
+
+/// The keys of client addresses.
+pub(crate) fn addresses(redis: &RedisServer) -> Result<Vec<String>, String> {
+    let mut keys = redis.keys().map_err(|error| error.to_string())?;
+    keys.retain(|key| key.starts_with(ADDRESSES));
+    Ok(keys)
+}
+
+/// The same where viewers come from public addresses.
+pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) {
     let registered = || -> Result<(), String> {
         let found = Stored::of(redis)?;
         let mut nodes =
@@ -79,7 +95,7 @@ impl Stored {
         for key in redis.keys().map_err(|error| error.to_string())? {
             if key.contains(":viewers:") {
                 viewers.push(number(redis, &["HLEN", &key])?);
-            } else if key != VISITOR_KEY {
+            } else if key != VISITOR_KEY && !key.starts_with(ADDRESSES) {
                 others.push(key);
             }
         }

@@ -1,4 +1,5 @@
-//! Every key and channel in Redis. `{name}` is the counter's hash tag: all keys of a counter live in one slot of a cluster.
+//! Every key and channel in Redis. `{name}` is the counter's hash tag: all keys of a counter live in one slot of a cluster. Every other key is alone in
+//! its script.
 //!
 //! | key (after the prefix) | type | content | life | written by |
 //! |---|---|---|---|---|
@@ -8,7 +9,8 @@
 //! | `{name}:visitors` | HASH | visitor (8 bytes) → number of registrations | [`KEEP`], prolonged; gone with the last session | report, reap |
 //! | `{name}:reaping` | LIST | sessions that have ended and are still to be taken apart | [`KEEP`]; gone when all are | as sessions, and reap |
 //! | `{name}` | channel | "epoch version count visitors seq settling" of each publication | – | hello, report, reap |
-//! | `visitor-key` | STRING | 32 random bytes that make visitors out of addresses | 24 h | the first node to need it |
+//! | `address:<hash>` | HASH | the streams of one client address on all nodes: `s:<node>:<viewer>` the stream's counter; `n:<node>` until when the node's streams count, ms; `earned` until when the address is ahead of its pace, µs. The hash has 64 bits and is keyed with `visitor-key` | a lease, or the pace's burst if that is longer, prolonged by each call | address; streams that leave are taken out by HDEL |
+//! | `visitor-key` | STRING | 32 random bytes that make hashes of addresses and visitors | 24 h | the first node to need it |
 //!
 //! Times are milliseconds of Redis's clock. No key outlives the last node by more than [`KEEP`]. Redis must not evict any
 //! of them: run it with `maxmemory-policy noeviction`.
@@ -45,6 +47,11 @@ impl Prefix {
             reaping: format!("{tag}:reaping"),
             channel: tag,
         }
+    }
+
+    /// The key of a client address, by its hash.
+    pub(super) fn address(&self, hash: u64) -> String {
+        format!("{}address:{hash:016x}", self.0)
     }
 
     pub(super) fn visitor_key(&self) -> String {

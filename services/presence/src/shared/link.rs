@@ -86,8 +86,13 @@ impl Link {
 
     /// Calls a script and waits for its reply, at most for a response timeout (and as long for a connection).
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, CallError> {
+        self.ask(call, Reply::parse).await
+    }
+
+    /// The same with a script whose reply is of another form.
+    pub(super) async fn ask<T>(&self, call: &Call<'_>, parse: fn(Value) -> Option<T>) -> Result<T, CallError> {
         let started = Instant::now();
-        let result = self.evaluate(call).await.and_then(|value| Reply::parse(value).ok_or(CallError::Form));
+        let result = self.evaluate(call).await.and_then(|value| parse(value).ok_or(CallError::Form));
         match &result {
             Ok(_) => self.metrics.called(call.script.name, started.elapsed()),
             Err(error) => self.metrics.failed(error.failure()),
@@ -136,7 +141,12 @@ impl Link {
         let _dealt_with = self.query(&redis::cmd("PING")).await;
     }
 
-    /// Whether there is a connection, now and whenever that changes.
+    /// Whether there is a connection now.
+    pub(super) fn is_connected(&self) -> bool {
+        self.current.borrow().is_some()
+    }
+
+    /// Waits for a connection.
     pub(super) fn connected(&self) -> impl Future<Output = ()> {
         let mut current = self.current.subscribe();
         async move {

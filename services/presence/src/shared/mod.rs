@@ -5,6 +5,7 @@
 //! messages. What counts, and when a lease has ended, the Lua scripts decide by Redis's clock; the keys are
 //! listed in `keys.rs`.
 
+mod addresses;
 mod backoff;
 mod board;
 mod connect;
@@ -24,7 +25,7 @@ mod visitor_key;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +34,7 @@ pub use connect::ConnectError;
 pub use status::{CounterStatus, SessionStatus, Status, StatusError};
 pub use url::{RedisUrl, RedisUrlError};
 
+use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::roll::Roll;
 use crate::settings::Timing;
@@ -67,9 +69,9 @@ pub(crate) struct Node {
     metrics: Metrics,
     reads: Semaphore,
     visitor_key: watch::Sender<CurrentKey>,
-    /// Redis has lost what it had, or some of it: a counter has begun a new epoch.
-    lost: Arc<Notify>,
-    /// Reporters and reapers: those that end their work in an orderly way.
+    /// How often Redis has lost what it had, or some of it: a counter has begun a new epoch.
+    lost: watch::Sender<u64>,
+    /// Reporters, reapers and who tells of leaves: those that end their work in an orderly way.
     tasks: TaskTracker,
     releasing: CancellationToken,
     end: CancellationToken,
@@ -80,6 +82,7 @@ impl Node {
     pub(crate) fn start(
         url: RedisUrl,
         settings: &Settings,
+        gate: Arc<Gate>,
         health: watch::Sender<Health>,
         metrics: Metrics,
         end: CancellationToken,
@@ -96,7 +99,7 @@ impl Node {
             metrics,
             reads: Semaphore::new(READS_AT_ONCE),
             visitor_key: watch::Sender::new(CurrentKey { key: VisitorKey::random(), is_shared: false }),
-            lost: Arc::default(),
+            lost: watch::Sender::default(),
             tasks: TaskTracker::new(),
             releasing: CancellationToken::new(),
             end,
@@ -115,8 +118,13 @@ impl Node {
             Arc::clone(&node.link),
             node.prefix.visitor_key(),
             node.visitor_key.clone(),
-            Arc::clone(&node.lost),
+            node.lost.subscribe(),
         ));
+        gate.keep_left();
+        let (teller, left) = (Arc::clone(&node), Arc::clone(&gate));
+        node.spawn(async move { teller.tell_left(&left).await });
+        let teller = Arc::clone(&node);
+        node.spawn_background(async move { teller.tell_crowded(&gate).await });
         tracing::debug!(node = node.id, "presence begins");
         node
     }

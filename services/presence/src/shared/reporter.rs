@@ -316,7 +316,7 @@ impl Reporter {
         self.last_call = Some(now);
         let before = std::mem::replace(&mut self.epoch, reply.state.epoch);
         if before > 0 && before < reply.state.epoch {
-            self.node.lost.notify_one();
+            self.node.lost.send_modify(|times| *times += 1);
         }
         self.board.replied(reply.state, Some(self.asked));
         self.next_heartbeat = self.asked + timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..HEARTBEAT_JITTER));

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use redis::Cmd;
+
 use super::keys::{CounterKeys, KEEP};
+use crate::gate::Standing;
 use crate::roll::ViewerId;
 use crate::settings::Timing;
 use crate::visitor::Visitor;
+use crate::{CounterName, Limits};
 
 /// How long a node that takes an ended session apart may be silent before another is asked to go on.
 const REAPING_CLAIM: Duration = Duration::from_secs(1);
@@ -26,6 +30,7 @@ pub(super) struct Scripts {
     hello: Script,
     report: Script,
     reap: Script,
+    address: Script,
 }
 
 /// One script.
@@ -52,6 +57,13 @@ pub(super) struct Seen {
     pub(super) version: u64,
     pub(super) count: u64,
     pub(super) visitors: u64,
+}
+
+/// A stream that an address asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) viewer: ViewerId,
+    pub(super) counter: &'a CounterName,
 }
 
 /// What a report says about its session.
@@ -105,22 +117,24 @@ impl Scripts {
         ];
         let head: String =
             constants.iter().map(|(name, time)| format!("local {name} = {}\n", time.as_millis())).collect();
-        let script = |name, body| {
-            let code = [head.as_str(), include_str!("../lua/prelude.lua"), body].concat();
+        let script = |name, parts: &[&str]| {
+            let code = [&[head.as_str()], parts].concat().concat();
             let hash = redis::Script::new(&code).get_hash().to_owned();
             Script { name, code, hash }
         };
+        let prelude = include_str!("../lua/prelude.lua");
         Scripts {
-            hello: script("hello", include_str!("../lua/hello.lua")),
-            report: script("report", include_str!("../lua/report.lua")),
-            reap: script("reap", include_str!("../lua/reap.lua")),
+            hello: script("hello", &[prelude, include_str!("../lua/hello.lua")]),
+            report: script("report", &[prelude, include_str!("../lua/report.lua")]),
+            reap: script("reap", &[prelude, include_str!("../lua/reap.lua")]),
+            address: script("address", &[include_str!("../lua/address.lua")]),
         }
     }
 
     /// The scripts with a mistake in them, for the test of the test.
     #[cfg(test)]
     pub(super) fn with_mistake(mut self, right: &str, wrong: &str) -> Scripts {
-        let scripts = [&mut self.hello, &mut self.report, &mut self.reap];
+        let scripts = [&mut self.hello, &mut self.report, &mut self.reap, &mut self.address];
         assert!(scripts.iter().any(|script| script.code.contains(right)), "{right:?} is not written any more");
         for script in scripts {
             script.code = script.code.replace(right, wrong);
@@ -186,6 +200,58 @@ impl Scripts {
         call.argument(REAPING_STEP);
         call
     }
+
+    /// Tells the streams that a node has of an address, and asks for another.
+    pub(super) fn address(
+        &self,
+        key: &str,
+        node: &str,
+        limits: &Limits,
+        standing: &Standing,
+        asked: Option<Asked<'_>>,
+    ) -> Call<'_> {
+        let mut call = Call { script: &self.address, keys: vec![key.to_owned()], arguments: Vec::new() };
+        call.argument(node);
+        match asked {
+            Some(Asked { viewer, counter }) => {
+                call.argument(stream_of(viewer));
+                call.argument(counter);
+            }
+            None => {
+                call.argument("");
+                call.argument("");
+            }
+        }
+        call.argument(limits.per_counter);
+        call.argument(limits.in_all);
+        call.argument(limits.gap().as_micros());
+        call.argument(limits.burst().as_micros());
+        call.argument(standing.next);
+        call.argument(standing.held.len());
+        for (viewer, counter) in &standing.held {
+            call.argument(stream_of(*viewer));
+            call.argument(counter);
+        }
+        for viewer in &standing.asking {
+            call.argument(stream_of(*viewer));
+        }
+        call
+    }
+
+    /// The command by which streams of an address are forgotten. Their node's lease is left to run out.
+    pub(super) fn forget(&self, key: &str, node: &str, viewers: &[ViewerId]) -> Cmd {
+        let mut command = redis::cmd("HDEL");
+        command.arg(key);
+        for viewer in viewers {
+            command.arg(format!("s:{node}:{}", stream_of(*viewer)));
+        }
+        command
+    }
+}
+
+/// What a stream is called among its node's, as short as can be.
+fn stream_of(viewer: ViewerId) -> String {
+    format!("{:x}", viewer.0)
 }
 
 impl<'a> Call<'a> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::link::{CallError, Link};
@@ -29,7 +29,12 @@ pub(crate) struct CurrentKey {
 
 /// Learns the key, and each new one, until cancelled. Puts it back at once where `lost` says that Redis has lost something:
 /// a node that starts before that would make another.
-pub(super) async fn run(link: Arc<Link>, name: String, current: watch::Sender<CurrentKey>, lost: Arc<Notify>) {
+pub(super) async fn run(
+    link: Arc<Link>,
+    name: String,
+    current: watch::Sender<CurrentKey>,
+    mut lost: watch::Receiver<u64>,
+) {
     // Until then a key of this node's own serves; it becomes everybody's if there is none.
     let mut ends = Instant::now() + LIFE;
     loop {
@@ -45,7 +50,7 @@ pub(super) async fn run(link: Arc<Link>, name: String, current: watch::Sender<Cu
                     *current = CurrentKey { key, is_shared: true };
                     is_new
                 });
-                let _looked_long_enough = timeout(left.min(LOOK_EVERY), lost.notified()).await;
+                let _looked_long_enough = timeout(left.min(LOOK_EVERY), lost.changed()).await;
             }
             Err(error) => {
                 tracing::debug!(%error, "the visitors' key is not known yet");

@@ -4,6 +4,7 @@
 //! `HEADCOUNT_SEED` repeats a run, `HEADCOUNT_CASES` sets their number. Redis's clock is real, and the model follows it by
 //! the replies, so a repeated run may take its expiries at other moments.
 
+mod address;
 mod case;
 mod model;
 #[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
@@ -21,6 +22,9 @@ use case::Case;
 
 const CASES: u64 = 1_000;
 const CASES_AT_ONCE: u64 = 25;
+
+/// How long an answer of Redis may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Short enough that leases end within a case.
 const TIMING: Timing = Timing {
@@ -62,14 +66,20 @@ fn environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |value| value.parse().expect("a number"))
 }
 
+/// A connection that waits as long as a busy machine takes.
+async fn connect(server: &server::Server) -> MultiplexedConnection {
+    let client = redis::Client::open(server.url()).unwrap();
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
+}
+
 #[tokio::test]
 async fn the_scripts_do_what_the_model_does() {
     let seed = environment("HEADCOUNT_SEED", rand::random());
     let cases = environment("HEADCOUNT_CASES", CASES);
     println!("HEADCOUNT_SEED={seed} HEADCOUNT_CASES={cases}");
     let server = server::Server::start();
-    let client = redis::Client::open(server.url()).unwrap();
-    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let connection = connect(&server).await;
     let all_pass = run(seed, "case", cases, || Scripts::new(&TIMING), &connection).await;
     assert!(all_pass, "HEADCOUNT_SEED={seed} repeats this");
 }
@@ -77,8 +87,7 @@ async fn the_scripts_do_what_the_model_does() {
 #[tokio::test]
 async fn the_model_notices_mistakes() {
     let server = server::Server::start();
-    let client = redis::Client::open(server.url()).unwrap();
-    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let connection = connect(&server).await;
     for (number, (right, wrong)) in MISTAKES.into_iter().enumerate() {
         let scripts = || Scripts::new(&TIMING).with_mistake(right, wrong);
         let all_pass = run(rand::random(), &format!("mistake-{number}"), CASES, scripts, &connection).await;

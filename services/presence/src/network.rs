@@ -1,0 +1,72 @@
+//! What counts as one client address.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
+
+/// Where IPv4 clients are seen by a server that has IPv6 only and stands behind a translator (RFC 6052): all of IPv4 in one
+/// /64, and yet not one household.
+const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+
+/// Tells IPv4 addresses from IPv6 networks: `0:ffff::/32` is reserved, so that no client has an address there.
+const IPV4: u64 = 0xffff << 32;
+
+/// An IPv4 address, or a /64 of IPv6: what one household or machine gets.
+///
+/// The node keeps it in memory while a stream from it is open, because a new key must make new hashes of it. It is never
+/// written anywhere, hence no `Debug`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Network(NonZeroU64);
+
+impl Network {
+    pub(crate) fn of(address: IpAddr) -> Network {
+        let number = match plain(address) {
+            IpAddr::V4(address) => IPV4 | u64::from(address.to_bits()),
+            IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+        };
+        // `::/64` has no clients but the machine itself.
+        Network(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// The bytes that are hashed.
+    pub(crate) fn bytes(self) -> [u8; 8] {
+        self.0.get().to_be_bytes()
+    }
+}
+
+/// The address without what wraps an IPv4 one.
+pub(crate) fn plain(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(wrapped) if wrapped.segments()[..6] == TRANSLATED => embedded(wrapped).into(),
+        address => address,
+    }
+}
+
+fn embedded(address: Ipv6Addr) -> Ipv4Addr {
+    let [.., a, b, c, d] = address.octets();
+    [a, b, c, d].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> [u8; 8] {
+        Network::of(address.parse().unwrap()).bytes()
+    }
+
+    #[test]
+    fn an_ipv4_address_is_alone_however_it_is_written() {
+        let one = network("203.0.113.5");
+        assert_eq!(one, network("::ffff:203.0.113.5"));
+        assert_eq!(one, network("64:ff9b::203.0.113.5"));
+        assert_ne!(one, network("203.0.113.6"));
+        assert_ne!(network("0.0.0.0"), network("::"));
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_is_one() {
+        let one = network("2001:db8:1:2:3:4:5:6");
+        assert_eq!(one, network("2001:db8:1:2:ffff::1"));
+        assert_ne!(one, network("2001:db8:1:3::1"));
+    }
+}
