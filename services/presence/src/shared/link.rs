@@ -47,7 +47,7 @@ pub(super) struct Link {
     missed: AtomicU32,
     last_answer: Mutex<LastAnswer>,
     /// What is wrong now, if anything is.
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
     health: watch::Sender<Health>,
     metrics: Metrics,
 }
@@ -57,6 +57,24 @@ struct Current {
     connection: Connection,
     /// Tells this connection from the ones before it.
     number: u64,
+}
+
+/// What is wrong.
+struct Trouble {
+    why: String,
+    /// Redis answers, but refuses this: nothing but its success shows that that is over.
+    refused: Option<Deed>,
+}
+
+/// What a command does: a Redis that is full goes on to answer those that only read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Deed {
+    /// Asks whether Redis is there.
+    Ping,
+    /// Reads, or what may be no more than that.
+    Read,
+    /// Writes.
+    Write,
 }
 
 #[derive(Clone, Copy)]
@@ -92,7 +110,8 @@ impl Link {
     /// The same with a script whose reply is of another form.
     pub(super) async fn ask<T>(&self, call: &Call<'_>, parse: fn(Value) -> Option<T>) -> Result<T, CallError> {
         let started = Instant::now();
-        let result = self.evaluate(call).await.and_then(|value| parse(value).ok_or(CallError::Form));
+        let deed = if call.writes { Deed::Write } else { Deed::Read };
+        let result = self.evaluate(call, deed).await.and_then(|value| parse(value).ok_or(CallError::Form));
         match &result {
             Ok(_) => self.metrics.called(call.script.name, started.elapsed()),
             Err(error) => self.metrics.failed(error.failure()),
@@ -100,11 +119,11 @@ impl Link {
         result
     }
 
-    async fn evaluate(&self, call: &Call<'_>) -> Result<Value, CallError> {
-        match self.query(&command("EVALSHA", &call.script.hash, call)).await {
+    async fn evaluate(&self, call: &Call<'_>, deed: Deed) -> Result<Value, CallError> {
+        match self.send(&command("EVALSHA", &call.script.hash, call), deed).await {
             // Redis has forgotten the script, or has never seen it. EVAL loads it where this counter's keys are.
             Err(CallError::Redis(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.query(&command("EVAL", &call.script.code, call)).await
+                self.send(&command("EVAL", &call.script.code, call), deed).await
             }
             result => result,
         }
@@ -112,16 +131,20 @@ impl Link {
 
     /// Sends one command and waits for its answer.
     pub(super) async fn query(&self, command: &Cmd) -> Result<Value, CallError> {
+        self.send(command, Deed::Read).await
+    }
+
+    async fn send(&self, command: &Cmd, deed: Deed) -> Result<Value, CallError> {
         let Current { mut connection, number } = self.connection().await?;
         match tokio::time::timeout(self.response_timeout, command.query_async::<Value>(&mut connection)).await {
             Ok(Ok(value)) => {
-                self.answered();
+                self.answered(deed);
                 Ok(value)
             }
             Ok(Err(error)) => {
                 match (cure(&error), &connection) {
-                    (Cure::None, _) => self.answered(),
-                    (Cure::Operator, _) => self.degraded(&error.to_string()),
+                    (Cure::None, _) => self.answered(Deed::Ping),
+                    (Cure::Operator, _) => self.degraded(&error.to_string(), Some(deed)),
                     (Cure::OtherConnection, Connection::One { .. }) => self.replace(number, &error.to_string()),
                     // The cluster's client finds other masters by itself, if there are any.
                     (Cure::OtherConnection, Connection::Cluster(_)) => self.missed(number, &error.to_string()),
@@ -138,7 +161,7 @@ impl Link {
     /// Finds out whether the connection still works.
     pub(super) async fn check(&self) {
         // An answer that does not come is dealt with where every answer is.
-        let _dealt_with = self.query(&redis::cmd("PING")).await;
+        let _dealt_with = self.send(&redis::cmd("PING"), Deed::Ping).await;
     }
 
     /// Whether there is a connection now.
@@ -172,7 +195,7 @@ impl Link {
                 match Connection::open(&self.url, self.response_timeout).await {
                     Ok(connection) => break connection,
                     Err(error) => {
-                        self.degraded(&error.to_string());
+                        self.degraded(&error.to_string(), None);
                         backoff.wait().await;
                     }
                 }
@@ -181,8 +204,7 @@ impl Link {
             if number > 1 {
                 self.metrics.reconnections.inc();
             }
-            self.missed.store(0, Ordering::Relaxed);
-            self.answered();
+            self.answered(Deed::Ping);
             let since = Instant::now();
             self.current.send_replace(Some(Current { connection, number }));
             self.watch_over(number).await;
@@ -239,17 +261,23 @@ impl Link {
             is_current
         });
         if given_up {
-            self.degraded(reason);
+            self.degraded(reason, None);
         }
     }
 
-    fn answered(&self) {
+    /// Redis did what was asked of it.
+    fn answered(&self, deed: Deed) {
         self.missed.store(0, Ordering::Relaxed);
         let answer = LastAnswer { at: Instant::now(), at_time_of_day: SystemTime::now() };
         *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
-        if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.as_ref().and_then(|trouble| trouble.refused).is_some_and(|refused| refused > deed) {
+            return;
+        }
+        if trouble.take().is_some() {
             tracing::info!(redis = %self.url, "Redis answers");
         }
+        drop(trouble);
         self.health.send_if_modified(|health| {
             let recovered = *health != Health::Connected;
             *health = Health::Connected;
@@ -258,9 +286,10 @@ impl Link {
     }
 
     /// Says once what is wrong.
-    fn degraded(&self, why: &str) {
-        let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(why.to_owned());
-        if before.as_deref() != Some(why) {
+    fn degraded(&self, why: &str, refused: Option<Deed>) {
+        let now = Trouble { why: why.to_owned(), refused };
+        let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        if before.is_none_or(|before| before.why != why) {
             tracing::warn!(redis = %self.url, reason = why, "no answer from Redis");
         }
         let since = self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).at_time_of_day;

@@ -48,6 +48,8 @@ pub(super) struct Call<'a> {
     pub(super) script: &'a Script,
     pub(super) keys: Vec<String>,
     pub(super) arguments: Vec<Vec<u8>>,
+    /// It writes whenever it is called, not only when there happens to be something to write.
+    pub(super) writes: bool,
 }
 
 /// The state that a node shows, as it tells Redis. All 0: none.
@@ -145,6 +147,7 @@ impl Scripts {
     /// Begins a session.
     pub(super) fn hello(&self, keys: &CounterKeys, seen: Seen, node: &str) -> Call<'_> {
         let mut call = Call::new(&self.hello, keys, seen, "");
+        call.writes = true;
         call.argument(node);
         call
     }
@@ -210,7 +213,7 @@ impl Scripts {
         standing: &Standing,
         asked: Option<Asked<'_>>,
     ) -> Call<'_> {
-        let mut call = Call { script: &self.address, keys: vec![key.to_owned()], arguments: Vec::new() };
+        let mut call = Call { script: &self.address, keys: vec![key.to_owned()], arguments: Vec::new(), writes: false };
         call.argument(node);
         match asked {
             Some(Asked { viewer, counter }) => {
@@ -257,7 +260,12 @@ fn stream_of(viewer: ViewerId) -> String {
 impl<'a> Call<'a> {
     fn new(script: &'a Script, keys: &CounterKeys, seen: Seen, session: &str) -> Call<'a> {
         let CounterKeys { state, sessions, visitors, reaping, channel } = keys.clone();
-        let mut call = Call { script, keys: vec![state, sessions, visitors, reaping], arguments: Vec::new() };
+        let mut call = Call {
+            script,
+            keys: vec![state, sessions, visitors, reaping],
+            arguments: Vec::new(),
+            writes: !session.is_empty(),
+        };
         call.argument(channel);
         for number in [seen.epoch, seen.version, seen.count, seen.visitors] {
             call.argument(number);
