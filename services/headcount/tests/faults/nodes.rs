@@ -168,8 +168,8 @@ pub(crate) fn a_node_may_not_report() {
     let options = NodeOptions::redis(redis.url().replace("127.", "alice:s3cret@127."));
     let mut refused = Post::start(options, 50);
     let before = fleet.truth() + 50;
-    for post in &fleet.posts {
-        post.viewers.all_see(before, SOON).unwrap();
+    for viewers in fleet.posts.iter().map(|post| &post.viewers).chain([&refused.viewers]) {
+        viewers.all_see(before, SOON).unwrap();
     }
     refused.viewers.forget_extremes().unwrap();
     let gone = Promise::begin("a node may not report any more: its 50 viewers leave the others' count", GONE);
