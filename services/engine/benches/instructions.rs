@@ -144,7 +144,7 @@ fn frame(number: u64) -> Frame {
 fn seated() -> (Engine<Nobody>, Feed<Nobody>, Vec<TcpStream>) {
     // No frame is repeated while valgrind takes its time, and none held back.
     let keepalive = std::time::Duration::from_secs(3600);
-    let settings = Settings { shards: 1, keepalive, frame_rate: 1000, ..Settings::default() };
+    let settings = Settings { shards: 1, keepalive, frame_rate: 1000.0, ..Settings::default() };
     let engine = Engine::start(settings).expect("an engine");
     let feed = engine.open("online".into(), frame(0));
     let head: Bytes = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &opening("image/png")].concat().into();

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// should be seen at once.
 const BURST: u32 = 3;
 
+/// The lowest frame rate: one frame an hour.
+const SLOWEST: f64 = 1.0 / 3600.0;
+
 /// The clock of one feed.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
@@ -19,8 +22,8 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(frame_rate: u32, now: Instant) -> Self {
-        Self { interval: Duration::from_secs(1) / frame_rate.max(1), paid: now, rested: now }
+    pub(crate) fn new(frame_rate: f64, now: Instant) -> Self {
+        Self { interval: Duration::from_secs_f64(1.0 / frame_rate.max(SLOWEST)), paid: now, rested: now }
     }
 
     /// When the next pass may begin. Holds only while none is on.
@@ -49,7 +52,7 @@ mod tests {
 
     /// The times, in milliseconds from the first, at which passes begin if there is always a new frame, and each takes
     /// all of `shards` shards `took` milliseconds.
-    fn storm(frame_rate: u32, shards: u32, took: u64, passes: usize) -> Vec<u64> {
+    fn storm(frame_rate: f64, shards: u32, took: u64, passes: usize) -> Vec<u64> {
         let start = Instant::now();
         let mut pace = Pace::new(frame_rate, start);
         let mut now = start;
@@ -67,21 +70,22 @@ mod tests {
 
     #[test]
     fn a_burst_goes_at_once_then_the_frame_rate_holds() {
-        assert_eq!(storm(10, 1, 0, 6), [0, 0, 0, 100, 200, 300]);
-        assert_eq!(storm(0, 1, 0, 5), [0, 0, 0, 1000, 2000]);
+        assert_eq!(storm(10.0, 1, 0, 6), [0, 0, 0, 100, 200, 300]);
+        assert_eq!(storm(0.5, 1, 0, 5), [0, 0, 0, 2000, 4000]);
+        assert_eq!(storm(0.0, 1, 0, 4), [0, 0, 0, 3_600_000]);
     }
 
     #[test]
     fn a_long_pass_rests_as_long_as_was_worked_on_it() {
-        assert_eq!(storm(10, 1, 150, 4), [0, 300, 600, 900]);
-        assert_eq!(storm(10, 1, 20, 6), [0, 40, 80, 120, 200, 300]);
-        assert_eq!(storm(10, 2, 60, 4), [0, 180, 360, 540]);
+        assert_eq!(storm(10.0, 1, 150, 4), [0, 300, 600, 900]);
+        assert_eq!(storm(10.0, 1, 20, 6), [0, 40, 80, 120, 200, 300]);
+        assert_eq!(storm(10.0, 2, 60, 4), [0, 180, 360, 540]);
     }
 
     #[test]
     fn a_quiet_time_earns_a_burst_and_no_more() {
         let start = Instant::now();
-        let mut pace = Pace::new(10, start);
+        let mut pace = Pace::new(10.0, start);
         let later = start + Duration::from_secs(60);
         for _ in 0..BURST {
             assert!(pace.due() <= later);

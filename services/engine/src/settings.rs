@@ -38,8 +38,9 @@ pub struct Settings {
     pub max_viewers: usize,
     /// Viewers held at most under one [`FeedLabel`].
     pub max_viewers_per_counter: usize,
-    /// Frames that a feed shows in a second at most, once its burst of three is used up. 0 is taken for 1.
-    pub frame_rate: u32,
+    /// Frames that a feed shows in a second at most, once its burst of three is used up; 0.1 is one in ten seconds. Less than
+    /// one an hour is taken for that.
+    pub frame_rate: f64,
     /// No viewer waits longer than this for a frame: where nothing is new, the newest comes again. Below the idle
     /// timeouts of common proxies (30 s to 60 s).
     pub keepalive: Duration,
@@ -56,7 +57,7 @@ impl Default for Settings {
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             max_viewers: usize::MAX,
             max_viewers_per_counter: usize::MAX,
-            frame_rate: 10,
+            frame_rate: 10.0,
             keepalive: Duration::from_secs(15),
             stall_limit: Duration::from_secs(25),
         }

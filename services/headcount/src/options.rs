@@ -107,7 +107,7 @@ pub(crate) struct ServeOptions {
     /// Most live looks.
     pub(crate) max_looks: usize,
     /// Pushes a second at most.
-    pub(crate) frame_rate: u32,
+    pub(crate) frame_rate: f64,
     /// An unchanged frame is sent again after so long.
     pub(crate) keepalive: Duration,
     /// A viewer that takes nothing for so long is dropped.

@@ -11,7 +11,7 @@ use headcount_engine::Settings;
 use crate::rig::{End, Peer, Rig, frame, show, wait_until};
 
 fn short_stall() -> Settings {
-    Settings { stall_limit: Duration::from_secs(1), frame_rate: 100_000, ..Settings::default() }
+    Settings { stall_limit: Duration::from_secs(1), frame_rate: 100_000.0, ..Settings::default() }
 }
 
 impl Rig {
@@ -110,7 +110,7 @@ fn a_quiet_viewer_whose_machine_takes_nothing_times_out() {
 
 #[test]
 fn some_input_is_thrown_away_and_more_is_too_much() {
-    let rig = Rig::new(Settings { frame_rate: 1000, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 1000.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     let mut peer = rig.join(&feed, None);
     peer.read_to(0);
@@ -144,7 +144,7 @@ fn a_viewer_that_has_gone_before_it_joins_is_never_seated() {
 fn thousands_that_come_and_go_leave_nothing() {
     const ROUNDS: usize = 10;
     const VIEWERS: usize = 200;
-    let rig = Rig::new(Settings { frame_rate: 100, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 100.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     let mut sockets = Vec::new();
     for round in 1..=ROUNDS {

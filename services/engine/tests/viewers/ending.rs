@@ -84,7 +84,7 @@ fn a_second_order_hurries_a_drain() {
 
 #[test]
 fn a_lagging_viewer_finishes_its_part_before_the_end() {
-    let rig = Rig::new(Settings { frame_rate: 100_000, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     let mut peer = rig.join(&feed, Some(4 << 10));
     peer.read_to(0);
@@ -105,7 +105,7 @@ fn a_lagging_viewer_finishes_its_part_before_the_end() {
 
 #[test]
 fn a_drain_does_not_wait_for_ever() {
-    let rig = Rig::new(Settings { frame_rate: 100_000, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     let mut frozen = rig.join(&feed, Some(4 << 10));
     let mut open = rig.join(&feed, None);
@@ -127,7 +127,7 @@ fn a_drain_does_not_wait_for_ever() {
 
 #[test]
 fn a_feed_that_nobody_holds_ends_its_viewers() {
-    let rig = Rig::new(Settings { frame_rate: 1, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 1.0, ..Settings::default() });
     let (feed, other) = (rig.feed(frame(0, 0)), rig.feed(frame(100, 0)));
     let mut peers: Vec<_> = (0..20).map(|_| rig.join(&feed, None)).collect();
     let mut stays = rig.join(&other, None);

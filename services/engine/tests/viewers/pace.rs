@@ -8,7 +8,7 @@ use crate::rig::{Rig, frame, show};
 
 #[test]
 fn a_storm_is_shown_at_the_frame_rate_and_its_last_frame_wins() {
-    let rig = Rig::new(Settings { frame_rate: 20, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 20.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     let mut peer = rig.join(&feed, None);
     let frames = feed.frames();
@@ -33,7 +33,7 @@ fn a_storm_is_shown_at_the_frame_rate_and_its_last_frame_wins() {
 
 #[test]
 fn three_changes_after_a_quiet_time_go_at_once() {
-    let rig = Rig::new(Settings { frame_rate: 1, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 1.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     let mut peer = rig.join(&feed, None);
     peer.read_to(0);
@@ -50,7 +50,7 @@ fn three_changes_after_a_quiet_time_go_at_once() {
 
 #[test]
 fn a_feed_without_viewers_keeps_its_clock() {
-    let rig = Rig::new(Settings { frame_rate: 50, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 50.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     for number in 1..=10 {
         show(&feed, &frame(number, 0));

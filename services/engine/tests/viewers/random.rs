@@ -47,7 +47,7 @@ fn pick(peers: &[Peer], index: usize) -> Option<usize> {
 }
 
 fn play(steps: &[Step], finale: Finale, shards: usize) {
-    let rig = Rig::new(Settings { shards, frame_rate: 5000, ..Settings::default() });
+    let rig = Rig::new(Settings { shards, frame_rate: 5000.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 100));
     let (mut peers, mut joined, mut newest) = (Vec::new(), 0, 0);
     for step in steps {

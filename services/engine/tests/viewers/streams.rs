@@ -28,7 +28,7 @@ fn a_viewer_gets_the_newest_frame_at_once_and_each_new_one() {
 
 #[test]
 fn feeds_do_not_see_each_other() {
-    let rig = Rig::new(Settings { frame_rate: 1000, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 1000.0, ..Settings::default() });
     let feeds: Vec<_> = (0..50).map(|feed| rig.feed(frame(feed * 1000, 0))).collect();
     let mut peers: Vec<_> = feeds.iter().flat_map(|feed| [rig.join(feed, None), rig.join(feed, None)]).collect();
     for number in 1..=5 {
@@ -47,7 +47,7 @@ fn feeds_do_not_see_each_other() {
 fn a_viewer_that_resumes_gets_the_newest_next() {
     const LAST: u64 = 400;
     const RECEIVE_BUFFER: usize = 4 << 10;
-    let rig = Rig::new(Settings { frame_rate: 100_000, ..Settings::default() });
+    let rig = Rig::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 300));
     let mut stopped = rig.join(&feed, Some(RECEIVE_BUFFER));
     let mut reading = rig.join(&feed, None);
@@ -109,7 +109,7 @@ fn a_quiet_stream_repeats_its_frame_evenly_spread() {
 
 #[test]
 fn what_has_just_been_shown_is_not_repeated() {
-    let rig = Rig::new(Settings { keepalive: Duration::from_secs(5), frame_rate: 1000, ..Settings::default() });
+    let rig = Rig::new(Settings { keepalive: Duration::from_secs(5), frame_rate: 1000.0, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     let mut peers: Vec<_> = (0..20).map(|_| rig.join(&feed, None)).collect();
     let start = Instant::now();

@@ -145,7 +145,8 @@ pub(super) struct ServeArgs {
     /// Most live looks (counter, options and format): each is drawn and encoded by itself at every change
     #[arg(long, env = "HEADCOUNT_MAX_LOOKS", value_name = "N", default_value = "1024", help_heading = "Viewers")]
     pub(super) max_looks: String,
-    /// Pushes a second at most, to a viewer: ten look alive, and cost a viewer 4 kB/s at the busiest
+    /// Pushes a second at most, to a viewer: ten look alive, and cost a viewer 4 kB/s at the busiest. 0.1 is one in ten
+    /// seconds: for a crowd that a machine or a line can only just serve. After a quiet time three may follow at once
     #[arg(long, env = "HEADCOUNT_FRAME_RATE", value_name = "N", default_value = "10", help_heading = "Viewers")]
     pub(super) frame_rate: String,
     /// An unchanged frame is sent again after so long: it keeps proxies from closing a quiet stream (their usual limit

@@ -73,7 +73,7 @@ pub(super) fn serve(args: ServeArgs, mistakes: &mut Mistakes) -> ServeOptions {
             number(1, 10_000_000),
         ),
         max_looks: mistakes.take("--max-looks", &args.max_looks, 1, number(1, 1_000_000)),
-        frame_rate: mistakes.take("--frame-rate", &args.frame_rate, 1, number(1, 60)),
+        frame_rate: mistakes.take("--frame-rate", &args.frame_rate, 1.0, rate(0.01, 60.0)),
         keepalive,
         stall_limit,
         head_timeout: mistakes.take("--head-timeout", &args.head_timeout, HOUR, duration(100 * MILLISECOND, HOUR)),
@@ -125,6 +125,14 @@ pub(super) fn healthcheck(args: &HealthcheckArgs, mistakes: &mut Mistakes) -> He
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "must be an address and a port, as 0.0.0.0:8080 or [::1]:8080".into())
+}
+
+/// So many a second.
+fn rate(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> {
+    move |text| {
+        let value: Option<f64> = text.parse().ok().filter(|value| (least..=most).contains(value));
+        value.ok_or_else(|| format!("must be a number from {least} to {most}, as 10 or 0.5"))
+    }
 }
 
 fn number<N: TryFrom<u64>>(least: u64, most: u64) -> impl Fn(&str) -> Result<N, String> {
