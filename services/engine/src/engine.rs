@@ -63,7 +63,7 @@ impl<G: Guest> Engine<G> {
         let audience = Audience::new(limits.tally(label));
         let pace = Pace::new(settings.frame_rate, Instant::now());
         let schedule = Schedule::new(id, audience, Arc::clone(inboxes), pace, first);
-        Feed::new(schedule, settings.stall_limit)
+        Feed::new(schedule, settings.keepalive, settings.stall_limit)
     }
 
     /// Ends all viewers, evenly spread over `spread`: each gets its newest image once more, the closing boundary and a

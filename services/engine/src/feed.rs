@@ -53,6 +53,7 @@ pub struct Feed<G>(Arc<Handle<G>>);
 
 struct Handle<G> {
     schedule: Arc<Schedule<G>>,
+    keepalive: Duration,
     stall_limit: Duration,
 }
 
@@ -63,8 +64,8 @@ impl<G> Drop for Handle<G> {
 }
 
 impl<G> Feed<G> {
-    pub(crate) fn new(schedule: Arc<Schedule<G>>, stall_limit: Duration) -> Self {
-        Self(Arc::new(Handle { schedule, stall_limit }))
+    pub(crate) fn new(schedule: Arc<Schedule<G>>, keepalive: Duration, stall_limit: Duration) -> Self {
+        Self(Arc::new(Handle { schedule, keepalive, stall_limit }))
     }
 
     /// Shows `frame` to all: at once after a quiet time, otherwise as soon as the pace allows. A newer frame takes the
@@ -107,12 +108,12 @@ impl<G> Feed<G> {
     // Kept apart for the instruction counts.
     #[inline(never)]
     pub fn adopt(&self, socket: TcpStream, head: Bytes, guest: G) -> Result<(), Refused<G>> {
-        let Handle { schedule, stall_limit } = &*self.0;
+        let Handle { schedule, keepalive, stall_limit } = &*self.0;
         let place = match Place::take(&schedule.audience) {
             Ok(place) => place,
             Err(refusal) => return Err(Refused { socket, guest, refusal }),
         };
-        if let Err(error) = socket::prepare(&socket, *stall_limit) {
+        if let Err(error) = socket::prepare(&socket, *keepalive, *stall_limit) {
             return Err(Refused { socket, guest, refusal: Refusal::Socket(error) });
         }
         let newcomer = Newcomer { socket: socket.into(), head, guest, place, feed: Arc::clone(schedule) };

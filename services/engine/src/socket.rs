@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use socket2::{SockRef, Socket, TcpKeepalive};
 
-/// After so long without a byte from the peer the kernel asks whether it is still there. Matters only where the
-/// keep-alive interval is longer; else the frame that is sent then asks the same.
-const PROBE_AFTER: Duration = Duration::from_secs(15);
+/// So much later than a frame is due at the latest, the kernel asks by itself whether the peer is still there. No sooner: the
+/// frame asks the same, its repeats are spread evenly, and where thousands of viewers have the same push behind them,
+/// all their probes would go out in the same moment, more than a network's queue holds. Who loses his is taken for dead.
+const PROBE_LATER: Duration = Duration::from_secs(5);
 /// The kernel asks again so often; how long it goes on is for the user timeout to say.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Bytes asked for; the kernel doubles that for its own overhead. Holds the largest common frame (a badge at 3×,
@@ -23,12 +24,12 @@ const UNSENT_BYTES: u32 = 1;
 /// [`UNSENT_BYTES`]. The other flag: no signal where the peer has gone.
 const SEND_FLAGS: i32 = libc::MSG_EOR | libc::MSG_NOSIGNAL;
 
-/// Sets a viewer's socket up. `stall_limit` is how long it may leave bytes unacknowledged.
-pub(crate) fn prepare(socket: &TcpStream, stall_limit: Duration) -> io::Result<()> {
+/// Sets a viewer's socket up. Something is sent every `keepalive`; `stall_limit` is how long it may stay unacknowledged.
+pub(crate) fn prepare(socket: &TcpStream, keepalive: Duration, stall_limit: Duration) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepalive + PROBE_LATER).with_interval(PROBE_EVERY))?;
     socket.set_tcp_user_timeout(Some(stall_limit))?;
     socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)
