@@ -52,6 +52,8 @@ pub enum Goal {
     Stale(usize),
     /// No live viewer's picture says so.
     NoneStale,
+    /// Some live viewer shows another number than this.
+    Other(u64),
 }
 
 /// Whether changes of a track are joins or leaves.

@@ -220,7 +220,7 @@ impl Viewers {
             Goal::AtMostLive(viewers) => Goal::AtMostLive(viewers / self.links.len()),
             Goal::Parts(parts) => Goal::Parts(parts.div_ceil(self.links.len() as u64)),
             Goal::Stale(viewers) => Goal::Stale(viewers / self.links.len()),
-            Goal::Opened | Goal::Number(_) | Goal::NoneStale => goal,
+            Goal::Opened | Goal::Number(_) | Goal::NoneStale | Goal::Other(_) => goal,
         }
     }
 

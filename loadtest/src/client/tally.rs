@@ -109,6 +109,7 @@ impl Tally {
             Goal::Parts(parts) => snapshot.parts >= parts,
             Goal::Stale(viewers) => snapshot.stale >= viewers,
             Goal::NoneStale => snapshot.stale == 0,
+            Goal::Other(number) => snapshot.live > 0 && snapshot.unanimous() != Some(number),
         }
     }
 

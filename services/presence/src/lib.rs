@@ -13,6 +13,8 @@ mod limits;
 mod metrics;
 mod name;
 mod network;
+#[cfg(feature = "planted-mistakes")]
+mod planted;
 mod presence;
 mod reading;
 mod refusal;

@@ -30,11 +30,17 @@ impl Seat {
     /// Taking a seat again changes nothing.
     pub fn take(&mut self) {
         self.live.book.grace.take(&self.live.roll, self.viewer, self.visitor);
+        #[cfg(feature = "planted-mistakes")]
+        crate::planted::after_take(&self.live.roll, self.viewer, self.visitor);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        #[cfg(feature = "planted-mistakes")]
+        if crate::planted::loses_leave(self.viewer) {
+            return;
+        }
         self.live.roll.leave(self.viewer);
         self.live.book.gate.leave(self.network, self.viewer);
     }

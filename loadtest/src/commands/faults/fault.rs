@@ -5,10 +5,10 @@ use headcount_load::rig::{RedisCluster, RedisServer, Sentinels};
 use rand::{Rng, rngs::StdRng};
 
 use super::{
-    Timeline, nodes, stores,
+    nodes, stores,
+    timeline::Timeline,
     world::{Backend, Kept, World},
 };
-use crate::report::Report;
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -63,14 +63,10 @@ impl Fault {
         }
     }
 
-    /// All that can be injected on this machine.
-    pub(super) fn possible(report: &mut Report) -> Vec<Self> {
-        let mut faults = Self::value_variants().to_vec();
-        if nodes::iptables(&["-L", "INPUT"]).is_err() {
-            report.note("left out: vanish, for iptables cannot be used here");
-            faults.retain(|&fault| fault != Self::Vanish);
-        }
-        faults
+    /// What cannot be injected on this machine, and why.
+    pub(super) fn impossible() -> Vec<(Self, anyhow::Error)> {
+        let wall = nodes::iptables(&["-L", "INPUT"]).err().map(|why| (Self::Vanish, why));
+        wall.into_iter().collect()
     }
 
     /// What it has to be injected into.

@@ -2,24 +2,28 @@
 
 mod fault;
 mod nodes;
+mod schedule;
 mod stores;
+mod timeline;
 mod world;
 
-use std::time::Instant;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use fault::Fault;
-use headcount_load::Snapshot;
-use rand::{Rng, SeedableRng, rngs::StdRng};
-use world::World;
+use schedule::{Seeds, Step};
+use timeline::Timeline;
+use world::{Kept, World};
 
-use super::hold::Course;
 use crate::{
     interrupt,
     progress::Progress,
-    report::{Plot, Report, Table, Weight},
+    report::{Report, Table, Weight},
 };
+
+/// After the last fault of a seed the number must stay right for so long: a node's whole heartbeat and what follows it.
+const AFTERMATH: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -39,127 +43,103 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..))]
     nodes: u16,
     /// Viewers of each node to begin with
-    #[arg(long, default_value_t = 100)]
-    viewers: usize,
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    viewers: u16,
     /// The binary of the nodes, where it is not the one beside this program: to see that a faulty one is caught
     #[arg(long)]
-    program: Option<std::path::PathBuf>,
-}
-
-/// Seeds from the first to the last.
-#[derive(Clone, Copy, Debug)]
-struct Seeds {
-    first: u64,
-    last: u64,
-}
-
-impl std::str::FromStr for Seeds {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (first, last) = text.split_once("..").unwrap_or((text, text));
-        Ok(Self { first: first.parse()?, last: last.trim_start_matches('=').parse()? })
-    }
-}
-
-/// What happened when.
-pub(super) struct Timeline {
-    begun: Instant,
-    events: Vec<(f64, String)>,
-    course: Course,
-}
-
-impl Timeline {
-    fn new() -> Self {
-        Self { begun: Instant::now(), events: Vec::new(), course: Course::default() }
-    }
-
-    /// Records how all viewers stand now.
-    fn sample(&mut self, snapshot: &Snapshot) {
-        self.course.at(self.begun.elapsed().as_secs_f64(), snapshot);
-    }
-
-    /// The plot of it, with what was broken marked on it.
-    fn plot(self, seed: u64) -> Plot {
-        let mut plot = self.course.plot();
-        for (at, what) in self.events {
-            if let Some((_, fault)) = what.strip_prefix("step ").and_then(|step| step.split_once(": ")) {
-                plot.mark(at, fault);
-            }
-        }
-        plot.named(&format!("course-{seed}"))
-    }
-
-    /// Records that something happened now.
-    fn add(&mut self, what: impl Into<String>) {
-        self.events.push((self.begun.elapsed().as_secs_f64(), what.into()));
-    }
+    program: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut report = Report::new("Faults, and whether the number was right after each");
-    let faults = if arguments.only.is_empty() { Fault::possible(&mut report) } else { arguments.only.clone() };
-    if faults.is_empty() {
-        bail!("no fault is left to inject");
+    let impossible = Fault::impossible();
+    for (fault, why) in &impossible {
+        report.note(format!("cannot be injected here, and is left out: {} ({why:#})", fault.name()));
     }
-    let seeds = arguments.seed.first..=arguments.seed.last;
-    let runs = seeds.clone().count() * arguments.repeat;
+    let runs = arguments.seed.all().count() * arguments.repeat;
     let mut progress = Progress::new("faults", (runs * arguments.steps) as u64);
-    let mut held = Table::new("Promises kept", &["seed", "fault", "promise", "bound", "measured"]);
-    let mut done = 0;
-    'runs: for seed in (0..arguments.repeat).flat_map(|_| seeds.clone()) {
+    let mut held = Held::default();
+    let (mut done, mut left_out) = (0, 0);
+    for seed in (0..arguments.repeat).flat_map(|_| arguments.seed.all()) {
         progress.say(&format!("seed {seed}"));
         let mut timeline = Timeline::new();
-        let mut choice = StdRng::seed_from_u64(seed);
-        let mut world = None;
-        for step in 0..arguments.steps {
-            if interrupt::requested() {
-                break 'runs;
-            }
-            // One fault alone is repeated; of several, each seed takes its own choice.
-            let fault = faults[choice.random_range(0..faults.len())];
-            progress.say(&format!("  {}", fault.name()));
-            timeline.add(format!("step {step}: {}", fault.name()));
-            let kept = world::for_fault(fault, &mut world, arguments, &mut timeline)
-                .and_then(|world: &mut World| fault.inject(world, &mut choice, &mut timeline));
-            match kept {
-                Ok(kept) => {
-                    for promise in kept {
-                        held.row(vec![
-                            seed.to_string(),
-                            fault.name().into(),
-                            promise.what,
-                            format!("≤ {:.0?}", promise.within),
-                            format!("{:.2?}", promise.took),
-                        ]);
-                    }
-                }
-                Err(error) => {
-                    timeline.add(format!("broken: {error:#}"));
-                    let what = format!("seed {seed}, step {step}: {}", fault.name());
-                    report.verdict(Weight::Promise, what, format!("{error:#}"), "every promise kept", false);
-                    report.table(told(seed, &timeline));
-                    report.plot(timeline.plot(seed));
-                    break 'runs;
-                }
-            }
+        let mut schedule = schedule::of_seed(seed, arguments.steps, &arguments.only);
+        schedule.retain(|step| impossible.iter().all(|(fault, _)| *fault != step.fault));
+        left_out += arguments.steps - schedule.len();
+        let mut on_step = |fault: Fault| {
             done += 1;
             progress.at(done);
+            progress.say(&format!("  {}: held", fault.name()));
+        };
+        let outcome = live_through(schedule, arguments, &mut timeline, &mut held, &mut on_step);
+        if let Err(error) = &outcome {
+            timeline.add(format!("broken: {error:#}"));
+            let what = format!("seed {seed}");
+            report.verdict(Weight::Promise, what, format!("{error:#}"), "every promise kept", false);
         }
-        report.table(told(seed, &timeline));
+        if outcome.is_err() || runs == 1 {
+            report.table(timeline.told(seed));
+        }
         report.plot(timeline.plot(seed));
+        if outcome.is_err() || interrupt::requested() {
+            break;
+        }
     }
     drop(progress);
-    let due = (runs * arguments.steps) as u64;
+    let due = (runs * arguments.steps - left_out) as u64;
+    if due == 0 {
+        bail!("nothing is left to break: {:?}", arguments.only);
+    }
     report.verdict(Weight::Promise, "faults survived", done.to_string(), due.to_string(), done == due);
-    report.table(held);
+    report.table(held.table());
     Ok(report)
 }
 
-fn told(seed: u64, timeline: &Timeline) -> Table {
-    let mut table = Table::new(&format!("Timeline of seed {seed}"), &["s", "what"]);
-    for (at, what) in &timeline.events {
-        table.row(vec![format!("{at:.2}"), what.clone()]);
+/// Breaks what the schedule says, and holds the nodes to their promises.
+fn live_through(
+    schedule: Vec<Step>,
+    arguments: &Arguments,
+    timeline: &mut Timeline,
+    held: &mut Held,
+    mut on_step: impl FnMut(Fault),
+) -> anyhow::Result<()> {
+    let mut world = None;
+    for (index, Step { fault, mut choice }) in schedule.into_iter().enumerate() {
+        if interrupt::requested() {
+            return Ok(());
+        }
+        timeline.breaks(index, fault.name());
+        let world: &mut World = world::for_fault(fault, &mut world, arguments, timeline)?;
+        let kept =
+            fault.inject(world, &mut choice, timeline).with_context(|| format!("step {index}, {}", fault.name()))?;
+        held.add(fault, kept);
+        on_step(fault);
     }
-    table
+    match &world {
+        Some(world) if !interrupt::requested() => world.stays_exact(AFTERMATH, timeline).context("in the end"),
+        _ => Ok(()),
+    }
+}
+
+/// The promises that were kept: how often, and how late at worst.
+#[derive(Default)]
+struct Held(BTreeMap<(&'static str, String), (usize, Kept)>);
+
+impl Held {
+    fn add(&mut self, fault: Fault, kept: Vec<Kept>) {
+        for kept in kept {
+            let (times, worst) = self.0.entry((fault.name(), kept.what.clone())).or_insert((0, kept.clone()));
+            *times += 1;
+            worst.took = worst.took.max(kept.took);
+        }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new("Promises kept", &["fault", "promise", "times", "bound", "longest"]);
+        for ((fault, what), (times, worst)) in &self.0 {
+            let bound = format!("≤ {:.0?}", worst.within);
+            table.row(vec![(*fault).into(), what.clone(), times.to_string(), bound, format!("{:.2?}", worst.took)]);
+        }
+        table
+    }
 }

@@ -1,19 +1,24 @@
 //! What can befall nodes and viewers, and what is promised then.
 
-use std::{process::Command, thread, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use headcount_load::{Goal, Manner, Opening, Viewers, rig::NodeOptions};
 use rand::{Rng, rngs::StdRng};
 
 use super::{
-    Timeline,
     fault::Fault,
+    timeline::Timeline,
     world::{COUNTER, Kept, PATIENCE, World},
 };
 
 /// A node that is killed or cut off stops counting.
 pub(super) const GONE: Duration = Duration::from_secs(10);
+/// And not before: its lease, less what may have passed of it since its last word, which is a heartbeat at most.
+const NOT_BEFORE: Duration = Duration::from_millis(3_500);
 /// A node that was stopped stops counting, once its streams have ended.
 const STOPPED: Duration = Duration::from_secs(1);
 /// A node that was frozen or cut off counts again.
@@ -31,9 +36,11 @@ pub(super) fn kill(
 ) -> anyhow::Result<Vec<Kept>> {
     let others = world.others(victim);
     world.posts[victim].node.kill();
+    let since = Instant::now();
     timeline.add(format!("node {victim} is killed"));
     world.stir(&others, choice, timeline)?;
     let gone = world.promise("the viewers of a killed node leave the count", &others, GONE, timeline)?;
+    not_before_its_lease_has_run_out(since)?;
     world.replace(victim, timeline)?;
     Ok(vec![gone])
 }
@@ -73,9 +80,11 @@ pub(super) fn absence(
         Fault::Cut => world.proxy(victim).cut(),
         _ => world.proxy(victim).hold_both(),
     }
+    let since = Instant::now();
     timeline.add(format!("node {victim}: {}", fault.name()));
     world.stir(&others, choice, timeline)?;
     let gone = world.promise("the viewers of a node that is away leave the count", &others, GONE, timeline)?;
+    not_before_its_lease_has_run_out(since)?;
     world.stir(&others, choice, timeline)?;
     match fault {
         Fault::Freeze => world.posts[victim].node.process().thaw()?,
@@ -84,6 +93,13 @@ pub(super) fn absence(
     timeline.add(format!("node {victim} is back"));
     let back = world.promise("a node that is back counts", &world.everyone(), BACK, timeline)?;
     Ok(vec![gone, back])
+}
+
+/// Checks that a node that fell silent at `since` was not given up too soon; by now it has been.
+fn not_before_its_lease_has_run_out(since: Instant) -> anyhow::Result<()> {
+    let took = since.elapsed();
+    ensure!(took >= NOT_BEFORE, "its viewers left the count after {took:.2?}, while its lease still ran");
+    Ok(())
 }
 
 pub(super) fn clock(world: &mut World, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
@@ -97,9 +113,7 @@ pub(super) fn clock(world: &mut World, choice: &mut StdRng, timeline: &mut Timel
         kept.push(world.promise("exact with a clock that is off", &world.everyone(), QUIET, timeline)?);
     }
     // Longer than a lease: nobody must be taken for dead meanwhile.
-    world.forget_extremes()?;
-    thread::sleep(GONE);
-    world.never_below(world.truth(&world.everyone()), timeline)?;
+    world.stays_exact(GONE, timeline)?;
     world.posts.pop();
     kept.push(world.promise("and gone with its node", &world.everyone(), GONE, timeline)?);
     Ok(kept)

@@ -10,9 +10,9 @@ use headcount_load::{
 use rand::{Rng, rngs::StdRng};
 
 use super::{
-    Timeline,
     fault::Fault,
     nodes::{GONE, QUIET},
+    timeline::Timeline,
     world::{Backend, COUNTER, Kept, World},
 };
 

@@ -2,23 +2,30 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use headcount_load::{
-    Farewell, Goal, Snapshot, Viewers, Which,
+    Farewell, Goal, Snapshot, Viewers, ViewersError, Which,
     clock::between,
     rig::{Node, NodeOptions, Proxy, RedisCluster, RedisServer, Sentinels},
 };
 use rand::{Rng, rngs::StdRng};
 
-use super::{Arguments, Timeline, fault::Fault};
+use super::{Arguments, fault::Fault, timeline::Timeline};
 
 /// How long anything may take that is not the promise itself.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time for one number everywhere after viewers have come, when nothing is broken.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Time between two looks at how all viewers stand.
+const SAMPLE: Duration = Duration::from_millis(250);
 
 /// The counter that all watch.
 pub(super) const COUNTER: &str = "online";
 
 /// A promise that was kept.
+#[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) what: String,
     pub(super) within: Duration,
@@ -67,11 +74,11 @@ impl World {
     fn new(backend: Backend, arguments: &Arguments, timeline: &mut Timeline) -> anyhow::Result<Self> {
         let mut world = Self { backend, posts: Vec::new(), program: arguments.program.clone() };
         for _ in 0..arguments.nodes {
-            let post = world.post(arguments.viewers, &NodeOptions::default())?;
+            let post = world.post(usize::from(arguments.viewers), &NodeOptions::default())?;
             world.posts.push(post);
         }
         timeline.add(format!("{} nodes with {} viewers each", arguments.nodes, arguments.viewers));
-        world.all_see(&world.everyone(), PATIENCE).context("before any fault")?;
+        world.all_see(&world.everyone(), SETTLED).context("before any fault")?;
         Ok(world)
     }
 
@@ -97,7 +104,7 @@ impl World {
         let count = self.posts[index].count;
         self.posts[index] = self.post(count, &NodeOptions::default())?;
         timeline.add(format!("node {index} is replaced by a new one with {count} viewers"));
-        self.all_see(&self.everyone(), PATIENCE).map(drop)
+        self.all_see(&self.everyone(), SETTLED).context("with the new node").map(drop)
     }
 
     pub(super) fn redis(&mut self) -> &mut RedisServer {
@@ -151,20 +158,35 @@ impl World {
     /// Waits until all viewers of these nodes see a number, and the nodes say so too.
     pub(super) fn all_see_number(&self, posts: &[usize], due: u64, within: Duration) -> anyhow::Result<Duration> {
         let begun = Instant::now();
+        loop {
+            for &index in posts {
+                let left = within.saturating_sub(begun.elapsed());
+                let viewers = &self.posts[index].viewers;
+                viewers.all_see(due, left).with_context(|| format!("viewers of node {index}"))?;
+            }
+            let took = begun.elapsed();
+            // The first may have gone on while the last were awaited: a number that is only passed by is not the number.
+            match self.differing(posts, due)? {
+                None => return Ok(took),
+                Some(what) => ensure!(begun.elapsed() < within, "all saw {due}, but not at once: {what}"),
+            }
+        }
+    }
+
+    /// Who does not show `due` now, in words.
+    fn differing(&self, posts: &[usize], due: u64) -> anyhow::Result<Option<String>> {
         for &index in posts {
             let post = &self.posts[index];
-            let left = within.saturating_sub(begun.elapsed());
-            post.viewers.all_see(due, left).with_context(|| format!("viewers of node {index}"))?;
-            let said = post.node.reading(COUNTER)?;
-            if said.count != due {
-                bail!("the viewers of node {index} see {due}, its JSON says {}", said.count);
-            }
+            let said = post.node.reading(COUNTER)?.count;
             let snapshot = post.viewers.snapshot()?;
             if snapshot.broken > 0 || snapshot.live != post.count {
                 bail!("of {} viewers of node {index}: {snapshot}", post.count);
             }
+            if said != due || snapshot.unanimous() != Some(due) {
+                return Ok(Some(format!("the JSON of node {index} says {said}, its viewers: {snapshot}")));
+            }
         }
-        Ok(begun.elapsed())
+        Ok(None)
     }
 
     /// Holds the nodes to a promise: within the time, all viewers of `posts` see the number of just their viewers.
@@ -177,10 +199,52 @@ impl World {
     ) -> anyhow::Result<Kept> {
         let due = self.truth(posts);
         self.sample(timeline)?;
-        let took = self.all_see(posts, within).with_context(|| format!("{what}, within {within:?}: {due}"))?;
+        let took = self.watched(posts, due, within, timeline);
+        let took = took.with_context(|| format!("{what}, within {within:?}: {due}"))?;
         timeline.add(format!("{what}: all see {due} after {took:.2?}"));
         self.sample(timeline)?;
         Ok(Kept { what: what.into(), within, took })
+    }
+
+    /// Waits as [`all_see`](Self::all_see) does, and records meanwhile how all viewers stand.
+    fn watched(
+        &self,
+        posts: &[usize],
+        due: u64,
+        within: Duration,
+        timeline: &mut Timeline,
+    ) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        while let Some(&first) = posts.first() {
+            match self.posts[first].viewers.reach(Goal::Number(due), SAMPLE) {
+                Err(ViewersError::TimedOut { .. }) if begun.elapsed() < within => self.sample(timeline)?,
+                Ok(_) | Err(ViewersError::TimedOut { .. }) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let until = begun.elapsed();
+        Ok(until + self.all_see_number(posts, due, within.saturating_sub(until))?)
+    }
+
+    /// Checks that for so long no viewer of any node sees any number but the true one.
+    pub(super) fn stays_exact(&self, time: Duration, timeline: &mut Timeline) -> anyhow::Result<()> {
+        let due = self.truth(&self.everyone());
+        self.all_see(&self.everyone(), SETTLED).context("before a quiet time")?;
+        self.forget_extremes()?;
+        let Some(watched) = self.posts.first() else { return Ok(()) };
+        match watched.viewers.reach(Goal::Other(due), time) {
+            Err(ViewersError::TimedOut { .. }) => {}
+            Ok((after, snapshot)) => bail!("there are {due}, and after {after:.2?} of quiet, {snapshot}"),
+            Err(error) => return Err(error.into()),
+        }
+        for (index, post) in self.posts.iter().enumerate() {
+            let snapshot = post.viewers.snapshot()?;
+            let seen = (snapshot.lowest, snapshot.highest);
+            ensure!(seen == (Some(due), Some(due)), "there were {due}, and viewers of node {index} saw {seen:?}");
+            ensure!(snapshot.live == post.count, "viewers of node {index} were lost: {snapshot}");
+        }
+        timeline.add(format!("everybody saw {due} and nothing else for {time:.0?}"));
+        self.sample(timeline)
     }
 
     /// Records how all viewers stand now.

@@ -1,0 +1,57 @@
+//! [`Timeline`]: what happened when, while a seed ran.
+
+use std::time::Instant;
+
+use headcount_load::Snapshot;
+
+use super::super::hold::Course;
+use crate::report::{Plot, Table};
+
+/// What happened when, and how all viewers stood.
+pub(super) struct Timeline {
+    begun: Instant,
+    events: Vec<(f64, String)>,
+    /// When what was broken.
+    faults: Vec<(f64, &'static str)>,
+    course: Course,
+}
+
+impl Timeline {
+    pub(super) fn new() -> Self {
+        Self { begun: Instant::now(), events: Vec::new(), faults: Vec::new(), course: Course::default() }
+    }
+
+    /// Records that something happened now.
+    pub(super) fn add(&mut self, what: impl Into<String>) {
+        self.events.push((self.begun.elapsed().as_secs_f64(), what.into()));
+    }
+
+    /// Records that step number `step` begins now, and is going to break this.
+    pub(super) fn breaks(&mut self, step: usize, fault: &'static str) {
+        self.faults.push((self.begun.elapsed().as_secs_f64(), fault));
+        self.add(format!("step {step}: {fault}"));
+    }
+
+    /// Records how all viewers stand now.
+    pub(super) fn sample(&mut self, snapshot: &Snapshot) {
+        self.course.at(self.begun.elapsed().as_secs_f64(), snapshot);
+    }
+
+    /// All of it in words.
+    pub(super) fn told(&self, seed: u64) -> Table {
+        let mut table = Table::new(&format!("Timeline of seed {seed}"), &["s", "what"]);
+        for (at, what) in &self.events {
+            table.row(vec![format!("{at:.2}"), what.clone()]);
+        }
+        table
+    }
+
+    /// The plot of it, with what was broken marked on it.
+    pub(super) fn plot(self, seed: u64) -> Plot {
+        let mut plot = self.course.plot();
+        for (at, fault) in self.faults {
+            plot.mark(at, fault);
+        }
+        plot.named(&format!("course-{seed}"))
+    }
+}

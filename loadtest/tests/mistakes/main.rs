@@ -1,0 +1,83 @@
+//! The check can fail: a node that makes a mistake on purpose is caught by `headcount-load faults` and `churn`, and the
+//! same node without the mistake is not.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::LazyLock,
+};
+
+/// A node with the mistakes built in; each is made only where the environment says so.
+static MISTAKEN: LazyLock<PathBuf> = LazyLock::new(|| {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", "headcount", "--bin", "headcount-mistaken"]);
+    build.args(["--features", "planted-mistakes"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    assert!(build.status().unwrap().success(), "{build:?}");
+    // Beside the program under test; without optimisations where that is built with them, which has none of it.
+    Path::new(env!("CARGO_BIN_EXE_headcount-load")).parent().unwrap().join("../debug/headcount-mistaken")
+});
+
+fn run(command: &str, mistake: Option<&str>) -> Output {
+    let mut load = Command::new(env!("CARGO_BIN_EXE_headcount-load"));
+    load.args(command.split_whitespace()).arg("--program").arg(&*MISTAKEN);
+    match mistake {
+        Some(mistake) => load.env("HEADCOUNT_PLANTED_MISTAKE", mistake),
+        None => load.env_remove("HEADCOUNT_PLANTED_MISTAKE"),
+    };
+    load.output().unwrap()
+}
+
+/// A stop: viewers come and go first, so that there is something to get wrong.
+const FAULTS: &str = "faults --seed 1 --steps 1 --only stop --viewers 20";
+const CHURN: &str = "churn --viewers 100 --for 3 --turn 100";
+
+#[track_caller]
+fn passes(command: &str) {
+    let output = run(command, None);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{command}:\n{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!told.contains("MISSED   exact") && told.contains("reached"), "{told}");
+}
+
+/// The run fails, and says what it saw.
+#[track_caller]
+fn is_caught(command: &str, mistake: &str, reasons: &[&str]) {
+    let output = run(command, Some(mistake));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{command} with {mistake}:\n{told}");
+    for reason in reasons {
+        assert!(told.contains(reason), "{command} with {mistake} does not say {reason:?}:\n{told}");
+    }
+}
+
+#[test]
+fn faults_passes_without_a_mistake() {
+    passes(FAULTS);
+}
+
+#[test]
+fn churn_passes_without_a_mistake() {
+    passes(CHURN);
+}
+
+#[test]
+fn faults_catches_a_lost_leave() {
+    is_caught(FAULTS, "lost-leave", &["MISSED   seed 1: ", "was not reached within", "Timeline of seed 1"]);
+}
+
+#[test]
+fn faults_catches_a_join_that_is_applied_again_later() {
+    is_caught(FAULTS, "doubled-join", &["MISSED   seed 1: ", "shown: ", "Timeline of seed 1"]);
+}
+
+#[test]
+fn churn_catches_a_lost_leave() {
+    is_caught(CHURN, "lost-leave", &["MISSED   everybody sees the exact number in the end: "]);
+}
+
+#[test]
+fn churn_catches_a_join_that_is_applied_again_later() {
+    is_caught(CHURN, "doubled-join", &["MISSED   everybody sees the exact number in the end: "]);
+}

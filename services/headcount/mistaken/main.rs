@@ -1,0 +1,7 @@
+//! `headcount-mistaken`: the node, with mistakes that are made on purpose. A test of the load test runs it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headcount::run()
+}

@@ -1,0 +1,40 @@
+//! All of the program `headcount`: a live count of who is here, in one `<img>` tag, with no JavaScript.
+//!
+//! This file only wires: the command line goes to [`options`], each subcommand to its module.
+
+mod admin;
+mod commands;
+mod counters;
+mod descriptors;
+mod feeds;
+mod http;
+mod logging;
+mod options;
+mod serve;
+
+use std::process::ExitCode;
+
+use options::{Command, Invocation};
+
+/// Does what the command line says.
+pub fn run() -> ExitCode {
+    let command = match options::read(std::env::args_os()) {
+        Invocation::Run(command) => command,
+        Invocation::Answered(exit) => return exit,
+    };
+    let outcome = match command {
+        Command::Serve(options) => serve::run(*options),
+        Command::Draw(options) => commands::draw::run(&options),
+        Command::Watch(options) => commands::watch::run(&options),
+        Command::Sign(options) => commands::sign::run(&options),
+        Command::Status(options) => commands::status::run(&options),
+        Command::Healthcheck(options) => commands::healthcheck::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("headcount: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
