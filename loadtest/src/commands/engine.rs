@@ -18,7 +18,8 @@ use crate::{
     report::{Plot, Report, Table, Weight},
 };
 
-/// Time between two pushes: longer than a pass over all viewers, so that no push waits for the one before it.
+/// Time between two pushes that are measured: the load's own pace, well above the time that a server takes for a pass and
+/// rests after it, so that each push finds it idle. That all have the push before it is awaited first.
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// How long anything may take before it is given up.
@@ -236,12 +237,7 @@ fn take_turn(arguments: &Arguments, contender: &mut Contender, measured: &mut Me
     let before = viewers.snapshot()?;
     let cpu_before = contender.usage()?.cpu;
     for _ in 0..arguments.pushes {
-        thread::sleep(PAUSE);
-        let due = contender.numbers().1;
-        viewers.mark(due, now_ns())?;
-        contender.push()?;
-        viewers.all_see(due, PATIENCE)?;
-        measured.pushed(&viewers.snapshot()?.marked);
+        push_at_leisure(contender, &viewers, measured)?;
     }
     let cpu = contender.usage()?.cpu - cpu_before;
     let after = viewers.snapshot()?;
@@ -249,6 +245,21 @@ fn take_turn(arguments: &Arguments, contender: &mut Contender, measured: &mut Me
     measured.cpu_micros.push(cpu.as_secs_f64() * 1e6 / parts as f64);
     measured.frame_bytes = (after.bytes - before.bytes) as f64 / parts as f64;
     measured.snapshot.merge(after);
+    Ok(())
+}
+
+/// Makes a push, and records when each viewer has it.
+pub(super) fn push_at_leisure(
+    contender: &mut Contender,
+    viewers: &Viewers,
+    measured: &mut Measured,
+) -> anyhow::Result<()> {
+    thread::sleep(PAUSE);
+    let due = contender.numbers().1;
+    viewers.mark(due, now_ns())?;
+    contender.push()?;
+    viewers.all_see(due, PATIENCE)?;
+    measured.pushed(&viewers.snapshot()?.marked);
     Ok(())
 }
 

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_load::{Goal, Manner, Opening, Viewers, Which, clock::now_ns, rig::Node};
+use headcount_load::{Goal, Manner, Opening, Viewers, Which, rig::Node};
 
 use super::{
-    engine::{Arguments, Contender, Measured},
+    engine::{Arguments, Contender, Measured, push_at_leisure},
     judge_parts, median, millis, opened, settled,
 };
 use crate::{
@@ -100,12 +100,7 @@ pub(super) fn stall(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
 fn rounds(contender: &mut Contender, steady: &Viewers, pushes: usize) -> anyhow::Result<f64> {
     let mut measured = Measured::default();
     for _ in 0..pushes {
-        thread::sleep(Duration::from_millis(400));
-        let due = contender.numbers().1;
-        steady.mark(due, now_ns())?;
-        contender.push()?;
-        steady.all_see(due, PATIENCE)?;
-        measured.pushed(&steady.snapshot()?.marked);
+        push_at_leisure(contender, steady, &mut measured)?;
     }
     Ok(median(measured.p99))
 }

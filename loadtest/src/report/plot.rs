@@ -94,7 +94,15 @@ impl Plot {
             .x_label_area_size(40)
             .y_label_area_size(80)
             .build_cartesian_2d(left..right, low..high)?;
-        chart.configure_mesh().x_desc(&self.x).y_desc(&self.y).light_line_style(WHITE).draw()?;
+        chart
+            .configure_mesh()
+            .x_desc(&self.x)
+            .y_desc(&self.y)
+            .x_label_formatter(&|value| grouped(*value))
+            .y_label_formatter(&|value| grouped(*value))
+            .light_line_style(WHITE)
+            .bold_line_style(BLACK.mix(0.12))
+            .draw()?;
         for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
             chart
                 .draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?
@@ -104,10 +112,45 @@ impl Plot {
         for (at, what) in &self.marks {
             chart.draw_series([PathElement::new([(*at, low), (*at, high)], BLACK.mix(0.4))])?;
             let style = ("sans-serif", 11).into_font().transform(FontTransform::Rotate90).color(&BLACK.mix(0.7));
-            chart.draw_series([Text::new(what.clone(), (*at, high), style)])?;
+            // Beside the line: turned, a text hangs to the left of its place.
+            chart.draw_series([EmptyElement::at((*at, high)) + Text::new(what.clone(), (14, 4), style)])?;
         }
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.2)).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .margin(12)
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK.mix(0.2))
+            .draw()?;
         root.present()?;
         Ok(())
+    }
+}
+
+/// A number on an axis: 12,500 or 0.5.
+fn grouped(value: f64) -> String {
+    let rounded = (value * 100.0).round() / 100.0;
+    if rounded.fract() != 0.0 {
+        return rounded.to_string();
+    }
+    let digits = format!("{:.0}", rounded.abs());
+    let mut text = String::from(if rounded < 0.0 { "−" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let texts = [0.0, 0.5, 999.0, 1_000.0, 1_250_000.0, -20_000.0].map(grouped);
+        assert_eq!(texts, ["0", "0.5", "999", "1,000", "1,250,000", "−20,000"]);
     }
 }

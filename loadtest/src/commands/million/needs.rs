@@ -76,6 +76,16 @@ impl Needs {
                 advice: format!("sysctl net.netfilter.nf_conntrack_max={wanted}"),
             });
         }
+        // Past it, what is sent over loopback is lost: the acknowledgements of a push, when they all fall due at once.
+        let backlog = number("/proc/sys/net/core/netdev_max_backlog")?;
+        let wanted = 1_000.max(viewers / 10);
+        needs.push(Need {
+            what: "packets on their way over loopback",
+            wanted,
+            has: backlog,
+            enough_for: backlog * 10,
+            advice: format!("sysctl net.core.netdev_max_backlog={wanted}"),
+        });
         let queue = number("/proc/sys/net/core/somaxconn")?;
         needs.push(Need {
             what: "connections that wait to be accepted",

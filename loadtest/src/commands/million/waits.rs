@@ -1,0 +1,98 @@
+//! What is awaited of a million viewers: one number everywhere, that it stays, that some have gone.
+
+use std::time::{Duration, Instant};
+
+use headcount_load::{Goal, Snapshot, Viewers, ViewersError};
+
+use super::{super::settled, COUNTER, Stage};
+use crate::{
+    interrupt,
+    progress::Progress,
+    report::{Report, Weight},
+};
+
+/// Time for one exact number everywhere: a push to a million takes ten seconds and more of two cores, and at their frame rate
+/// nodes may wait for twenty before it. Six such waits and the opening stay within 25 minutes.
+const EXACT: Duration = Duration::from_secs(90);
+
+/// The number must stay right for so long when all are there and nobody comes or goes. The nodes have earned by then to show
+/// the next changes at once.
+const HOLDS: Duration = Duration::from_secs(60);
+
+/// Checks that everybody sees, and every node says, this number.
+pub(super) fn exact(stage: &Stage, report: &mut Report, what: &str, number: u64) -> anyhow::Result<()> {
+    let seen = all_see(&stage.viewers, number);
+    let mut wrong = Vec::new();
+    for (index, node) in stage.nodes.iter().enumerate() {
+        if let Err(error) = settled(node, COUNTER, number, Duration::from_secs(5)) {
+            wrong.push(format!("node {index}: {error}"));
+        }
+    }
+    let measured = match (&seen, wrong.first()) {
+        (Ok(took), None) => format!("on all viewers and {} nodes after {:.1} s", stage.nodes.len(), took.as_secs_f64()),
+        (Err(error), _) => error.to_string(),
+        (_, Some(wrong)) => wrong.clone(),
+    };
+    let bound = format!("{number} everywhere");
+    report.verdict(Weight::Promise, format!("exact: {what}"), measured, bound, seen.is_ok() && wrong.is_empty());
+    Ok(())
+}
+
+/// Waits until everybody sees this number, with a bar, or until it is interrupted; gives how long it took.
+fn all_see(viewers: &Viewers, number: u64) -> Result<Duration, ViewersError> {
+    let begun = Instant::now();
+    let mut progress = None;
+    loop {
+        let before = begun.elapsed();
+        match viewers.reach(Goal::Number(number), Duration::from_secs(2)) {
+            Ok((took, _)) => return Ok(before + took),
+            Err(ViewersError::TimedOut { snapshot, .. }) if begun.elapsed() < EXACT && !interrupt::requested() => {
+                let live = snapshot.live as u64;
+                let right = snapshot.showing.get(&number).copied().unwrap_or(0);
+                let what = || Progress::new(format!("viewers that see {number}"), live);
+                progress.get_or_insert_with(what).at(right as u64);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Checks that nobody sees anything but this number for a while.
+pub(super) fn holds(stage: &Stage, report: &mut Report, number: u64) -> anyhow::Result<()> {
+    stage.viewers.forget_extremes()?;
+    let begun = Instant::now();
+    let mut progress = Progress::new("holding them, in seconds", HOLDS.as_secs());
+    while begun.elapsed() < HOLDS && !interrupt::requested() {
+        progress.at(begun.elapsed().as_secs());
+        // Waits for a second, unless nobody is left.
+        only(&stage.viewers, 0, Duration::from_secs(1))?;
+    }
+    let held = begun.elapsed();
+    drop(progress);
+    let snapshot = stage.viewers.snapshot()?;
+    let seen = (snapshot.lowest, snapshot.highest);
+    let measured = match seen {
+        (Some(low), Some(high)) => {
+            format!("{} live saw {low} to {high} for {:.0} s", snapshot.live, held.as_secs_f64())
+        }
+        _ => snapshot.to_string(),
+    };
+    let held = seen == (Some(number), Some(number)) && snapshot.live as u64 == number;
+    report.verdict(Weight::Promise, "nobody leaves, and the number stays", measured, format!("{number} alone"), held);
+    Ok(())
+}
+
+/// Waits until no more than so many viewers are live.
+pub(super) fn only(viewers: &Viewers, live: usize, within: Duration) -> Result<Snapshot, ViewersError> {
+    let begun = Instant::now();
+    loop {
+        let snapshot = match viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
+            Ok((_, snapshot)) => return Ok(snapshot),
+            Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
+            Err(error) => return Err(error),
+        };
+        if snapshot.live <= live || begun.elapsed() > within {
+            return Ok(snapshot);
+        }
+    }
+}
