@@ -18,7 +18,7 @@ use headcount_load::{
 use self::{
     costs::{costs, nodes_use},
     needs::Needs,
-    waits::{exact, holds, only},
+    waits::{EXACT, exact, holds, only},
 };
 use super::{hold::Course, judge_parts, millis};
 use crate::{
@@ -214,7 +214,9 @@ fn change(stage: &mut Stage, report: &mut Report, live: u64) -> anyhow::Result<(
     }
 
     stage.viewers.mark(live + CHANGES as u64, now_ns())?;
-    let guests = Viewers::open(CHANGES, &urls)?;
+    let guests = Viewers::start(Opening { count: CHANGES, urls, ..Opening::default() })?;
+    // They come while each of them is pushed to everybody.
+    guests.opened(EXACT)?;
     mark(stage, report, "a thousand more", live + CHANGES as u64, "thousand-joins")?;
     stage.viewers.mark(live, now_ns())?;
     drop(guests);

@@ -110,6 +110,7 @@ fn live_through(
         }
         timeline.breaks(index, fault.name());
         let world: &mut World = world::for_fault(fault, &mut world, arguments, timeline)?;
+        world.sample(timeline)?;
         let kept =
             fault.inject(world, &mut choice, timeline).with_context(|| format!("step {index}, {}", fault.name()))?;
         held.add(fault, kept);

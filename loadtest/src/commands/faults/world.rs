@@ -248,7 +248,7 @@ impl World {
     }
 
     /// Records how all viewers stand now.
-    fn sample(&self, timeline: &mut Timeline) -> anyhow::Result<()> {
+    pub(super) fn sample(&self, timeline: &mut Timeline) -> anyhow::Result<()> {
         let mut all = Snapshot::default();
         for post in &self.posts {
             all.merge(post.viewers.snapshot()?);

@@ -13,7 +13,7 @@ use crate::{
 
 /// Time for one exact number everywhere: a push to a million takes ten seconds and more of two cores, and at their frame rate
 /// nodes may wait for twenty before it. Six such waits and the opening stay within 25 minutes.
-const EXACT: Duration = Duration::from_secs(90);
+pub(super) const EXACT: Duration = Duration::from_secs(90);
 
 /// The number must stay right for so long when all are there and nobody comes or goes. The nodes have earned by then to show
 /// the next changes at once.
