@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    headcount::run()
+    headcount::run(std::env::args_os())
 }

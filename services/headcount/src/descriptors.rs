@@ -7,8 +7,34 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-/// Descriptors kept for what is not a viewer: Redis, admin, pollers, and connections that are still asking.
-pub(crate) const RESERVE: usize = 512;
+/// Descriptors kept for what neither watches nor waits for a request: Redis, admin, pollers, requests that are being
+/// answered.
+const RESERVE: usize = 512;
+/// Where descriptors are few, connections that wait for a request may have one in so many of them.
+const HEADS_SHARE: usize = 4;
+
+/// How many descriptors there are for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Viewers.
+    pub(crate) viewers: usize,
+    /// Connections that wait for a request.
+    pub(crate) heads: usize,
+}
+
+/// Divides the limit, so that neither viewers nor those who only connect can take what the others need.
+///
+/// # Errors
+/// Where the system does not say what the limit is.
+pub(crate) fn room(max_heads: usize) -> io::Result<Room> {
+    Ok(divide(limit()?, max_heads))
+}
+
+fn divide(limit: usize, max_heads: usize) -> Room {
+    let free = limit.saturating_sub(RESERVE);
+    let heads = max_heads.min(free / HEADS_SHARE).max(1);
+    Room { viewers: free.saturating_sub(heads).max(1), heads }
+}
 
 /// Raises the soft limit of open files to the hard one.
 ///
@@ -30,7 +56,7 @@ pub(crate) fn raise() -> io::Result<()> {
 ///
 /// # Errors
 /// Where the system does not say.
-pub(crate) fn limit() -> io::Result<usize> {
+fn limit() -> io::Result<usize> {
     limits().map(|(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
 }
 
@@ -68,5 +94,17 @@ impl Collector for Gauges {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_parts_fit_the_limit() {
+        assert_eq!(divide(20_000, 1024), Room { viewers: 18_464, heads: 1024 });
+        assert_eq!(divide(1024, 1024), Room { viewers: 384, heads: 128 });
+        assert_eq!(divide(64, 1024), Room { viewers: 1, heads: 1 });
     }
 }

@@ -7,6 +7,7 @@ mod client;
 mod connection;
 mod embed;
 mod error;
+mod explained;
 mod handoff;
 mod metrics;
 mod number;
@@ -24,7 +25,7 @@ use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use headcount_presence::Presence;
+use headcount_presence::{CounterName, Presence};
 use http_body::Body as _;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -35,6 +36,7 @@ pub(crate) use self::client::Trust;
 pub(crate) use self::embed::Embedders;
 use self::error::Refused;
 pub(crate) use self::metrics::Metrics;
+pub(crate) use self::preamble::parse_proxy as proxy_header;
 use crate::admin::Phase;
 use crate::counters::Counters;
 use crate::feeds::Feeds;
@@ -63,6 +65,16 @@ pub(crate) struct App {
     pub(crate) phase: watch::Receiver<Phase>,
     /// The HTTP/2 viewers' tasks.
     pub(crate) pumps: TaskTracker,
+}
+
+/// The counter that a path leads to, and what addresses call it.
+pub(crate) fn addressed(path: &str, counters: &Counters) -> Option<(CounterName, String)> {
+    let address = Address::of_one(path, counters).or_else(|_| Address::of_two(path, counters));
+    let (Address::Page(counter)
+    | Address::Stream(counter, _)
+    | Address::Number(counter)
+    | Address::Snapshot(counter, _)) = address.ok()?;
+    Some((counter.name, counter.address))
 }
 
 /// The public routes.

@@ -1,24 +1,28 @@
-//! All of the program `headcount`: a live count of who is here, in one `<img>` tag, with no JavaScript.
+//! `headcount`: a live count of who is here, in one `<img>` tag, with no JavaScript.
 //!
-//! This file only wires: the command line goes to [`options`], each subcommand to its module.
+//! The whole program, apart from its `main`: [`run`] reads a command line and does what it says. This file only wires: the
+//! command line goes to [`options`], each subcommand to its module.
 
 mod admin;
 mod commands;
 mod counters;
 mod descriptors;
 mod feeds;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod logging;
 mod options;
 mod serve;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use options::{Command, Invocation};
 
-/// Does what the command line says.
-pub fn run() -> ExitCode {
-    let command = match options::read(std::env::args_os()) {
+/// Does what a command line says, the program's name first, and gives the process's exit status.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let command = match options::read(arguments) {
         Invocation::Run(command) => command,
         Invocation::Answered(exit) => return exit,
     };

@@ -1,9 +1,10 @@
-//! `headcount`: a live count of who is here, in one `<img>` tag, with no JavaScript.
+//! The program: see the library beside it. Only the memory is the program's own, so that tests and fuzzers of the library
+//! have theirs.
 
 mod memory;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    headcount::run()
+    headcount::run(std::env::args_os())
 }

@@ -49,7 +49,8 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let mut registry = Registry::with_prefix("headcount");
     let presence = presence(&options);
     presence.register_metrics(&mut registry);
-    let engine = Engine::start(engine_settings(&options)?)?;
+    let room = descriptors::room(options.max_heads).context("the limit of open files cannot be read")?;
+    let engine = Engine::start(engine_settings(&options, room.viewers))?;
     engine.register_metrics(&mut registry);
     descriptors::register_metrics(&mut registry);
     let metrics = http::Metrics::default();
@@ -76,11 +77,7 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let acceptor = Arc::new(http::Acceptor::new(
         http::routes(app),
         trust(&options),
-        http::Limits {
-            accept_rate: options.accept_rate,
-            head_timeout: options.head_timeout,
-            max_heads: options.max_heads,
-        },
+        http::Limits { accept_rate: options.accept_rate, head_timeout: options.head_timeout, max_heads: room.heads },
         metrics,
         ending.clone(),
     ));
@@ -169,18 +166,16 @@ fn presence(options: &ServeOptions) -> Presence {
     }
 }
 
-fn engine_settings(options: &ServeOptions) -> anyhow::Result<headcount_engine::Settings> {
-    let limit = descriptors::limit().context("the limit of open files cannot be read")?;
-    let room = limit.saturating_sub(descriptors::RESERVE).max(1);
+fn engine_settings(options: &ServeOptions, room: usize) -> headcount_engine::Settings {
     let defaults = headcount_engine::Settings::default();
-    Ok(headcount_engine::Settings {
+    headcount_engine::Settings {
         shards: options.shards.unwrap_or(defaults.shards),
         max_viewers: options.max_viewers.map_or(room, |most| most.min(room)),
         max_viewers_per_counter: options.max_viewers_per_counter.unwrap_or(room),
         frame_rate: options.frame_rate,
         keepalive: options.keepalive,
         stall_limit: options.stall_limit,
-    })
+    }
 }
 
 fn artist(options: &ServeOptions) -> anyhow::Result<Artist> {

@@ -6,6 +6,8 @@
 
 mod client;
 mod counter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod grace;
 mod health;

@@ -101,7 +101,7 @@ struct ResyncLabel {
 
 impl Default for Metrics {
     fn default() -> Metrics {
-        Metrics {
+        let metrics = Metrics {
             viewers: Gauge::default(),
             counters: Gauge::default(),
             leases: Gauge::default(),
@@ -117,7 +117,15 @@ impl Default for Metrics {
             failures: Family::default(),
             resyncs: Family::default(),
             let_in: Family::default(),
+        };
+        // So that a cause reads 0 from the start: `increase` cannot see an event that begins its series.
+        for cause in [Failure::Away, Failure::Timeout, Failure::Connection, Failure::Refused, Failure::Form] {
+            let _: &Counter = &metrics.failures.get_or_create(&FailureLabel { cause });
         }
+        for cause in [Resync::Unknown, Resync::Gap, Resync::Differs] {
+            let _: &Counter = &metrics.resyncs.get_or_create(&ResyncLabel { cause });
+        }
+        metrics
     }
 }
 

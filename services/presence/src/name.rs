@@ -7,7 +7,7 @@ use std::sync::Arc;
 const MAX_NAME_BYTES: usize = 64;
 
 /// Endings that no name has: an address with one of them asks for the counter's picture or number.
-const EXTENSIONS: [&str; 4] = [".png", ".jpg", ".svg", ".json"];
+const EXTENSIONS: [&str; 5] = [".png", ".jpg", ".jpeg", ".svg", ".json"];
 
 /// A counter's name: `[a-z0-9][a-z0-9._-]{0,63}`, not ending like a picture's or a number's address.
 ///
@@ -109,5 +109,6 @@ mod tests {
             assert_eq!(CounterName::parse(name), Err(NameError::Character(wrong)), "{name:?}");
         }
         assert_eq!(CounterName::parse("a.json"), Err(NameError::Extension(".json")));
+        assert_eq!(CounterName::parse("a.jpeg"), Err(NameError::Extension(".jpeg")));
     }
 }

@@ -3,6 +3,7 @@
 mod addresses;
 mod breaking;
 mod embeds;
+mod image;
 mod leaving;
 mod observing;
 mod rolling;
@@ -24,6 +25,11 @@ pub(crate) struct Proof {
 
 /// All claims, in the order in which a user would meet them.
 pub(crate) const PROOFS: &[Proof] = &[
+    Proof {
+        name: "image",
+        claim: "the image holds the program and the two files that it reads: no shell, no setuid file",
+        run: image::run,
+    },
     Proof {
         name: "sites",
         claim: "both sites show the same number in a real browser, and viewers are spread over the nodes",

@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::client::Trust;
+use super::explained::Explained;
 use super::handoff::{Adoption, Handoff};
-use super::metrics::Metrics;
+use super::metrics::{Early, Metrics};
 use super::preamble::{self, Expected, Preamble, PreambleError, Rewound};
 use super::waiting::{Place, Waiting};
 
@@ -76,17 +77,17 @@ impl Shared {
         let expected = if self.trust.sends_proxy_header(peer) { Expected::Required } else { Expected::None };
         let preamble = tokio::select! {
             read = tokio::time::timeout(self.head_timeout, preamble::read(stream, expected)) => read,
-            () = close.notified() => return self.metrics.closed_early("crowded"),
+            () = close.notified() => return self.metrics.closed_early(Early::Crowded),
             () = self.ending.cancelled() => return,
         };
         let Preamble { source, http2, io } = match preamble {
             Ok(Ok(preamble)) => preamble,
-            Ok(Err(PreambleError::Ended(_))) => return self.metrics.closed_early("ended"),
+            Ok(Err(PreambleError::Ended(_))) => return self.metrics.closed_early(Early::Ended),
             Ok(Err(error @ PreambleError::Proxy)) => {
                 tracing::debug!(proxy = %peer.ip(), "{error}");
-                return self.metrics.closed_early("proxy_header");
+                return self.metrics.closed_early(Early::ProxyHeader);
             }
-            Err(_) => return self.metrics.closed_early("head_timeout"),
+            Err(_) => return self.metrics.closed_early(Early::HeadTimeout),
         };
         let sender = source.unwrap_or(peer).ip();
         let idle = Arc::new(Idle { waiting: Arc::clone(&self.waiting), close, state: Mutex::new((0, Some(place))) });
@@ -106,12 +107,12 @@ impl Shared {
             .header_read_timeout(self.head_timeout)
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEADERS)
-            .serve_connection(TokioIo::new(io), service);
+            .serve_connection(TokioIo::new(Explained::new(io)), service);
         let adoption = tokio::select! {
             biased;
             adoption = handoff.taken() => adoption,
             result = &mut connection => return self.note(result),
-            () = idle.close.notified() => return self.metrics.closed_early("crowded"),
+            () = idle.close.notified() => return self.metrics.closed_early(Early::Crowded),
             () = self.ending.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
                 let _ = connection.await;
@@ -120,7 +121,7 @@ impl Shared {
         };
         let Adoption { feed, head, viewer } = adoption;
         // Bytes that came behind the request are thrown away, as the engine does with those that follow.
-        let stream = connection.into_parts().io.into_inner().into_stream();
+        let stream = connection.into_parts().io.into_inner().into_inner().into_stream();
         match stream.into_std() {
             // Refused only where the node filled up in this moment, or the socket has failed: closing it says so.
             Ok(socket) => drop(feed.frames().adopt(socket, head, viewer)),
@@ -143,7 +144,7 @@ impl Shared {
         );
         tokio::select! {
             result = &mut connection => self.note(result),
-            () = idle.close.notified() => self.metrics.closed_early("crowded"),
+            () = idle.close.notified() => self.metrics.closed_early(Early::Crowded),
             () = self.ending.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
@@ -178,8 +179,8 @@ impl Shared {
     fn note(&self, result: hyper::Result<()>) {
         match result {
             Ok(()) => {}
-            Err(error) if error.is_timeout() => self.metrics.closed_early("head_timeout"),
-            Err(error) if error.is_parse() => self.metrics.closed_early("malformed"),
+            Err(error) if error.is_timeout() => self.metrics.closed_early(Early::HeadTimeout),
+            Err(error) if error.is_parse() => self.metrics.closed_early(Early::Malformed),
             Err(error) => tracing::trace!("a connection ended: {error}"),
         }
     }

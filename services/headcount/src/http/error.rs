@@ -46,6 +46,25 @@ pub(crate) enum Refused {
     Draining,
 }
 
+/// Every cause of a refusal, as the metrics name it.
+pub(super) const CAUSES: [&str; 15] = [
+    "not_found",
+    "counter",
+    "embedder",
+    "look",
+    "method",
+    "body",
+    "max_viewers",
+    "max_viewers_per_counter",
+    "engine",
+    "max_looks",
+    "max_counters",
+    "address_rate",
+    "address_streams",
+    "address_streams_in_all",
+    "draining",
+];
+
 /// Why a response is a refusal, for the metrics.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cause(pub(crate) &'static str);

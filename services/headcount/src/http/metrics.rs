@@ -5,8 +5,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use super::error::CAUSES;
+
 /// Counters of connections and refusals. Cheap to clone; clones share their values.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     accepted: Counter,
     accept_failures: Counter,
@@ -17,6 +19,47 @@ pub(crate) struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Cause {
     cause: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let (refusals, closed) = (Family::default(), Family::default());
+        // So that a cause reads 0 from the start: `increase` cannot see an event that begins its series.
+        for cause in CAUSES {
+            let _: &Counter = &refusals.get_or_create(&Cause { cause });
+        }
+        for cause in [Early::Crowded, Early::Ended, Early::HeadTimeout, Early::Malformed, Early::ProxyHeader] {
+            let _: &Counter = &closed.get_or_create(&Cause { cause: cause.as_str() });
+        }
+        Self { accepted: Counter::default(), accept_failures: Counter::default(), refusals, closed }
+    }
+}
+
+/// Why a connection was closed before a request could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Early {
+    /// Too many waited, and it for the longest time.
+    Crowded,
+    /// The client closed it.
+    Ended,
+    /// No whole head came in time.
+    HeadTimeout,
+    /// What came is no head.
+    Malformed,
+    /// What came from a trusted proxy is no PROXY header.
+    ProxyHeader,
+}
+
+impl Early {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Crowded => "crowded",
+            Self::Ended => "ended",
+            Self::HeadTimeout => "head_timeout",
+            Self::Malformed => "malformed",
+            Self::ProxyHeader => "proxy_header",
+        }
+    }
 }
 
 impl Metrics {
@@ -45,10 +88,11 @@ impl Metrics {
     }
 
     pub(super) fn refused(&self, cause: &'static str) {
+        debug_assert!(CAUSES.contains(&cause), "{cause} does not read 0 from the start");
         self.refusals.get_or_create(&Cause { cause }).inc();
     }
 
-    pub(super) fn closed_early(&self, cause: &'static str) {
-        self.closed.get_or_create(&Cause { cause }).inc();
+    pub(super) fn closed_early(&self, cause: Early) {
+        self.closed.get_or_create(&Cause { cause: cause.as_str() }).inc();
     }
 }

@@ -13,7 +13,10 @@ use tokio::net::TcpStream;
 
 /// A client's first bytes where it speaks HTTP/2 with prior knowledge (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Longest PROXY header accepted. Version 1 ends at 107 bytes; version 2 carries addresses and TLVs, which are some
+/// How a header of version 1 begins, and the longest that there is, with its end.
+const V1_PREFIX: &[u8] = b"PROXY ";
+const MAX_V1_BYTES: usize = 107;
+/// Longest PROXY header accepted. Version 2 carries addresses and TLVs, which are some
 /// hundred bytes even with a TLS client's names.
 const MAX_PROXY_BYTES: usize = 2048;
 
@@ -29,7 +32,7 @@ pub(super) struct Preamble {
 
 /// Why a connection is closed before HTTP.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PreambleError {
+pub(crate) enum PreambleError {
     /// The connection failed or ended.
     #[error("the connection ended: {0}")]
     Ended(#[from] io::Error),
@@ -81,12 +84,17 @@ async fn more(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()> {
 
 /// The header's length and the client it names; `None` until it is whole. A header without an address (a load
 /// balancer's own health check) names nobody.
-pub(super) fn parse_proxy(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, PreambleError> {
+pub(crate) fn parse_proxy(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, PreambleError> {
+    // The parser takes some of version 1's lines that end too soon for malformed ones.
+    if bytes.starts_with(V1_PREFIX) && bytes.len() < MAX_V1_BYTES && !bytes.windows(2).any(|end| end == b"\r\n") {
+        return Ok(None);
+    }
     let header = HeaderResult::parse(bytes);
     if header.is_incomplete() && bytes.len() < MAX_PROXY_BYTES {
         return Ok(None);
     }
     match header {
+        HeaderResult::V2(Ok(header)) if header.header.len() > MAX_PROXY_BYTES => Err(PreambleError::Proxy),
         HeaderResult::V1(Ok(header)) => {
             let source = match header.addresses {
                 v1::Addresses::Tcp4(pair) => Some((pair.source_address, pair.source_port).into()),
@@ -175,6 +183,9 @@ mod tests {
     fn both_versions_name_the_client() {
         let v1 = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 80\r\nGET / HTTP/1.1\r\n";
         assert_eq!(source(v1), Some((41, Some("203.0.113.9:4711".parse().expect("an address")))));
+        for cut in 0..41 {
+            assert_eq!(source(&v1[..cut]), None, "{cut}");
+        }
         let v2 = v2::Builder::with_addresses(
             v2::Version::Two | v2::Command::Proxy,
             v2::Protocol::Stream,

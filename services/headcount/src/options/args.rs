@@ -135,8 +135,8 @@ pub(super) struct ServeArgs {
     /// measured best for the cores here
     #[arg(long, env = "HEADCOUNT_SHARDS", value_name = "N", help_heading = "Viewers")]
     pub(super) shards: Option<String>,
-    /// Most viewers on this node, 503 above. By default the process's limit of open files less a reserve of 512 for
-    /// Redis, admin and connections that are still asking
+    /// Most viewers on this node, 503 above. By default the process's limit of open files less --max-heads and a reserve
+    /// of 512 for Redis, admin and requests that are being answered
     #[arg(long, env = "HEADCOUNT_MAX_VIEWERS", value_name = "N", help_heading = "Viewers")]
     pub(super) max_viewers: Option<String>,
     /// Most viewers of one counter on this node, 503 above, so that one counter cannot take all places
@@ -162,7 +162,7 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "HEADCOUNT_HEAD_TIMEOUT", value_name = "TIME", default_value = "10s", help_heading = "Requests")]
     pub(super) head_timeout: String,
     /// Most connections that have not finished a request's head; above, the oldest is closed, so that slow ones
-    /// cannot lock others out
+    /// cannot lock others out. At most a quarter of the process's open files
     #[arg(long, env = "HEADCOUNT_MAX_HEADS", value_name = "N", default_value = "1024", help_heading = "Requests")]
     pub(super) max_heads: String,
     /// Connections accepted a second at most; the kernel queues the rest. A node still fills within seconds, and

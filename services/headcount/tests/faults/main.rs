@@ -10,11 +10,13 @@ mod cluster;
 mod crowds;
 mod failover;
 mod fleet;
+mod flood;
 mod limits;
 mod loss;
 mod network;
 mod nodes;
 mod operating;
+mod outside;
 mod privacy;
 mod promise;
 mod reports;
@@ -83,6 +85,9 @@ fn main() -> ExitCode {
         together("a_redis_with_a_password", addresses::a_redis_with_a_password),
         together("a_redis_behind_a_unix_socket", addresses::a_redis_behind_a_unix_socket),
         together("a_redis_that_speaks_tls", addresses::a_redis_that_speaks_tls),
+        together("the_public_port_tells_nothing_else", outside::the_public_port_tells_nothing_else),
+        alone("a_hundred_thousand_names_are_invented", flood::a_hundred_thousand_names_are_invented),
+        alone("half_open_heads_delay_nobody", flood::half_open_heads_delay_nobody),
         alone("everybody_sees_a_change_at_once", crowds::everybody_sees_a_change_at_once),
         alone("fifteen_thousand_die_and_as_many_come", crowds::fifteen_thousand_die_and_as_many_come),
     ];

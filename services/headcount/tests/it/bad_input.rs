@@ -48,7 +48,9 @@ fn malformed_heads_are_refused() {
     ] {
         let answer = send(&node, head.as_bytes());
         assert!(!answer.is_empty(), "no answer to {head:?}");
-        assert_eq!(Answer::read(&answer).status(), 400, "{head:?}");
+        let answer = Answer::read(&answer);
+        assert_eq!(answer.status(), 400, "{head:?}");
+        answer.sentence();
     }
     before.come_back(&node);
 }
@@ -82,6 +84,7 @@ fn oversized_heads_are_refused() {
     ] {
         let answer = Answer::read(&send(&node, &head));
         assert!(matches!(answer.status(), 400 | 414 | 431), "{answer:?}");
+        answer.sentence();
     }
     before.come_back(&node);
 }

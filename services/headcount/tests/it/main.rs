@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod exchange;
+mod hostile;
 mod http2;
 mod interop;
 mod node;

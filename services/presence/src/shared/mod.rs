@@ -9,6 +9,7 @@ mod addresses;
 mod backoff;
 mod board;
 mod connect;
+pub(crate) mod fuzzing;
 mod keys;
 mod link;
 #[cfg(test)]

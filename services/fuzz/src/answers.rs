@@ -1,0 +1,107 @@
+//! What a node sent on a connection, taken apart by the letter: anything that is not well-formed panics.
+
+use crate::node::Ended;
+
+/// The answers on one connection.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// The status of each that is whole.
+    pub(crate) whole: Vec<u16>,
+    /// What is behind them.
+    pub(crate) rest: Rest,
+}
+
+/// What is behind the answers that are whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing.
+    Nothing,
+    /// The beginning of one.
+    Unfinished,
+    /// A live stream.
+    Stream,
+}
+
+/// Takes HTTP/1 answers apart.
+pub(crate) fn read(mut bytes: &[u8]) -> Answers {
+    let mut answers = Answers { whole: Vec::new(), rest: Rest::Nothing };
+    while !bytes.is_empty() {
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+            answers.rest = Rest::Unfinished;
+            break;
+        };
+        let head = std::str::from_utf8(&bytes[..end]).expect("a head in ASCII");
+        let mut lines = head.split("\r\n");
+        let status = status(lines.next().expect("a first line"));
+        let (mut length, mut is_stream) = (None, false);
+        for (name, value) in lines.map(header) {
+            match &*name.to_ascii_lowercase() {
+                "content-length" => {
+                    assert!(length.is_none(), "two lengths in {head:?}");
+                    length = Some(value.parse::<usize>().expect("a length"));
+                }
+                "content-type" if value.starts_with("multipart/x-mixed-replace") => {
+                    assert_eq!(status, 200, "{head:?}");
+                    is_stream = true;
+                }
+                "set-cookie" | "server" | "x-powered-by" | "via" => panic!("{head:?}"),
+                "transfer-encoding" => panic!("no answer over HTTP/1 needs it: {head:?}"),
+                _ => {}
+            }
+        }
+        bytes = &bytes[end + 4..];
+        // Of a HEAD nothing follows; no body of ours begins like an answer.
+        let has_body = !bytes.starts_with(b"HTTP/1.") && !bytes.is_empty();
+        if is_stream && has_body {
+            answers.rest = Rest::Stream;
+            break;
+        }
+        let length = length.unwrap_or(0);
+        let has_body = has_body && !matches!(status, 100..=199 | 204 | 304);
+        if has_body && bytes.len() < length {
+            answers.rest = Rest::Unfinished;
+            break;
+        }
+        if has_body && status >= 400 {
+            let sentence = std::str::from_utf8(&bytes[..length]).expect("a sentence");
+            // Of a wrong option the counter's page tells in its form.
+            let is_said = sentence.ends_with(".\n") && sentence.lines().count() == 1;
+            assert!(is_said || sentence.starts_with("<!doctype html>"), "{status}: {sentence:?}");
+        }
+        bytes = &bytes[if has_body { length } else { 0 }..];
+        answers.whole.push(status);
+    }
+    answers
+}
+
+fn status(line: &str) -> u16 {
+    let (version, rest) = line.split_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+    assert!(matches!(version, "HTTP/1.0" | "HTTP/1.1"), "{line:?}");
+    let (status, reason) = rest.split_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+    assert!(status.len() == 3 && reason.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{line:?}");
+    status.parse().unwrap_or_else(|_| panic!("{line:?}"))
+}
+
+fn header(line: &str) -> (&str, &str) {
+    let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?}"));
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    assert!(!name.is_empty() && name.bytes().all(is_token), "{line:?}");
+    assert!(value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{line:?}");
+    (name, value)
+}
+
+/// Sees that HTTP/2 answers are whole frames, none of them larger than a client must take.
+pub(crate) fn frames(mut bytes: &[u8], ended: Ended) {
+    while !bytes.is_empty() {
+        let length = match bytes {
+            [a, b, c, ..] => usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c),
+            _ => usize::MAX - 9,
+        };
+        if bytes.len() < length + 9 {
+            assert_eq!(ended, Ended::Reset, "half a frame");
+            return;
+        }
+        assert!(length <= 16_384, "a frame of {length} bytes");
+        bytes = &bytes[9 + length..];
+    }
+}

@@ -1,0 +1,28 @@
+//! Every file of every corpus, given to its target.
+
+use headcount_fuzz::{heads, looks, names, proxy, replay, replies};
+
+#[test]
+fn request_heads() {
+    replay("heads", heads);
+}
+
+#[test]
+fn proxy_headers() {
+    replay("proxy", proxy);
+}
+
+#[test]
+fn look_options() {
+    replay("looks", looks);
+}
+
+#[test]
+fn counter_names() {
+    replay("names", names);
+}
+
+#[test]
+fn redis_replies() {
+    replay("replies", replies);
+}

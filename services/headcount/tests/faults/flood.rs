@@ -1,0 +1,271 @@
+//! Floods from outside: invented names by the hundred thousand, and heads that never end. What they may cost is bounded, and
+//! an honest viewer notices nothing.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use headcount_load::{
+    Latencies,
+    rig::{Node, NodeOptions, RedisServer, wait_until},
+};
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    fleet::{COUNTER, Fleet, PATIENCE, start},
+    promise::{Promise, SOON},
+};
+
+/// Names that are invented, over all nodes.
+const NAMES: usize = 100_000;
+/// Connections of the flood at a time.
+const AT_ONCE: usize = 32;
+/// What a node may keep of it: a megabyte for each 20 looks that it may hold, buffers and allocator included.
+const NODE_GROWTH: u64 = 64 << 20;
+/// What Redis may keep of it.
+const REDIS_GROWTH: u64 = 16 << 20;
+/// Looks that a node may hold.
+const LOOKS: usize = 1024;
+/// Keys of a counter with one viewer.
+const KEYS: usize = 4;
+/// Looks go seconds after their viewers, and a counter's keys 12 s after them.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
+pub(crate) fn a_hundred_thousand_names_are_invented() {
+    let redis = RedisServer::start().unwrap();
+    let mut fleet = Fleet::open(&redis.url(), &[3, 3, 3]);
+    let memory = |redis: &RedisServer| redis.info("used_memory").unwrap().parse::<u64>().unwrap();
+    let nodes: Vec<SocketAddr> = fleet.posts.iter().map(|post| post.node.address()).collect();
+    // Every node has drawn, spoken and allocated once.
+    let warm = invent(&nodes, "warm", 300);
+    assert_eq!(warm.shown.load(Ordering::Relaxed), 300);
+    let before: Vec<u64> = fleet.posts.iter().map(|post| post.node.usage().unwrap().pss_bytes).collect();
+    let redis_before = memory(&redis);
+
+    let begun = Instant::now();
+    let most = Most::watch(&redis);
+    let flood = invent(&nodes, "invented", NAMES);
+    let took = begun.elapsed();
+    let (most_keys, most_memory) = most.end();
+    let (shown, refused) = (flood.shown.load(Ordering::Relaxed), flood.refused.load(Ordering::Relaxed));
+    let growth: Vec<u64> = fleet
+        .posts
+        .iter()
+        .zip(&before)
+        .map(|(post, before)| post.node.usage().unwrap().pss_bytes.saturating_sub(*before))
+        .collect();
+    println!(
+        "{NAMES} invented names in {took:.0?}: {shown} shown, {refused} refused; the nodes grew by {:?} MB (bound {}), \
+         Redis held {most_keys} keys and {} MB more at most",
+        growth.iter().map(|bytes| bytes >> 20).collect::<Vec<_>>(),
+        NODE_GROWTH >> 20,
+        most_memory.saturating_sub(redis_before) >> 20,
+    );
+    assert_eq!(shown + refused, NAMES);
+    assert!(growth.iter().all(|bytes| *bytes <= NODE_GROWTH), "{growth:?}");
+    assert!(most_keys <= fleet.posts.len() * (LOOKS + AT_ONCE) * KEYS, "{most_keys} keys");
+    assert!(most_memory - redis_before <= REDIS_GROWTH, "{most_memory} bytes after {redis_before}");
+
+    // Those who were there before are still right, and newcomers are shown again.
+    fleet.exact(&Promise::begin("after the flood: exact", SOON));
+    wait_until("Redis without the invented names", FORGOTTEN, || {
+        match redis.keys().unwrap().into_iter().find(|key| key.contains("invented")) {
+            Some(key) => Err(key),
+            None => Ok(()),
+        }
+    })
+    .unwrap();
+    let left = memory(&redis).saturating_sub(redis_before);
+    println!("a minute later Redis holds {} kB more than before, and none of the names", left >> 10);
+    assert!(left <= 1 << 20, "{left} bytes");
+    fleet.posts[0].join(1);
+    fleet.exact(&Promise::begin("a newcomer after it: exact", SOON));
+    fleet.leave_nothing(&[&redis]);
+}
+
+/// What came of a flood.
+#[derive(Default)]
+struct Flood {
+    shown: AtomicUsize,
+    refused: AtomicUsize,
+    next: AtomicUsize,
+}
+
+/// Opens a stream of each of so many names that nobody has heard of, and leaves it at the first byte.
+fn invent(nodes: &[SocketAddr], prefix: &str, names: usize) -> Arc<Flood> {
+    let flood = Arc::new(Flood::default());
+    thread::scope(|scope| {
+        for thread in 0..AT_ONCE {
+            let flood = Arc::clone(&flood);
+            scope.spawn(move || {
+                loop {
+                    let number = flood.next.fetch_add(1, Ordering::Relaxed);
+                    if number >= names {
+                        return;
+                    }
+                    // Another address now and then: one has too few ports for so many connections.
+                    let from = Ipv4Addr::new(127, 1 + (number / 5_000) as u8, 0, 1 + thread as u8);
+                    match status(from, nodes[number % nodes.len()], &format!("/{prefix}-{number}.png")) {
+                        200 => flood.shown.fetch_add(1, Ordering::Relaxed),
+                        503 => flood.refused.fetch_add(1, Ordering::Relaxed),
+                        status => panic!("{status}"),
+                    };
+                }
+            });
+        }
+    });
+    flood
+}
+
+fn status(from: Ipv4Addr, node: SocketAddr, path: &str) -> u16 {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&node.into()).unwrap();
+    let mut socket = TcpStream::from(socket);
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut line = [0; 12];
+    socket.read_exact(&mut line).unwrap();
+    std::str::from_utf8(&line[9..]).unwrap().parse().unwrap()
+}
+
+/// Looks again and again at what Redis holds.
+struct Most {
+    stop: Arc<AtomicBool>,
+    watcher: thread::JoinHandle<(usize, u64)>,
+}
+
+impl Most {
+    fn watch(redis: &RedisServer) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, address) = (Arc::clone(&stop), redis.address());
+        let ask = move |command: &[&str]| headcount_load::rig::resp::ask(address, command).unwrap();
+        let watcher = thread::spawn(move || {
+            let (mut keys, mut memory) = (0, 0);
+            while !stopped.load(Ordering::Relaxed) {
+                keys = keys.max(ask(&["DBSIZE"]).text().parse::<usize>().unwrap());
+                let info = ask(&["INFO", "memory"]).text();
+                let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+                memory = memory.max(used.trim().parse::<u64>().unwrap());
+                thread::sleep(Duration::from_millis(100));
+            }
+            (keys, memory)
+        });
+        Self { stop, watcher }
+    }
+
+    /// The most keys, and the most bytes.
+    fn end(self) -> (usize, u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.watcher.join().unwrap()
+    }
+}
+
+/// Heads that never end.
+const HALF_OPEN: usize = 2_000;
+/// Viewers that come one after the other, with and without them.
+const HONEST: usize = 200;
+/// What the heads may add to the time until an honest viewer sees an image.
+const DELAY: Duration = Duration::from_millis(100);
+
+pub(crate) fn half_open_heads_delay_nobody() {
+    // As many as may wait by default, of whom the oldest are closed; and where all of them may wait.
+    for heads in ["1024", "4096"] {
+        let node = start(NodeOptions::default().with(["--max-heads", heads]));
+        drop(honest(&node));
+        let without = honest(&node);
+        let slow = Slow::open(&node);
+        // Whoever comes in the middle of a burst waits for its rest, at --accept-rate.
+        wait_until("all of them accepted", PATIENCE, || match node.metric("headcount_connections_accepted_total") {
+            Ok(accepted) if accepted >= (2 * HONEST + HALF_OPEN) as f64 => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .unwrap();
+        let with = honest(&node);
+        let closed = node.metric("headcount_connections_closed_early_total").unwrap();
+        slow.end();
+        println!(
+            "an honest viewer's first image, --max-heads {heads}: without {}; beside {HALF_OPEN} half-open heads {}; \
+             {closed} of them closed",
+            without.summary(),
+            with.summary()
+        );
+        for (quantile, what) in [(0.5, "median"), (1.0, "longest")] {
+            let (without, with) = (without.quantile(quantile), with.quantile(quantile));
+            assert!(with <= without + DELAY, "{what}: {with:?} beside them, {without:?} without");
+        }
+        wait_until("the end of all heads", PATIENCE, || match node.usage().unwrap().descriptors {
+            ..=100 => Ok(()),
+            open => Err(format!("{open} descriptors")),
+        })
+        .unwrap();
+    }
+}
+
+/// How long each of some viewers, one after the other, waits for the first whole image.
+fn honest(node: &Node) -> Latencies {
+    let mut times = Latencies::default();
+    for _ in 0..HONEST {
+        let begun = Instant::now();
+        let mut socket = TcpStream::connect(node.address()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(socket, "GET /{COUNTER}.png HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+        // The last chunk of a PNG.
+        while !seen.windows(4).any(|window| window == b"IEND") {
+            let read = socket.read(&mut buffer).unwrap();
+            assert_ne!(read, 0, "turned away: {}", String::from_utf8_lossy(&seen));
+            seen.extend_from_slice(&buffer[..read]);
+        }
+        times.record(begun.elapsed());
+    }
+    times
+}
+
+/// Connections with half a head each, to which a byte is added every second.
+struct Slow {
+    stop: Arc<AtomicBool>,
+    dripping: thread::JoinHandle<()>,
+}
+
+impl Slow {
+    fn open(node: &Node) -> Self {
+        let open = |number: usize| {
+            let from = Ipv4Addr::new(127, 0, 1, (number / 1_000) as u8);
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+            socket.connect(&node.address().into()).unwrap();
+            let mut socket = TcpStream::from(socket);
+            // Where the node holds as many as it may, it has closed the oldest.
+            let _ = socket.write_all(b"GET /online.png HTTP/1.1\r\nHost: a\r\nX: ");
+            socket
+        };
+        let mut sockets: Vec<TcpStream> = (0..HALF_OPEN).map(open).collect();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let dripping = thread::spawn(move || {
+            for number in (0..sockets.len()).cycle() {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let _ = sockets[number].write_all(b"a");
+                if number % 20 == 0 {
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }
+        });
+        Self { stop, dripping }
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.dripping.join().unwrap();
+    }
+}

@@ -1,0 +1,135 @@
+//! What strangers try beside bad input: each is a row of SECURITY.md's table.
+
+use std::{io::Write, net::TcpStream, os::unix::fs::PermissionsExt};
+
+use headcount_drawing::{Count, read_stamp};
+use headcount_load::rig::{Node, NodeOptions, http, wait_until};
+
+use crate::{
+    exchange::{Answer, connect, get, request, send},
+    node::{PATIENCE, start, wait_for_count},
+    stream::Stream,
+};
+
+#[test]
+fn other_sites_may_not_embed() {
+    let node = start(["--embed-from", "online=https://forum.example"]);
+    for referer in [None, Some("https://evil.example/"), Some("https://forum.example.evil.example/"), Some("null")] {
+        let headers: Vec<(&str, &str)> = referer.map(|referer| ("Referer", referer)).into_iter().collect();
+        let answer = request(&node, "GET", "/online.png", &headers);
+        assert_eq!(answer.status(), 403, "{referer:?}");
+        answer.sentence();
+    }
+    assert_eq!(node.reading("online").unwrap().version, 0, "somebody was counted");
+    let page = b"GET /online.png HTTP/1.1\r\nHost: a\r\nReferer: https://forum.example/topic/1\r\n\r\n";
+    Stream::open_by(&node, page).wait_for(1);
+    Stream::open(&node, "/free.png").wait_for(1);
+}
+
+#[test]
+fn previews_are_one_picture_and_nobody() {
+    let node = start([]);
+    for agent in [
+        "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
+        "facebookexternalhit/1.1",
+        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    ] {
+        for (path, content_type) in [("/online.png", "image/png"), ("/online.jpg", "image/jpeg")] {
+            let picture = request(&node, "GET", path, &[("User-Agent", agent)]);
+            assert_eq!((picture.status(), picture.header("Content-Type")), (200, Some(content_type)), "{agent}");
+            assert_eq!(read_stamp(&picture.body).unwrap().count, Count::Exactly(0), "{agent}");
+        }
+    }
+    assert_eq!(node.reading("online").unwrap().version, 0, "somebody was counted");
+}
+
+/// A stream whose request says that it came for somebody else.
+fn forwarded(node: &Node, header: &str) -> Stream {
+    Stream::open_by(node, format!("GET /online.png HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n").as_bytes())
+}
+
+#[test]
+fn nobody_makes_himself_many_people() {
+    let headers = ["X-Forwarded-For: 203.0.113.1", "X-Forwarded-For: 203.0.113.2", "Forwarded: for=203.0.113.3"];
+    // Nobody is believed; or a proxy is, but in the other header; or the proxy adds whom it saw.
+    for arguments in [[].as_slice(), &["--forwarded-from", "10.0.0.0/8"]] {
+        let node = Node::start(&binary().with(arguments.iter().copied())).unwrap();
+        let mut streams: Vec<Stream> = headers.iter().map(|header| forwarded(&node, header)).collect();
+        streams[0].wait_for(3);
+        assert_eq!(node.reading("online").unwrap().visitors, 1, "{arguments:?}");
+    }
+    let node = start(["--forwarded-from", "127.0.0.0/8"]);
+    let behind = |forged: &str| forwarded(&node, &format!("X-Forwarded-For: {forged}, 203.0.113.9"));
+    let mut streams = [behind("203.0.113.1"), behind("203.0.113.2"), behind("unknown")];
+    streams[0].wait_for(3);
+    assert_eq!(node.reading("online").unwrap().visitors, 1);
+    let proxied = b"PROXY TCP4 203.0.113.9 127.0.0.1 4711 80\r\nGET /online.png HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(Answer::read(&send(&node, proxied)).status(), 400);
+}
+
+fn binary() -> NodeOptions {
+    NodeOptions { program: Some(env!("CARGO_BIN_EXE_headcount").into()), ..NodeOptions::default() }
+}
+
+/// Descriptors of the test's node. 512 are kept, and of the others a quarter is for heads.
+const LIMIT: usize = 640;
+const ROOM: usize = (LIMIT - 512) / 4 * 3;
+
+#[test]
+fn newcomers_are_turned_away_where_descriptors_run_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("headcount");
+    let script = format!("#!/bin/sh\nulimit -n {LIMIT}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_headcount"));
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let node = Node::start(&NodeOptions { program: Some(program), ..NodeOptions::default() }).unwrap();
+
+    let mut viewers: Vec<Stream> = (0..ROOM).map(|_| Stream::open(&node, "/online.png")).collect();
+    viewers[0].wait_for(ROOM as u64);
+    let full = get(&node, "/online.png");
+    assert_eq!(full.status(), 503);
+    assert!(full.header("Retry-After").is_some(), "{full:?}");
+    full.sentence();
+
+    // And then more connections that say nothing than there are descriptors left.
+    let silent: Vec<TcpStream> = (0..2 * 512)
+        .map(|_| {
+            let mut socket = connect(&node);
+            let _ = socket.write_all(b"GET /online.png HTTP/1.1\r\nHo");
+            socket
+        })
+        .collect();
+    wait_until("all of them accepted", PATIENCE, || match node.metric("headcount_connections_accepted_total") {
+        Ok(accepted) if accepted >= (ROOM + 1 + silent.len()) as f64 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .unwrap();
+    assert_eq!(get(&node, "/online.png").status(), 503);
+    assert_eq!(get(&node, "/online.json").status(), 200);
+    assert_eq!(http::get(node.admin(), "/readyz").unwrap().status, 200);
+    assert_eq!(node.metric("headcount_accept_failures_total").unwrap(), 0.0);
+    wait_for_count(&node, "online", ROOM as u64);
+    let newest = viewers.pop().unwrap();
+    drop(newest);
+    viewers[0].wait_for(ROOM as u64 - 1);
+    let mut again = Stream::open(&node, "/online.png");
+    again.wait_for(ROOM as u64);
+    drop(silent);
+}
+
+#[test]
+fn every_cause_reads_zero_from_the_start() {
+    let node = start([]);
+    let metrics = node.metrics().unwrap();
+    for (family, causes) in [
+        ("refusals", &["not_found", "look", "max_viewers", "max_looks", "max_counters", "draining"][..]),
+        ("connections_closed_early", &["crowded", "ended", "head_timeout", "malformed", "proxy_header"]),
+        ("presence_failures", &["Away", "Timeout", "Connection", "Refused", "Form"]),
+        ("presence_resyncs", &["Unknown", "Gap", "Differs"]),
+    ] {
+        for cause in causes {
+            let line = format!("headcount_{family}_total{{cause=\"{cause}\"}} 0");
+            assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The ways into this module for `services/fuzz`.
+
+use std::sync::Arc;
+
+use redis::{Parser, Value};
+use tokio::time::Instant;
+
+use super::board::Board;
+use super::keys::Prefix;
+use super::reply::{Reply, State};
+use crate::metrics::Metrics;
+use crate::roll::{Roll, Versions};
+use crate::settings::Timing;
+use crate::{CounterName, Reading};
+
+/// What a node makes of what Redis says about one counter.
+pub struct Told {
+    board: Arc<Board>,
+    parser: Parser,
+    /// Every count that Redis has told.
+    pub counts: Vec<u64>,
+}
+
+impl Default for Told {
+    fn default() -> Told {
+        let name = CounterName::parse("online").expect("a good name");
+        let roll = Roll::shared(name, Arc::new(Versions::new(0)), Metrics::default());
+        let board = Board::new(Arc::new(roll), Timing::default(), Metrics::default());
+        board.subscribed();
+        Told { board, parser: Parser::new(), counts: Vec::new() }
+    }
+}
+
+impl Told {
+    /// Hears the connection's next reply or message, and gives what is shown then. `None`: nothing whole is left, or it is
+    /// not Redis that speaks.
+    pub fn hear(&mut self, connection: &mut &[u8]) -> Option<Reading> {
+        let value = self.parser.parse_value(connection).ok()?;
+        if let Some(state) = message(&value) {
+            self.counts.push(state.count);
+            self.board.delivered(state);
+        } else if let Some(reply) = Reply::parse(value) {
+            self.counts.push(reply.state.count);
+            self.board.replied(reply.state, Some(Instant::now()));
+        }
+        self.board.tick();
+        Some(self.board.roll.reading())
+    }
+}
+
+/// The state that a message of the counter's channel tells.
+fn message(value: &Value) -> Option<State> {
+    let (Value::Array(parts) | Value::Push { data: parts, .. }) = value else { return None };
+    let [Value::BulkString(kind), _, Value::BulkString(payload)] = &parts[..] else { return None };
+    (kind == b"message").then(|| State::parse(payload)).flatten()
+}
+
+/// Whether a counter's name can be read from the key of its state.
+pub fn state_key_names(name: &CounterName) -> bool {
+    let prefix = Prefix("hc:".to_owned());
+    prefix.counter_of_state(&prefix.counter(name).state) == Some(name.as_str())
+}
