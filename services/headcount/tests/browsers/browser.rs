@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -79,6 +80,8 @@ pub(crate) struct Browser {
     engine: Engine,
     display: String,
     home: tempfile::TempDir,
+    /// By which a second Firefox hands its page to the first.
+    bus: Option<Bus>,
     /// One for each window that was opened; a running browser takes the request over, and the process ends.
     processes: Vec<Child>,
 }
@@ -87,21 +90,24 @@ impl Browser {
     pub(crate) fn new(engine: Engine, display: &str) -> Browser {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("user.js"), FIREFOX_PREFERENCES).unwrap();
-        Browser { engine, display: display.to_owned(), home, processes: Vec::new() }
+        let bus = matches!(engine, Engine::Firefox).then(Bus::start);
+        Browser { engine, display: display.to_owned(), home, bus, processes: Vec::new() }
     }
 
     /// Opens `url` in a new window.
     pub(crate) fn open(&mut self, url: &str) {
         let home = self.home.path();
-        let process = self
-            .engine
-            .command(home, url)
+        let mut command = self.engine.command(home, url);
+        command.env_remove("DBUS_SESSION_BUS_ADDRESS");
+        if let Some(bus) = &self.bus {
+            command.env("DBUS_SESSION_BUS_ADDRESS", &bus.address);
+        }
+        let process = command
             .env("HOME", home)
             .env("XDG_RUNTIME_DIR", home)
             .env("DISPLAY", &self.display)
             .env("GDK_BACKEND", "x11")
             .env_remove("WAYLAND_DISPLAY")
-            .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -122,5 +128,34 @@ impl Drop for Browser {
             let _ = killpg(group, Signal::SIGKILL);
             let _ = process.wait();
         }
+    }
+}
+
+/// A D-Bus session of a browser's own, as every desktop has one.
+struct Bus {
+    daemon: Child,
+    address: String,
+}
+
+impl Bus {
+    fn start() -> Bus {
+        let mut daemon = Command::new("dbus-daemon")
+            .args(["--session", "--nofork", "--nopidfile", "--print-address"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("dbus-daemon does not start: {error}: apt-get install dbus-daemon"));
+        let mut address = String::new();
+        BufReader::new(daemon.stdout.take().expect("it is piped")).read_line(&mut address).unwrap();
+        assert!(!address.trim().is_empty(), "dbus-daemon has ended at once");
+        Bus { daemon, address: address.trim().to_owned() }
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
     }
 }
