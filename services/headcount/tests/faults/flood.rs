@@ -31,6 +31,9 @@ const AT_ONCE: usize = 32;
 const NODE_GROWTH: u64 = 64 << 20;
 /// What Redis may keep of it.
 const REDIS_GROWTH: u64 = 16 << 20;
+/// Redis may keep so much afterwards: tables that are not shrunk yet, and buffers of its clients. The names alone, were they kept,
+/// would take ten times as much.
+const REDIS_LEFT: u64 = 4 << 20;
 /// Looks that a node may hold.
 const LOOKS: usize = 1024;
 /// Keys of a counter with one viewer.
@@ -84,7 +87,7 @@ pub(crate) fn a_hundred_thousand_names_are_invented() {
     .unwrap();
     let left = memory(&redis).saturating_sub(redis_before);
     println!("a minute later Redis holds {} kB more than before, and none of the names", left >> 10);
-    assert!(left <= 1 << 20, "{left} bytes");
+    assert!(left <= REDIS_LEFT, "{left} bytes");
     fleet.posts[0].join(1);
     fleet.exact(&Promise::begin("a newcomer after it: exact", SOON));
     fleet.leave_nothing(&[&redis]);

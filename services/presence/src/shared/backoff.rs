@@ -5,8 +5,8 @@ use std::time::Duration;
 /// First wait. Long enough that a refused connection costs nothing, short enough to go unnoticed.
 const FIRST: Duration = Duration::from_millis(50);
 
-/// Longest wait: Redis is tried at least once a second, for ever.
-const LONGEST: Duration = Duration::from_secs(1);
+/// Longest wait: Redis is tried at least twice a second, for ever. What is promised after its return includes one.
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// Waits that double, each shortened by chance to as little as half, so that nodes do not come back in step.
 pub(super) struct Backoff {

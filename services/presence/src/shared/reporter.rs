@@ -77,6 +77,15 @@ enum More {
     Waits,
 }
 
+/// Whether this node's viewers were counted when Redis answered.
+#[derive(Clone, Copy)]
+enum Counted {
+    /// All of them, or there were none.
+    All,
+    /// They are to be registered first.
+    NotYet,
+}
+
 /// Why waiting for an answer ended without one.
 struct GivenUp;
 
@@ -167,7 +176,7 @@ impl Reporter {
                 return Ok(More::Waits); // to register, as soon as Redis is there
             }
         };
-        self.answered(&reply);
+        self.answered(&reply, Counted::All);
         Ok(More::Nothing)
     }
 
@@ -176,7 +185,7 @@ impl Reporter {
         let old = self.session.take().map(|session| session.id).unwrap_or_default();
         loop {
             let reply = self.hello().await?;
-            self.answered(&reply);
+            self.answered(&reply, Counted::NotYet);
             let viewers = self.roll.take_all();
             let mut session = Session { id: reply.session, seq: 0, registered: 0 };
             let mut chunks = viewers.chunks(MAX_RECORDS).peekable();
@@ -184,7 +193,8 @@ impl Reporter {
                 let joins = chunks.next().unwrap_or_default();
                 let phase = if chunks.peek().is_some() { Phase::Same } else { Phase::Live { old: &old } };
                 let reply = self.insist(&mut session, phase, joins, &[], Care::None).await?;
-                self.answered(&reply);
+                let is_whole = matches!(phase, Phase::Live { .. }) && reply.status == Status::Ok;
+                self.answered(&reply, if is_whole { Counted::All } else { Counted::NotYet });
                 match resync(reply.status) {
                     Some(cause) => break Some(cause),
                     None if phase == Phase::Same => {}
@@ -218,7 +228,7 @@ impl Reporter {
         if cause == Some(Resync::Unknown) {
             self.board.lapsed();
         }
-        self.answered(&reply);
+        self.answered(&reply, if cause.is_none() { Counted::All } else { Counted::NotYet });
         let Some(cause) = cause else {
             let was_full = joins.len() + leaves.len() >= MAX_RECORDS;
             return Ok(if was_full { More::Waits } else { More::Nothing });
@@ -234,14 +244,14 @@ impl Reporter {
         self.node.metrics.leases.dec();
         let Changes { joins, leaves } = self.roll.take_changes(MAX_RECORDS);
         let reply = self.insist(&mut session, Phase::Ended, &joins, &leaves, Care::None).await?;
-        self.answered(&reply);
+        self.answered(&reply, Counted::All);
         if let Some(held) = reply.held {
             // Nobody else knows that this is still to be published.
             sleep(held).await;
             self.asked = Instant::now();
             let call = self.node.scripts.read(&self.keys, self.board.seen());
             let reply = self.node.link.call(&call).await.map_err(|_| GivenUp)?;
-            self.answered(&reply);
+            self.answered(&reply, Counted::All);
         }
         Ok(More::Nothing)
     }
@@ -308,8 +318,9 @@ impl Reporter {
         }
     }
 
-    /// Takes in what Redis said, and plans the next call.
-    fn answered(&mut self, reply: &Reply) {
+    /// Takes in what Redis said, and plans the next call. Only where this node's viewers count with it, or where it has none,
+    /// may the board go by the lower number that it may bring.
+    fn answered(&mut self, reply: &Reply, counted: Counted) {
         let now = Instant::now();
         let timing = &self.node.timing;
         self.heard = Some((reply.now, now));
@@ -318,7 +329,7 @@ impl Reporter {
         if before > 0 && before < reply.state.epoch {
             self.node.lost.send_modify(|times| *times += 1);
         }
-        self.board.replied(reply.state, Some(self.asked));
+        self.board.replied(reply.state, matches!(counted, Counted::All).then_some(self.asked));
         self.next_heartbeat = self.asked + timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..HEARTBEAT_JITTER));
         self.follow_up = None;
         if let Some(held) = reply.held {
