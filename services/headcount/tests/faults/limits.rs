@@ -84,6 +84,15 @@ impl Service {
         .unwrap();
     }
 
+    /// Waits until Redis knows of so many addresses.
+    pub(crate) fn redis_knows_addresses(&self, addresses: usize) {
+        wait_until(&format!("{addresses} addresses in Redis"), PATIENCE, || {
+            let found = store::addresses(&self.redis)?.len();
+            if found == addresses { Ok(()) } else { Err(format!("{found}")) }
+        })
+        .unwrap();
+    }
+
     /// How often all nodes have refused for this cause.
     fn refused_for(&self, cause: &str) -> usize {
         self.sum(&format!("headcount_refusals_total{{cause=\"{cause}\"}} "))
