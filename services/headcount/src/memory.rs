@@ -10,7 +10,7 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// - `dirty_decay_ms`, `muzzy_decay_ms`: unused pages go back to the system within a second, not ten;
-/// - `background_thread`: also where nothing is allocated any more, as on a quiet node;
+/// - `background_thread`: also where nothing is allocated any more, as on a quiet node; one is enough;
 /// - `narenas`: the rush leaves its holes in four heaps, not in four for each core;
 /// - `tcache_max`: request buffers (8 KiB) are not kept by each thread.
 ///
@@ -20,4 +20,5 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 // text that ends with a zero byte, which is what jemalloc expects.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 #[used]
-static SETTINGS: &[u8; 86] = b"dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true,narenas:4,tcache_max:1024\0";
+static SETTINGS: &[u8; 111] =
+    b"dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true,max_background_threads:1,narenas:4,tcache_max:1024\0";
