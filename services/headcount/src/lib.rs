@@ -1,7 +1,7 @@
 //! `headcount`: a live count of who is here, in one `<img>` tag, with no JavaScript.
 //!
 //! The whole program, apart from its `main`: [`run`] reads a command line and does what it says. This file only wires: the
-//! command line goes to [`options`], each subcommand to its module.
+//! command line goes to `options`, each subcommand to its module.
 
 mod admin;
 mod commands;
