@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Listens for Ctrl-C and SIGTERM from now on. A second one ends the process at once.
+/// Listens for Ctrl-C and SIGTERM from now on. A second one ends the process at once, and whatever it has started.
 ///
 /// # Errors
 /// If there is no thread for it.
@@ -25,6 +25,7 @@ pub(crate) fn listen() -> io::Result<()> {
                     _ = terminate.recv() => {}
                 }
                 if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                    headcount_load::rig::kill_all();
                     std::process::exit(130);
                 }
                 eprintln!("interrupted: ending with a report of what was done; again to end at once");

@@ -316,9 +316,14 @@ impl Viewers {
 
 /// Viewers that one process can hold.
 pub fn capacity() -> usize {
+    open_files().saturating_sub(RESERVED_FILES).clamp(1, VIEWERS_PER_PROCESS)
+}
+
+/// Files that this process, or one that it starts, may have open.
+pub fn open_files() -> usize {
     let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
         .expect("a process can read its own limits");
-    usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(RESERVED_FILES).clamp(1, VIEWERS_PER_PROCESS)
+    usize::try_from(soft).unwrap_or(usize::MAX)
 }
 
 /// Share number `index` of `count` things over `shares`.

@@ -18,6 +18,10 @@ use crate::{
     report::{Plot, Report, Table, Weight},
 };
 
+/// Before the memory is measured: what holding viewers takes, not the rush by which they came, whose buffers an allocator
+/// gives back a while later (ours after a second).
+const SETTLE: Duration = Duration::from_secs(3);
+
 /// Time between two pushes that are measured: the load's own pace, well above the time that a server takes for a pass and
 /// rests after it, so that each push finds it idle. That all have the push before it is awaited first.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -232,6 +236,7 @@ fn take_turn(arguments: &Arguments, contender: &mut Contender, measured: &mut Me
     anyhow::ensure!(snapshot.live == count, "only {snapshot}");
     measured.opens_per_second.push(count as f64 / ((now_ns() - begun) as f64 / 1e9));
     viewers.all_see(contender.numbers().0, PATIENCE)?;
+    thread::sleep(SETTLE);
     let loaded = contender.usage()?;
     measured.memory_bytes.push((loaded - idle).pss_bytes as f64 / count as f64);
     let before = viewers.snapshot()?;

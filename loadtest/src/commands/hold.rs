@@ -40,6 +40,7 @@ pub(super) struct Course {
     live: Vec<(f64, f64)>,
     lowest: Vec<(f64, f64)>,
     highest: Vec<(f64, f64)>,
+    marks: Vec<(f64, String)>,
 }
 
 impl Course {
@@ -54,12 +55,20 @@ impl Course {
         }
     }
 
+    /// Something is done at a moment.
+    pub(super) fn mark(&mut self, seconds: f64, what: impl Into<String>) {
+        self.marks.push((seconds, what.into()));
+    }
+
     /// The plot of it.
     pub(super) fn plot(self) -> Plot {
         let mut plot = Plot::new("course", "The number and the open connections", "s", "viewers");
         plot.line("open connections", self.live);
         plot.line("lowest number shown", self.lowest);
         plot.line("highest number shown", self.highest);
+        for (seconds, what) in self.marks {
+            plot.mark(seconds, what);
+        }
         plot
     }
 }

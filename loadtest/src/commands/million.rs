@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use headcount_load::{
     Goal, Opening, Snapshot, Viewers, ViewersError,
-    client::capacity,
+    client::{capacity, open_files},
     clock::now_ns,
     rig::{Node, NodeOptions, RedisServer},
 };
@@ -39,6 +39,9 @@ const REPEATS_PER_SECOND: u64 = 10_000;
 
 /// Memory is looked at so many times while the viewers come: adding up a node's open files takes a while.
 const LOOKS_AT_MEMORY: usize = 40;
+
+/// Files that a node keeps from viewers: 512 for itself, and those of `--max-heads` connections without a request.
+const NODE_RESERVE: usize = 512 + 1024;
 
 /// Time for the viewers of a killed node to see that their streams have ended.
 const STREAMS_END: Duration = Duration::from_secs(60);
@@ -85,16 +88,25 @@ impl Arguments {
     }
 }
 
-/// All that runs.
+/// All that runs, and what was seen of it.
 struct Stage {
     redis: RedisServer,
     nodes: Vec<Node>,
     viewers: Viewers,
+    begun: Instant,
+    course: Course,
+}
+
+impl Stage {
+    /// Records how the viewers stand.
+    fn record(&mut self, snapshot: &Snapshot) {
+        self.course.at(self.begun.elapsed().as_secs_f64(), snapshot);
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut report = Report::new(&format!("{} viewers on one machine", arguments.viewers));
-    let per_node = arguments.per_node.unwrap_or_else(|| capacity().min(19_000));
+    let per_node = arguments.per_node.unwrap_or_else(|| open_files().saturating_sub(NODE_RESERVE).max(1));
     // The viewers that come on top need room too.
     let count = (arguments.viewers + CHANGES).div_ceil(per_node);
     let needs = Needs::of(arguments.viewers, count)?;
@@ -133,8 +145,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let opening = Opening { count: arguments.viewers, urls, ..Opening::default() };
     let viewers = Viewers::start_in(arguments.viewers.div_ceil(capacity()), &opening)?;
-    let mut stage = Stage { redis, nodes, viewers };
-    let reached = fill(arguments, &stage, &mut report, begun)?;
+    let mut stage = Stage { redis, nodes, viewers, begun, course: Course::default() };
+    let reached = fill(arguments, &mut stage, &mut report)?;
     let full = stage.viewers.snapshot()?;
     report.verdict(
         Weight::Promise,
@@ -143,24 +155,29 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         arguments.viewers.to_string(),
         full.live == arguments.viewers,
     );
+    for complaint in &full.complaints {
+        report.note(complaint);
+    }
     report.fact("seconds_to_open", reached.as_secs_f64());
-    if full.live > 0 && !interrupt::requested() {
-        let live = full.live as u64;
-        exact(&stage, &mut report, &format!("{live} viewers"), live)?;
+    let live = full.live as u64;
+    if live > 0 && !interrupt::requested() {
+        exact(&mut stage, &mut report, &format!("{live} viewers"), live)?;
         costs(&stage, &mut report, idle, available, full.live)?;
-        if !interrupt::requested() {
-            holds(&stage, &mut report, live)?;
-            change(&mut stage, &mut report, live)?;
-        }
+    }
+    // Where not all have found room, none is left for those who come on top.
+    if full.live == arguments.viewers && !interrupt::requested() {
+        holds(&mut stage, &mut report, live)?;
+        change(&mut stage, &mut report, live)?;
     }
     judge_parts(&mut report, "all viewers", &stage.viewers.snapshot()?);
+    report.plot(stage.course.plot());
     Ok(report)
 }
 
 /// Opens the viewers; gives how long it took.
-fn fill(arguments: &Arguments, stage: &Stage, report: &mut Report, begun: Instant) -> anyhow::Result<Duration> {
+fn fill(arguments: &Arguments, stage: &mut Stage, report: &mut Report) -> anyhow::Result<Duration> {
     let mut progress = Progress::new("opening viewers", arguments.viewers as u64);
-    let mut course = Course::default();
+    let begun = stage.begun;
     let mut memory = Vec::new();
     let took = loop {
         let snapshot: Snapshot = match stage.viewers.reach(Goal::Opened, Duration::from_secs(2)) {
@@ -168,9 +185,8 @@ fn fill(arguments: &Arguments, stage: &Stage, report: &mut Report, begun: Instan
             Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
             Err(error) => return Err(error.into()),
         };
-        let seconds = begun.elapsed().as_secs_f64();
         progress.at(snapshot.live as u64);
-        course.at(seconds, &snapshot);
+        stage.record(&snapshot);
         if snapshot.live * LOOKS_AT_MEMORY >= arguments.viewers * (memory.len() + 1) {
             memory.push((snapshot.live as f64, nodes_use(&stage.nodes)?.pss_bytes as f64 / f64::from(1 << 20)));
         }
@@ -182,14 +198,13 @@ fn fill(arguments: &Arguments, stage: &Stage, report: &mut Report, begun: Instan
     let mut plot = Plot::new("memory", "Memory of all nodes over viewers", "viewers", "MiB");
     plot.line("nodes", memory);
     report.plot(plot);
-    report.plot(course.plot());
     Ok(took)
 }
 
 /// Lets a thousand come and go, one more, and kills a node.
 fn change(stage: &mut Stage, report: &mut Report, live: u64) -> anyhow::Result<()> {
     let urls: Vec<String> = stage.nodes.iter().map(|node| node.url(&format!("{COUNTER}.png"))).collect();
-    let mark = |stage: &Stage, report: &mut Report, what: &str, number: u64, name: &str| -> anyhow::Result<()> {
+    let mark = |stage: &mut Stage, report: &mut Report, what: &str, number: u64, name: &str| -> anyhow::Result<()> {
         if interrupt::requested() {
             return Ok(());
         }
@@ -214,11 +229,13 @@ fn change(stage: &mut Stage, report: &mut Report, live: u64) -> anyhow::Result<(
     }
 
     stage.viewers.mark(live + CHANGES as u64, now_ns())?;
+    stage.course.mark(stage.begun.elapsed().as_secs_f64(), "a thousand more");
     let guests = Viewers::start(Opening { count: CHANGES, urls, ..Opening::default() })?;
     // They come while each of them is pushed to everybody.
     guests.opened(EXACT)?;
     mark(stage, report, "a thousand more", live + CHANGES as u64, "thousand-joins")?;
     stage.viewers.mark(live, now_ns())?;
+    stage.course.mark(stage.begun.elapsed().as_secs_f64(), "a thousand less");
     drop(guests);
     mark(stage, report, "a thousand less", live, "thousand-leaves")?;
 
@@ -226,9 +243,10 @@ fn change(stage: &mut Stage, report: &mut Report, live: u64) -> anyhow::Result<(
     let held = dead.metric("headcount_viewers")? as u64;
     let left = live - held;
     stage.viewers.mark(left, now_ns())?;
+    stage.course.mark(stage.begun.elapsed().as_secs_f64(), "a node is killed");
     dead.kill();
     // Its viewers see the end of their streams at once; the others' number is theirs to be right.
-    let ended = only(&stage.viewers, left as usize, STREAMS_END)?;
+    let ended = only(stage, left as usize, STREAMS_END)?;
     report.verdict(
         Weight::Promise,
         format!("the streams of a killed node with {held} viewers ended, and no others"),

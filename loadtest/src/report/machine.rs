@@ -33,6 +33,28 @@ impl Machine {
     }
 }
 
+/// Processor time that has passed since the system's start, in ticks of all cores.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ticks {
+    all: u64,
+    /// What a virtual machine's host has kept for others while there was work here.
+    stolen: u64,
+}
+
+impl Ticks {
+    pub(super) fn now() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        // User, nice, system, idle, waiting, interrupts of two kinds, stolen; what follows is contained in these.
+        let times: Vec<u64> = text.split_whitespace().skip(1).take(8).map_while(|field| field.parse().ok()).collect();
+        Self { all: times.iter().sum(), stolen: times.get(7).copied().unwrap_or(0) }
+    }
+
+    /// The share that was stolen since then.
+    pub(super) fn stolen_since(self, then: Self) -> f64 {
+        self.stolen.saturating_sub(then.stolen) as f64 / self.all.saturating_sub(then.all).max(1) as f64
+    }
+}
+
 /// The commit that is checked out, where this runs within the repository.
 fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {

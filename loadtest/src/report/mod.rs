@@ -12,7 +12,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) use machine::Machine;
+use machine::Ticks;
 pub(crate) use plot::Plot;
+
+/// A host that keeps more of the processors than this for others is worth a word.
+const STOLEN_WORTH_TELLING: f64 = 0.01;
 
 /// Where a report goes.
 #[derive(Clone, Debug, Args)]
@@ -38,6 +42,8 @@ pub(crate) struct Report {
     notes: Vec<String>,
     #[serde(skip)]
     plots: Vec<Plot>,
+    #[serde(skip)]
+    begun: Ticks,
 }
 
 /// Whether a bound was kept.
@@ -106,6 +112,7 @@ impl Report {
             facts: Map::new(),
             notes: Vec::new(),
             plots: Vec::new(),
+            begun: Ticks::now(),
         }
     }
 
@@ -144,6 +151,14 @@ impl Report {
     /// Prints the report, writes its page, and gives the process's exit status: a failure where a promise was broken.
     pub(crate) fn finish(mut self, output: &Output) -> anyhow::Result<ExitCode> {
         self.interrupted = crate::interrupt::requested();
+        let stolen = Ticks::now().stolen_since(self.begun);
+        self.fact("stolen_share", stolen);
+        if stolen > STOLEN_WORTH_TELLING {
+            self.note(format!(
+                "the host kept {:.1} % of this machine's processor time for others meanwhile",
+                stolen * 100.0
+            ));
+        }
         let json = serde_json::to_string_pretty(&self).context("the figures as JSON")?;
         if output.json {
             println!("{json}");

@@ -17,7 +17,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 pub use cluster::RedisCluster;
 pub use node::{Node, NodeOptions, Reading};
-pub use process::Process;
+pub use process::{Process, kill_all};
 pub use proxy::Proxy;
 pub use redis::{Data, RedisServer};
 pub use sentinel::Sentinels;

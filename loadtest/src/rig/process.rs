@@ -1,9 +1,11 @@
 //! [`Process`]: a child that is killed when it is dropped.
 
 use std::{
+    collections::BTreeSet,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,6 +15,21 @@ use nix::{
 };
 
 use super::{RigError, Usage, usage, wait_until};
+
+/// The process groups of all children that have not been waited for.
+static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn groups() -> MutexGuard<'static, BTreeSet<i32>> {
+    // Nothing panics while it is held.
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `kill -9` to every [`Process`] of this program and those that they started: for an exit that drops nothing.
+pub fn kill_all() {
+    for group in &*groups() {
+        let _ = signal::killpg(Pid::from_raw(*group), Signal::SIGKILL);
+    }
+}
 
 /// A running child.
 #[derive(Debug)]
@@ -30,8 +47,12 @@ impl Process {
         // Ctrl-C at a terminal goes to the whole foreground group; what is to end, and in which order, is decided here.
         command.process_group(0);
         let program = PathBuf::from(command.get_program());
+        // Held over the start, or `kill_all` would miss a child that is just being born.
+        let mut groups = groups();
         let child = command.spawn().map_err(|source| RigError::Start { program: program.clone(), source })?;
-        Ok(Self { child, program })
+        let process = Self { child, program };
+        groups.insert(process.pid().as_raw());
+        Ok(process)
     }
 
     /// The process id.
@@ -70,6 +91,7 @@ impl Process {
             let _ = signal::killpg(self.pid(), Signal::SIGKILL);
         }
         let _ = self.child.wait();
+        groups().remove(&self.pid().as_raw());
     }
 
     /// Stops it where it stands (SIGSTOP).

@@ -61,7 +61,7 @@ impl<G: Guest> Engine<G> {
         let Core { settings, inboxes, limits, next_feed, .. } = &*self.0;
         let id = next_feed.fetch_add(1, Ordering::Relaxed);
         let audience = Audience::new(limits.tally(label));
-        let pace = Pace::new(settings.frame_rate, Instant::now());
+        let pace = Pace::new(settings.frame_rate, rand::random(), Instant::now());
         let schedule = Schedule::new(id, audience, Arc::clone(inboxes), pace, first);
         Feed::new(schedule, settings.keepalive, settings.stall_limit)
     }

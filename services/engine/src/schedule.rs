@@ -33,7 +33,7 @@ struct Plan {
     holders: Vec<bool>,
     /// Shards that have not finished the pass that is on.
     passing: usize,
-    /// What those that have finished it spent on it.
+    /// The processor time that those that have finished it spent on it.
     worked: Duration,
     /// A shard has been asked to come back when the pace allows the next pass.
     alarm_set: bool,
@@ -88,7 +88,7 @@ impl<G> Schedule<G> {
         self.plan().holders[shard] = false;
     }
 
-    /// A shard has finished its pass, and spent `worked` on it.
+    /// A shard has finished its pass, and spent `worked` of processor time on it.
     pub(crate) fn passed(self: &Arc<Self>, now: Instant, worked: Duration) {
         let mut plan = self.plan();
         plan.passing -= 1;

@@ -24,13 +24,13 @@ pub fn heads(bytes: &[u8]) {
     };
     if is_http2 {
         answers::frames(&said.bytes, said.ended);
-        node.departed();
+        node.departed(0);
         return;
     }
     let answers = answers::read(&said.bytes);
     check(bytes, &answers, said.ended, cut.is_some());
     let streams = u64::from(answers.rest == Rest::Stream);
-    let counted = node.departed();
+    let counted = node.departed(streams);
     // Who hangs up while he is let in is counted or not.
     assert!(counted == streams || cut.is_some(), "{counted} were counted, {streams} streams were sent");
 }

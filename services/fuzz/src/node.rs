@@ -160,17 +160,20 @@ impl Node {
         }
     }
 
-    /// Waits until nobody is viewing any more, and says how many viewers have gone since this was asked last.
-    pub(crate) fn departed(&self) -> u64 {
+    /// Waits until nobody is viewing any more, and says how many viewers have gone since this was asked last. So many are
+    /// known to have been sent a stream; a node counts them a moment after.
+    pub(crate) fn departed(&self, at_least: u64) -> u64 {
         let begun = Instant::now();
         loop {
             let metrics = self.metrics();
             let left = sum(&metrics, "headcount_viewers_by_state{") + sum(&metrics, "headcount_presence_viewers ");
-            if left == 0 {
-                let departed = sum(&metrics, "headcount_departures_total{");
-                return departed - self.departed.swap(departed, Ordering::Relaxed);
+            let departed = sum(&metrics, "headcount_departures_total{");
+            let lately = departed - self.departed.load(Ordering::Relaxed);
+            if left == 0 && lately >= at_least {
+                self.departed.store(departed, Ordering::Relaxed);
+                return lately;
             }
-            assert!(begun.elapsed() < PATIENCE, "{left} viewers are left");
+            assert!(begun.elapsed() < PATIENCE, "{left} viewers are left, {lately} have gone, not {at_least}");
         }
     }
 

@@ -2,20 +2,21 @@
 //! driver follows the counter's number, draws it when what the picture shows has changed, and publishes the frame.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use headcount_drawing::{Artist, Figure, Format, Look, Shows};
 use headcount_engine::{Engine, Feed, Guest};
 use headcount_presence::{Counter, CounterName, Presence, Reading, Refusal, Seat};
 use headcount_wire::Frame;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
+use crate::easels::{Crowded, Easels};
+
 /// A feed that nobody views is kept for between one and two of these, for the reload that comes right after.
 const LINGER: Duration = Duration::from_secs(5);
-/// A drawing that takes no longer needs no pause behind it: usual looks take a tenth of a millisecond.
-const SWIFT: Duration = Duration::from_millis(5);
 
 /// What the engine keeps for a viewer: its seat in the count, and its feed.
 pub(crate) struct Viewer {
@@ -45,6 +46,8 @@ pub(crate) struct FeedKey {
 pub(crate) struct LiveFeed {
     counter: Counter,
     feed: Feed<Viewer>,
+    /// Its place in the table has been given to another.
+    evicted: Notify,
 }
 
 impl LiveFeed {
@@ -73,18 +76,40 @@ pub(crate) enum FeedError {
     /// Presence refuses the counter.
     #[error(transparent)]
     Counter(#[from] Refusal),
+    /// Its first picture cannot be drawn soon.
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
 }
 
 /// All live feeds of this node.
 pub(crate) struct Feeds {
     presence: Presence,
     engine: Engine<Viewer>,
-    artist: Artist,
+    easels: Easels,
     /// Below it, pictures say "fewer than".
     small: u64,
     max_looks: usize,
     drivers: TaskTracker,
     live: Mutex<HashMap<FeedKey, Arc<LiveFeed>>>,
+    /// Who begins a feed holds its lock, and others who want it wait for him: its first picture is drawn once.
+    beginning: Mutex<HashMap<FeedKey, Arc<AsyncMutex<()>>>>,
+}
+
+/// A feed that is being begun, until the last who waits for it has it or has gone.
+struct Beginning<'a> {
+    feeds: &'a Feeds,
+    key: &'a FeedKey,
+    lock: Arc<AsyncMutex<()>>,
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        let mut beginning = lock(&self.feeds.beginning);
+        // The table's and this one.
+        if Arc::strong_count(&self.lock) <= 2 {
+            beginning.remove(self.key);
+        }
+    }
 }
 
 impl Feeds {
@@ -97,17 +122,22 @@ impl Feeds {
         max_looks: usize,
         drivers: TaskTracker,
     ) -> Self {
-        Self { presence, engine, artist, small, max_looks, drivers, live: Mutex::default() }
+        let easels = Easels::new(artist);
+        Self {
+            presence,
+            engine,
+            easels,
+            small,
+            max_looks,
+            drivers,
+            live: Mutex::default(),
+            beginning: Mutex::default(),
+        }
     }
 
-    /// Who draws.
-    pub(crate) fn artist(&self) -> &Artist {
-        &self.artist
-    }
-
-    /// Draws a picture. Other tasks of this thread go on elsewhere meanwhile.
-    pub(crate) fn draw(&self, look: &Look, figure: &Figure, format: Format) -> Vec<u8> {
-        tokio::task::block_in_place(|| self.artist.draw(look, figure, format))
+    /// Where pictures are drawn.
+    pub(crate) fn easels(&self) -> &Easels {
+        &self.easels
     }
 
     /// What a picture in this look shows of a reading.
@@ -120,28 +150,42 @@ impl Feeds {
     /// # Errors
     /// [`FeedError`].
     pub(crate) async fn open(self: &Arc<Self>, key: FeedKey) -> Result<Arc<LiveFeed>, FeedError> {
-        if let Some(feed) = self.lock().get(&key) {
+        if let Some(feed) = lock(&self.live).get(&key) {
             return Ok(Arc::clone(feed));
         }
+        let known = Arc::clone(lock(&self.beginning).entry(key.clone()).or_default());
+        let beginning = Beginning { feeds: self, key: &key, lock: known };
+        let _first = beginning.lock.lock().await;
+        if let Some(feed) = lock(&self.live).get(&key) {
+            return Ok(Arc::clone(feed));
+        }
+        self.begin(key.clone()).await
+    }
+
+    async fn begin(self: &Arc<Self>, key: FeedKey) -> Result<Arc<LiveFeed>, FeedError> {
         let counter = self.presence.counter(&key.counter)?;
         let mut readings = counter.watch();
         let reading = counter.settled().await;
         readings.mark_unchanged();
         let figure = self.figure(&key.look, &reading);
-        let frame = self.frame(&key, &figure);
+        let picture = self.easels.first(&key.look, &figure, key.format).await?;
+        let frame = Frame::new(&picture, key.format.content_type());
 
-        let mut live = self.lock();
-        if let Some(feed) = live.get(&key) {
-            return Ok(Arc::clone(feed));
-        }
+        let mut live = lock(&self.live);
         if live.len() >= self.max_looks {
-            live.retain(|_, feed| Arc::strong_count(feed) > IDLE_HANDLES);
+            live.retain(|_, feed| {
+                let is_viewed = Arc::strong_count(feed) > IDLE_HANDLES;
+                if !is_viewed {
+                    feed.evicted.notify_one();
+                }
+                is_viewed
+            });
         }
         if live.len() >= self.max_looks {
             return Err(FeedError::TooManyLooks);
         }
         let feed = self.engine.open(key.counter.as_str().into(), frame);
-        let feed = Arc::new(LiveFeed { counter, feed });
+        let feed = Arc::new(LiveFeed { counter, feed, evicted: Notify::new() });
         live.insert(key.clone(), Arc::clone(&feed));
         drop(live);
         let feeds = Arc::clone(self);
@@ -171,17 +215,17 @@ impl Feeds {
                     }
                     let figure = self.figure(&key.look, &readings.borrow_and_update());
                     if figure.stale != shown.stale || key.look.text(&figure) != key.look.text(&shown) {
-                        let began = Instant::now();
-                        feed.feed.publish(self.frame(&key, &figure));
-                        shown = figure;
-                        // The largest looks take tenths of a second to draw: each has half a core at most.
-                        if began.elapsed() > SWIFT {
-                            tokio::time::sleep(began.elapsed()).await;
-                        }
+                        let newest = || self.figure(&key.look, &readings.borrow_and_update());
+                        let hand_over = |figure, picture: Vec<u8>| {
+                            feed.feed.publish(Frame::new(&picture, key.format.content_type()));
+                            shown = figure;
+                        };
+                        self.easels.change(&key.look, &figure, newest, key.format, hand_over).await;
                     }
                 }
+                () = feed.evicted.notified() => break,
                 _ = look_for_viewers.tick() => {
-                    let mut live = self.lock();
+                    let mut live = lock(&self.live);
                     let current = live.get(&key).is_some_and(|current| Arc::ptr_eq(current, &feed));
                     if Arc::strong_count(&feed) > if current { IDLE_HANDLES } else { IDLE_HANDLES - 1 } {
                         idle = false;
@@ -195,15 +239,11 @@ impl Feeds {
             }
         }
     }
+}
 
-    fn frame(&self, key: &FeedKey, figure: &Figure) -> Frame {
-        Frame::new(&self.draw(&key.look, figure, key.format), key.format.content_type())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<FeedKey, Arc<LiveFeed>>> {
-        // Nothing panics while it is held.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while one of them is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Handles on a feed without a viewer: the table's and its driver's.

@@ -7,6 +7,7 @@ mod admin;
 mod commands;
 mod counters;
 mod descriptors;
+mod easels;
 mod feeds;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -11,14 +11,12 @@ use crate::report::{Plot, Table};
 pub(super) struct Timeline {
     begun: Instant,
     events: Vec<(f64, String)>,
-    /// When what was broken.
-    faults: Vec<(f64, &'static str)>,
     course: Course,
 }
 
 impl Timeline {
     pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), events: Vec::new(), faults: Vec::new(), course: Course::default() }
+        Self { begun: Instant::now(), events: Vec::new(), course: Course::default() }
     }
 
     /// Records that something happened now.
@@ -28,7 +26,7 @@ impl Timeline {
 
     /// Records that step number `step` begins now, and is going to break this.
     pub(super) fn breaks(&mut self, step: usize, fault: &'static str) {
-        self.faults.push((self.begun.elapsed().as_secs_f64(), fault));
+        self.course.mark(self.begun.elapsed().as_secs_f64(), fault);
         self.add(format!("step {step}: {fault}"));
     }
 
@@ -48,10 +46,6 @@ impl Timeline {
 
     /// The plot of it, with what was broken marked on it.
     pub(super) fn plot(self, seed: u64) -> Plot {
-        let mut plot = self.course.plot();
-        for (at, fault) in self.faults {
-            plot.mark(at, fault);
-        }
-        plot.named(&format!("course-{seed}"))
+        self.course.plot().named(&format!("course-{seed}"))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headcount_load::{Goal, Snapshot, Viewers, ViewersError};
+use headcount_load::{Goal, Snapshot, ViewersError};
 
 use super::{super::settled, COUNTER, Stage};
 use crate::{
@@ -20,8 +20,8 @@ pub(super) const EXACT: Duration = Duration::from_secs(90);
 const HOLDS: Duration = Duration::from_secs(60);
 
 /// Checks that everybody sees, and every node says, this number.
-pub(super) fn exact(stage: &Stage, report: &mut Report, what: &str, number: u64) -> anyhow::Result<()> {
-    let seen = all_see(&stage.viewers, number);
+pub(super) fn exact(stage: &mut Stage, report: &mut Report, what: &str, number: u64) -> anyhow::Result<()> {
+    let seen = all_see(stage, number);
     let mut wrong = Vec::new();
     for (index, node) in stage.nodes.iter().enumerate() {
         if let Err(error) = settled(node, COUNTER, number, Duration::from_secs(5)) {
@@ -39,14 +39,18 @@ pub(super) fn exact(stage: &Stage, report: &mut Report, what: &str, number: u64)
 }
 
 /// Waits until everybody sees this number, with a bar, or until it is interrupted; gives how long it took.
-fn all_see(viewers: &Viewers, number: u64) -> Result<Duration, ViewersError> {
+fn all_see(stage: &mut Stage, number: u64) -> Result<Duration, ViewersError> {
     let begun = Instant::now();
     let mut progress = None;
     loop {
         let before = begun.elapsed();
-        match viewers.reach(Goal::Number(number), Duration::from_secs(2)) {
-            Ok((took, _)) => return Ok(before + took),
+        match stage.viewers.reach(Goal::Number(number), Duration::from_secs(2)) {
+            Ok((took, snapshot)) => {
+                stage.record(&snapshot);
+                return Ok(before + took);
+            }
             Err(ViewersError::TimedOut { snapshot, .. }) if begun.elapsed() < EXACT && !interrupt::requested() => {
+                stage.record(&snapshot);
                 let live = snapshot.live as u64;
                 let right = snapshot.showing.get(&number).copied().unwrap_or(0);
                 let what = || Progress::new(format!("viewers that see {number}"), live);
@@ -58,14 +62,14 @@ fn all_see(viewers: &Viewers, number: u64) -> Result<Duration, ViewersError> {
 }
 
 /// Checks that nobody sees anything but this number for a while.
-pub(super) fn holds(stage: &Stage, report: &mut Report, number: u64) -> anyhow::Result<()> {
+pub(super) fn holds(stage: &mut Stage, report: &mut Report, number: u64) -> anyhow::Result<()> {
     stage.viewers.forget_extremes()?;
     let begun = Instant::now();
     let mut progress = Progress::new("holding them, in seconds", HOLDS.as_secs());
     while begun.elapsed() < HOLDS && !interrupt::requested() {
         progress.at(begun.elapsed().as_secs());
         // Waits for a second, unless nobody is left.
-        only(&stage.viewers, 0, Duration::from_secs(1))?;
+        only(stage, 0, Duration::from_secs(1))?;
     }
     let held = begun.elapsed();
     drop(progress);
@@ -83,14 +87,15 @@ pub(super) fn holds(stage: &Stage, report: &mut Report, number: u64) -> anyhow::
 }
 
 /// Waits until no more than so many viewers are live.
-pub(super) fn only(viewers: &Viewers, live: usize, within: Duration) -> Result<Snapshot, ViewersError> {
+pub(super) fn only(stage: &mut Stage, live: usize, within: Duration) -> Result<Snapshot, ViewersError> {
     let begun = Instant::now();
     loop {
-        let snapshot = match viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
+        let snapshot = match stage.viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
             Ok((_, snapshot)) => return Ok(snapshot),
             Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
             Err(error) => return Err(error),
         };
+        stage.record(&snapshot);
         if snapshot.live <= live || begun.elapsed() > within {
             return Ok(snapshot);
         }

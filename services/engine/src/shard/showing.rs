@@ -1,7 +1,7 @@
 //! A feed as one shard shows it: its newest frame here, and its viewers here.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use headcount_wire::Frame;
@@ -28,6 +28,8 @@ pub(super) struct Showing<G> {
     ending: Option<Bytes>,
     pub(super) roster: Roster,
     pub(super) pass: Pass,
+    /// The processor time that the shard has spent on the pass.
+    pub(super) worked: Duration,
     /// When the last pass began: since then, what viewers have is at least so new.
     pub(super) shown_at: Instant,
     /// The feed has ended: who still comes gets one image and the end.
@@ -41,7 +43,8 @@ impl<G> Showing<G> {
             Ok(frame) => (frame, false),
             Err(last) => (last, true),
         };
-        Self { schedule, frame, ending: None, roster: Roster::default(), pass: Pass::None, shown_at: now, ended }
+        let (roster, pass, worked) = (Roster::default(), Pass::None, Duration::ZERO);
+        Self { schedule, frame, ending: None, roster, pass, worked, shown_at: now, ended }
     }
 
     /// Begins to show the feed's newest frame.
@@ -49,6 +52,7 @@ impl<G> Showing<G> {
         self.update();
         self.shown_at = now;
         self.pass = Pass::Frame(now);
+        self.worked = Duration::ZERO;
         self.roster.begin();
     }
 

@@ -23,7 +23,8 @@ fn a_storm_is_shown_at_the_frame_rate_and_its_last_frame_wins() {
     }
     peer.read_to(number);
     let (took, shown) = (start.elapsed(), peer.numbers.len() - 1);
-    let at_most = 3 + (took.as_secs_f64() * 20.0) as usize;
+    // Three at once, and one of which the feed's phase may have been earned before.
+    let at_most = 4 + (took.as_secs_f64() * 20.0) as usize;
     assert!(shown <= at_most, "{shown} frames in {took:?}");
     // A quarter of the rate would do to show that it is not throttled for good; the machine may be busy.
     assert!(shown >= 5, "{shown} frames in {took:?}");
@@ -43,9 +44,12 @@ fn three_changes_after_a_quiet_time_go_at_once() {
         peer.read_to(number);
     }
     assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    // When the fourth follows, the feed's phase decides; from then on the frame rate holds.
     show(&feed, &frame(4, 0));
-    assert!(start.elapsed() > Duration::from_millis(900), "{:?}", start.elapsed());
-    peer.read_to(4);
+    let fourth = Instant::now();
+    show(&feed, &frame(5, 0));
+    assert!(fourth.elapsed() > Duration::from_millis(900), "{:?}", fourth.elapsed());
+    peer.read_to(5);
 }
 
 #[test]

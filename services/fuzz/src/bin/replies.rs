@@ -1,10 +1,4 @@
 //! What Redis says, fuzzed: see [`headcount_fuzz::replies`].
-#![cfg_attr(fuzzing, no_main)]
+#![no_main]
 
-#[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| headcount_fuzz::replies(bytes));
-
-#[cfg(not(fuzzing))]
-fn main() {
-    headcount_fuzz::replay("replies", headcount_fuzz::replies);
-}

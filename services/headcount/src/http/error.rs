@@ -6,6 +6,7 @@ use headcount_drawing::LookError;
 use headcount_presence::Refusal;
 
 use crate::counters::UnknownCounter;
+use crate::easels::Crowded;
 use crate::feeds::FeedError;
 
 /// Seconds after which a refused viewer may try again: long enough to spread a crowd, short enough for a person.
@@ -38,6 +39,9 @@ pub(crate) enum Refused {
     /// The node holds as many looks or counters as it may.
     #[error("This node shows as many different pictures as it can hold; try again in a few seconds.")]
     Looks,
+    /// Too many pictures are asked for at once.
+    #[error("Sorry, {0}; try again in a few seconds.")]
+    Crowded(#[from] Crowded),
     /// Presence refuses the viewer or the counter.
     #[error("{0}.")]
     Presence(Refusal),
@@ -47,7 +51,7 @@ pub(crate) enum Refused {
 }
 
 /// Every cause of a refusal, as the metrics name it.
-pub(super) const CAUSES: [&str; 15] = [
+pub(super) const CAUSES: [&str; 16] = [
     "not_found",
     "counter",
     "embedder",
@@ -58,6 +62,7 @@ pub(super) const CAUSES: [&str; 15] = [
     "max_viewers_per_counter",
     "engine",
     "max_looks",
+    "drawing",
     "max_counters",
     "address_rate",
     "address_streams",
@@ -77,7 +82,7 @@ impl Refused {
             Self::Embedder => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Room(_) | Self::Looks | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Room(_) | Self::Looks | Self::Crowded(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::Presence(refusal) => match refusal {
                 Refusal::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 Refusal::TooFast | Refusal::TooManyOfCounter { .. } | Refusal::TooManyInAll { .. } => {
@@ -99,6 +104,7 @@ impl Refused {
             Self::Room(headcount_engine::Refusal::CounterFull) => "max_viewers_per_counter",
             Self::Room(_) => "engine",
             Self::Looks => "max_looks",
+            Self::Crowded(_) => "drawing",
             Self::Presence(Refusal::TooManyCounters { .. }) => "max_counters",
             Self::Presence(Refusal::TooFast) => "address_rate",
             Self::Presence(Refusal::TooManyOfCounter { .. }) => "address_streams",
@@ -113,6 +119,7 @@ impl From<FeedError> for Refused {
         match error {
             FeedError::TooManyLooks => Self::Looks,
             FeedError::Counter(refusal) => Self::Presence(refusal),
+            FeedError::Crowded(crowded) => Self::Crowded(crowded),
         }
     }
 }

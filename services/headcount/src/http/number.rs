@@ -59,9 +59,9 @@ pub(super) async fn snapshot(
     asked: &HeaderMap,
 ) -> Result<Response, Refused> {
     let look = Look::from_query(query.unwrap_or_default())?;
-    app.feeds.artist().check(&look)?;
+    app.feeds.easels().artist().check(&look)?;
     let reading = app.presence.read(counter).await;
-    let picture = app.feeds.draw(&look, &app.feeds.figure(&look, &reading), format);
+    let picture = app.feeds.easels().first(&look, &app.feeds.figure(&look, &reading), format).await?;
     let etag = etag(&picture);
     // Caches may keep it, but must ask each time: a badge that lags is a wrong number.
     let mut headers = open_to_all("no-cache");

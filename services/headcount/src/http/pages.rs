@@ -92,7 +92,7 @@ pub(super) async fn favicon() -> Response {
 
 fn page(app: &App, counter: &Addressed, path: &str, request: &Request) -> Result<Response, Refused> {
     let asked = filled_in(request.uri());
-    let look = Look::from_query(&asked).and_then(|look| app.feeds.artist().check(&look).map(|()| look));
+    let look = Look::from_query(&asked).and_then(|look| app.feeds.easels().artist().check(&look).map(|()| look));
     let (look, mistake) = match look {
         Ok(look) => (look, None),
         Err(mistake) => (Look::default(), Some(format!("{mistake}."))),

@@ -28,7 +28,7 @@ pub(super) async fn answer(
     request: Request,
 ) -> Result<Response, Refused> {
     let look = Look::from_query(request.uri().query().unwrap_or_default())?;
-    app.feeds.artist().check(&look)?;
+    app.feeds.easels().artist().check(&look)?;
     if !app.embedders.allow(&counter, request.headers()) {
         return Err(Refused::Embedder);
     }

@@ -11,7 +11,7 @@ use std::{
 use headcount_load::{
     Goal, Manner, Opening, Snapshot, Viewers,
     client::{Disguise, ProxyVersion},
-    rig::{Data, Node, NodeOptions, RedisServer, wait_until},
+    rig::{Data, Node, NodeOptions, RedisCluster, RedisServer, wait_until},
 };
 use socket2::{Domain, Socket, Type};
 
@@ -311,4 +311,34 @@ pub(crate) fn without_redis_each_nodes_own_limits_hold() {
     are_live(&service.attempt(20, "198.51.100.9", first), 12, 8);
     are_live(&more, 12, 8);
     assert!(service.decided_alone() >= 12 + 20);
+}
+
+pub(crate) fn a_cluster_keeps_the_limits() {
+    let cluster = RedisCluster::start().unwrap();
+    let options = NodeOptions::redis(cluster.url()).with(["--proxy-protocol-from", BALANCER, FAST]);
+    let nodes: Vec<Node> = (0..3).map(|_| start(options.clone())).collect();
+    for node in &nodes {
+        node.ready(PATIENCE).unwrap();
+    }
+    // What is known of each address is at one master; twelve are at all of them, but for one chance in forty.
+    let crowds: Vec<Viewers> = (1..=12)
+        .map(|host| {
+            let (urls, manner) = (nodes.iter().map(stream).collect(), from(&format!("198.51.100.{host}")));
+            let crowd = Viewers::start(Opening { count: 100, urls, manner, ..Opening::default() }).unwrap();
+            crowd.reach(Goal::Opened, PATIENCE).unwrap();
+            are_live(&crowd, LIMIT, 100 - LIMIT);
+            crowd
+        })
+        .collect();
+    let used = cluster.masters().iter().filter(|master| !store::addresses(master).unwrap().is_empty()).count();
+    assert!(used >= 2, "all addresses are at one master");
+    crowds[0].all_see((12 * LIMIT) as u64, SOON).unwrap();
+    drop(crowds);
+    let forgotten = Promise::begin("all streams have ended: every master of a cluster forgets their addresses", GONE);
+    wait_until("no address in Redis", forgotten.left(), || {
+        let left: Vec<_> = cluster.masters().iter().map(store::addresses).collect::<Result<_, _>>()?;
+        if left.iter().all(Vec::is_empty) { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .unwrap();
+    forgotten.kept();
 }

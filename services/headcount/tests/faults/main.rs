@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         together("newcomers_see_everybody_at_once", nodes::newcomers_see_everybody_at_once),
         together("a_dead_nodes_streams_free_their_address", limits::a_dead_nodes_streams_free_their_address),
         together("one_address_has_no_more_than_its_limit", limits::one_address_has_no_more_than_its_limit),
+        together("a_cluster_keeps_the_limits", limits::a_cluster_keeps_the_limits),
         together("without_redis_each_nodes_own_limits_hold", limits::without_redis_each_nodes_own_limits_hold),
         together("an_address_opens_streams_at_its_pace", limits::an_address_opens_streams_at_its_pace),
         together("an_ipv6_network_is_one_address", limits::an_ipv6_network_is_one_address),

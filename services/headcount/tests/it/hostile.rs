@@ -1,6 +1,12 @@
 //! What strangers try beside bad input: each is a row of SECURITY.md's table.
 
-use std::{io::Write, net::TcpStream, os::unix::fs::PermissionsExt};
+use std::{
+    io::Write,
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    thread,
+    time::{Duration, Instant},
+};
 
 use headcount_drawing::{Count, read_stamp};
 use headcount_load::rig::{Node, NodeOptions, http, wait_until};
@@ -67,6 +73,46 @@ fn nobody_makes_himself_many_people() {
     assert_eq!(Answer::read(&send(&node, proxied)).status(), 400);
 }
 
+/// The largest picture, in a look of its own each time.
+fn largest(number: usize) -> String {
+    let label = "W".repeat(32);
+    format!("/online/snapshot.png?style=odometer&height=96&scale=3&label={label}&bg={number:06x}")
+}
+
+#[test]
+fn large_pictures_leave_the_processors_to_others() {
+    let node = &start([]);
+    let mut viewer = Stream::open(node, "/online.png");
+    viewer.wait_for(1);
+    let before = node.usage().unwrap();
+    let begun = Instant::now();
+    let answers: Vec<Answer> = thread::scope(|scope| {
+        let ask = |client: usize| (0..3).map(move |turn| get(node, &largest(client * 3 + turn))).collect::<Vec<_>>();
+        let clients: Vec<_> = (0..64).map(|client| scope.spawn(move || ask(client))).collect();
+        // Small ones are drawn meanwhile, and who comes is seen.
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(get(node, "/online/snapshot.png?bg=123456").status(), 200);
+        let other = Stream::open(node, "/online.png?bg=123456");
+        viewer.wait_for(2);
+        drop(other);
+        viewer.wait_for(1);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    let took = begun.elapsed();
+    let cores = (node.usage().unwrap() - before).cpu.as_secs_f64() / took.as_secs_f64();
+    let of_status = |status: u16| answers.iter().filter(|answer| answer.status() == status).collect::<Vec<_>>();
+    let (drawn, refused) = (of_status(200).len(), of_status(503));
+    assert_eq!(drawn + refused.len(), answers.len(), "answered otherwise");
+    // One is drawn and 32 wait; the others, but for those for whom there was room by then, are told so.
+    assert!(drawn >= 33 && refused.len() >= 20, "{drawn} drawn, {} refused", refused.len());
+    for answer in refused {
+        assert!(answer.header("Retry-After").is_some(), "{answer:?}");
+        answer.sentence();
+    }
+    println!("{drawn} of the largest pictures drawn in {took:.1?}, with {cores:.2} cores");
+    assert!(cores < 1.5, "{cores:.2} cores were used");
+}
+
 fn binary() -> NodeOptions {
     NodeOptions { program: Some(env!("CARGO_BIN_EXE_headcount").into()), ..NodeOptions::default() }
 }
@@ -122,7 +168,7 @@ fn every_cause_reads_zero_from_the_start() {
     let node = start([]);
     let metrics = node.metrics().unwrap();
     for (family, causes) in [
-        ("refusals", &["not_found", "look", "max_viewers", "max_looks", "max_counters", "draining"][..]),
+        ("refusals", &["not_found", "look", "max_viewers", "max_looks", "drawing", "max_counters", "draining"][..]),
         ("connections_closed_early", &["crowded", "ended", "head_timeout", "malformed", "proxy_header"]),
         ("presence_failures", &["Away", "Timeout", "Connection", "Refused", "Form"]),
         ("presence_resyncs", &["Unknown", "Gap", "Differs"]),

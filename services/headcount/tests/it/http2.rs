@@ -1,6 +1,6 @@
 //! Many streams over one HTTP/2 connection, as a browser opens them through a TLS proxy.
 
-use std::net::Shutdown;
+use std::{io::Write, net::Shutdown};
 
 use bytes::Bytes;
 use headcount_load::rig::Node;
@@ -24,7 +24,13 @@ const WINDOW: u32 = 2048;
 
 /// Opens a connection. The socket that is given besides is the same one, to break it with.
 async fn connect(node: &Node) -> (SendRequest<Empty<Bytes>>, std::net::TcpStream) {
-    let socket = std::net::TcpStream::connect(node.address()).unwrap();
+    connect_after(node, "").await
+}
+
+/// The same, with a PROXY header before it.
+async fn connect_after(node: &Node, header: &str) -> (SendRequest<Empty<Bytes>>, std::net::TcpStream) {
+    let mut socket = std::net::TcpStream::connect(node.address()).unwrap();
+    socket.write_all(header.as_bytes()).unwrap();
     socket.set_nonblocking(true).unwrap();
     let cable = socket.try_clone().unwrap();
     let io = TokioIo::new(TcpStream::from_std(socket).unwrap());
@@ -124,4 +130,32 @@ async fn a_shared_stream_that_nobody_reads_is_dropped_alone() {
     // Its window fills up with keep-alives, while the other one is read.
     timeout(PATIENCE + PATIENCE, streams[0].wait_for(1)).await.expect("the stalled stream is dropped");
     drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_no_more_streams_than_its_limit() {
+    let node = start(["--proxy-protocol-from", "127.0.0.0/8", "--max-address-streams", "3"]);
+    let from = |address: &str| format!("PROXY TCP4 {address} 127.0.0.1 4711 80\r\n");
+    let (mut sender, _cable) = connect_after(&node, &from("198.51.100.7")).await;
+    let mut streams = open(&mut sender, &node, 3).await;
+    streams[0].wait_for(3).await;
+    // However many connections it has.
+    let (mut second, _cable) = connect_after(&node, &from("198.51.100.7")).await;
+    for sender in [&mut sender, &mut second] {
+        let request = Request::get(node.url("online.png")).version(Version::HTTP_2).body(Empty::new()).unwrap();
+        let answer = timeout(PATIENCE, sender.send_request(request)).await.expect("an answer").unwrap();
+        assert_eq!(answer.status(), 429);
+        assert!(answer.headers().contains_key("retry-after"));
+        let sentence = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(sentence.ends_with(b".\n") && sentence.starts_with(b"Your network address has 3 streams"));
+    }
+    // Others are not concerned, and who leaves makes room.
+    let (mut other, _cable) = connect_after(&node, &from("198.51.100.8")).await;
+    let _others = open(&mut other, &node, 1).await;
+    streams[0].wait_for(4).await;
+    drop(streams.pop());
+    streams[0].wait_for(3).await;
+    let more = Stream::open(&mut second, node.url("online.png")).await;
+    streams[0].wait_for(4).await;
+    drop(more);
 }
