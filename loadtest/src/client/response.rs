@@ -57,20 +57,6 @@ pub(crate) fn head(data: &[u8]) -> Result<Option<Head<'_>>, ResponseError> {
     Ok(Some(Head { status, content_type, chunked, bytes: end + 4 }))
 }
 
-/// The boundary that a `Content-Type` names, without the dashes that some cameras write into the header too.
-pub(crate) fn boundary(content_type: &str) -> Option<&str> {
-    let mut fields = content_type.split(';').map(str::trim);
-    if !fields.next()?.eq_ignore_ascii_case("multipart/x-mixed-replace") {
-        return None;
-    }
-    let boundary = fields.find_map(|field| {
-        let (name, value) = field.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
-    })?;
-    let boundary = boundary.strip_prefix("--").unwrap_or(boundary);
-    (!boundary.is_empty()).then_some(boundary)
-}
-
 /// Where a chunked body stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chunks {
@@ -147,14 +133,13 @@ mod tests {
         }
         let head = head(bytes).unwrap().unwrap();
         assert_eq!((head.status, head.chunked, head.bytes), (200, false, bytes.len() - 3));
-        assert_eq!(boundary(head.content_type), Some("B"));
+        assert_eq!(head.content_type, "multipart/x-mixed-replace; boundary=B");
     }
 
     #[test]
     fn what_is_no_http_is_refused() {
         assert!(matches!(head(b"SSH-2.0"), Err(ResponseError::NotHttp(_))));
         assert!(matches!(head(b"HTTP/1.1 nonsense\r\n\r\n"), Err(ResponseError::NotHttp(_))));
-        assert_eq!(boundary("image/png"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use headcount_wire::{
     ReadError,
+    head::{PartHead, excerpt},
     read::{MAX_HEADER_BYTES, MAX_PART_BYTES},
 };
 use memchr::memmem;
@@ -157,23 +158,8 @@ impl Scanner {
         if block > MAX_HEADER_BYTES {
             return Err(ReadError::LongHeaders);
         }
-        let mut length = None;
-        for line in data[..block].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let malformed = || ReadError::Header(excerpt(line));
-            let text = std::str::from_utf8(line).ok().filter(|text| text.is_ascii()).ok_or_else(malformed)?;
-            let (name, value) = text.split_once(':').ok_or_else(malformed)?;
-            if name.is_empty() || name.contains(' ') {
-                return Err(malformed());
-            }
-            if name.eq_ignore_ascii_case("content-length") {
-                let bytes: usize = value.trim().parse().map_err(|_| malformed())?;
-                if bytes > MAX_PART_BYTES {
-                    return Err(ReadError::LongPart);
-                }
-                length = Some(u32::try_from(bytes).expect("MAX_PART_BYTES fits"));
-            }
-        }
+        let PartHead { length, .. } = PartHead::parse(&data[..block])?;
+        let length = length.map(|bytes| u32::try_from(bytes).expect("MAX_PART_BYTES fits"));
         self.state = State::Body { length };
         Ok(Step::On(used))
     }
@@ -203,10 +189,6 @@ impl Scanner {
         self.state = State::Tail;
         Ok(Step::Part(&data[..end], end + delimiter_bytes))
     }
-}
-
-fn excerpt(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned()
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ impl Viewer {
         let (grammar, scanner) = match &manner.bare_boundary {
             Some(boundary) => (grammars.of(boundary), Scanner::inside_part()),
             None => {
-                let boundary = response::boundary(head.content_type)
+                let boundary = headcount_wire::head::boundary(head.content_type)
                     .ok_or_else(|| ResponseError::ContentType(head.content_type.into()))?;
                 (grammars.of(boundary), Scanner::new())
             }

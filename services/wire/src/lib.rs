@@ -3,6 +3,7 @@
 //!
 //! Neither touches a socket: both work on bytes.
 
+pub mod head;
 pub mod read;
 pub mod write;
 

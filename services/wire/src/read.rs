@@ -5,6 +5,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::head::{PartHead, boundary, excerpt};
+
 /// Longest part body accepted. A badge at 3× is below 20 kB; cameras send a few hundred kB.
 pub const MAX_PART_BYTES: usize = 8 << 20;
 /// Longest block of part headers accepted; ours, with the padding, is 1,024 bytes.
@@ -84,19 +86,10 @@ impl PartReader {
         Self { delimiter: format!("\r\n--{boundary}").into_bytes(), buffer: BytesMut::new(), state: State::Start }
     }
 
-    /// Takes the boundary from a response's `Content-Type`; `None` where it is not a multipart stream with one. Some
-    /// cameras write the dashes into the header too; they are taken off, as browsers do.
+    /// Takes the boundary from a response's `Content-Type`; `None` where it is not a multipart stream with one: see
+    /// [`boundary`].
     pub fn for_content_type(content_type: &str) -> Option<Self> {
-        let mut fields = content_type.split(';').map(str::trim);
-        if !fields.next()?.eq_ignore_ascii_case("multipart/x-mixed-replace") {
-            return None;
-        }
-        let boundary = fields.find_map(|field| {
-            let (name, value) = field.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
-        })?;
-        let boundary = boundary.strip_prefix("--").unwrap_or(boundary);
-        (!boundary.is_empty()).then(|| Self::new(boundary))
+        boundary(content_type).map(Self::new)
     }
 
     /// Adds bytes of the body as they came.
@@ -189,26 +182,8 @@ impl PartReader {
         }
         let head = self.buffer.split_to(block);
         self.buffer.advance(skip);
-        let (mut content_type, mut length) = (String::new(), None);
-        for line in head[..].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let malformed = || ReadError::Header(excerpt(line));
-            let text = std::str::from_utf8(line).ok().filter(|text| text.is_ascii()).ok_or_else(malformed)?;
-            let (name, value) = text.split_once(':').ok_or_else(malformed)?;
-            if name.is_empty() || name.contains(' ') {
-                return Err(malformed());
-            }
-            if name.eq_ignore_ascii_case("content-type") {
-                value.trim().clone_into(&mut content_type);
-            } else if name.eq_ignore_ascii_case("content-length") {
-                let bytes: usize = value.trim().parse().map_err(|_| malformed())?;
-                if bytes > MAX_PART_BYTES {
-                    return Err(ReadError::LongPart);
-                }
-                length = Some(bytes);
-            }
-        }
-        self.state = State::Body { content_type, length, searched: 0 };
+        let PartHead { content_type, length } = PartHead::parse(&head)?;
+        self.state = State::Body { content_type: content_type.to_owned(), length, searched: 0 };
         Ok(true)
     }
 
@@ -261,10 +236,6 @@ impl PartReader {
     fn excerpt(&self) -> String {
         excerpt(&self.buffer)
     }
-}
-
-fn excerpt(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned()
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
