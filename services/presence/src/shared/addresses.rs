@@ -14,7 +14,7 @@ use redis::Value;
 use tokio::time::{Instant, sleep};
 
 use super::Node;
-use super::link::CallError;
+use super::call_error::CallError;
 use super::scripts::Asked;
 use crate::gate::{Gate, Word};
 use crate::metrics::Decided;

@@ -4,40 +4,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
+use super::call_error::{CallError, Cure};
 use super::connect::{self, Connection};
 use super::reply::Reply;
-use super::scripts::Call;
+use super::scripts::{Call, Deed};
 use super::url::{Place, RedisUrl};
 use crate::Health;
-use crate::metrics::{Failure, Metrics};
+use crate::metrics::Metrics;
 
 /// Answers that may be missing in a row before the connection is given up.
 const MISSED_IN_A_ROW: u32 = 2;
 
 /// How often the sentinels are asked whether the master is still the master: a failover may leave our old one alive.
 const ASK_SENTINEL_EVERY: Duration = Duration::from_secs(2);
-
-/// Why a call has no answer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CallError {
-    /// There is no connection now.
-    #[error("Redis is away")]
-    Away,
-    /// Redis did not answer in time; whether it did what was asked is unknown.
-    #[error("Redis did not answer in time")]
-    Timeout,
-    /// Redis refused, or the connection broke.
-    #[error("{0}")]
-    Redis(#[from] RedisError),
-    /// The answer is not one of our scripts'.
-    #[error("Redis gave an answer of an unknown form")]
-    Form,
-}
 
 /// Commands to Redis. Connects in the background.
 pub(super) struct Link {
@@ -64,17 +48,6 @@ struct Trouble {
     why: String,
     /// Redis answers, but refuses this: nothing but its success shows that that is over.
     refused: Option<Deed>,
-}
-
-/// What a command does: a Redis that is full goes on to answer those that only read.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Deed {
-    /// Asks whether Redis is there.
-    Ping,
-    /// Reads, or what may be no more than that.
-    Read,
-    /// Writes.
-    Write,
 }
 
 #[derive(Clone, Copy)]
@@ -110,8 +83,7 @@ impl Link {
     /// The same with a script whose reply is of another form.
     pub(super) async fn ask<T>(&self, call: &Call<'_>, parse: fn(Value) -> Option<T>) -> Result<T, CallError> {
         let started = Instant::now();
-        let deed = if call.writes { Deed::Write } else { Deed::Read };
-        let result = self.evaluate(call, deed).await.and_then(|value| parse(value).ok_or(CallError::Form));
+        let result = self.evaluate(call).await.and_then(|value| parse(value).ok_or(CallError::Form));
         match &result {
             Ok(_) => self.metrics.called(call.script.name, started.elapsed()),
             Err(error) => self.metrics.failed(error.failure()),
@@ -119,11 +91,11 @@ impl Link {
         result
     }
 
-    async fn evaluate(&self, call: &Call<'_>, deed: Deed) -> Result<Value, CallError> {
-        match self.send(&command("EVALSHA", &call.script.hash, call), deed).await {
+    async fn evaluate(&self, call: &Call<'_>) -> Result<Value, CallError> {
+        match self.send(&command("EVALSHA", &call.script.hash, call), call.deed).await {
             // Redis has forgotten the script, or has never seen it. EVAL loads it where this counter's keys are.
             Err(CallError::Redis(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.send(&command("EVAL", &call.script.code, call), deed).await
+                self.send(&command("EVAL", &call.script.code, call), call.deed).await
             }
             result => result,
         }
@@ -142,7 +114,7 @@ impl Link {
                 Ok(value)
             }
             Ok(Err(error)) => {
-                match (cure(&error), &connection) {
+                match (Cure::of(&error), &connection) {
                     (Cure::None, _) => self.answered(Deed::Ping),
                     (Cure::Operator, _) => self.degraded(&error.to_string(), Some(deed)),
                     (Cure::OtherConnection, Connection::One { .. }) => self.replace(number, &error.to_string()),
@@ -304,41 +276,8 @@ impl Link {
     }
 }
 
-impl CallError {
-    fn failure(&self) -> Failure {
-        match self {
-            CallError::Away => Failure::Away,
-            CallError::Timeout => Failure::Timeout,
-            CallError::Redis(error) if cure(error) == Cure::OtherConnection => Failure::Connection,
-            CallError::Redis(_) => Failure::Refused,
-            CallError::Form => Failure::Form,
-        }
-    }
-}
-
 fn command(name: &str, script: &str, call: &Call<'_>) -> Cmd {
     let mut command = redis::cmd(name);
     command.arg(script).arg(call.keys.len()).arg(&call.keys).arg(&call.arguments);
     command
-}
-
-/// What helps against an error.
-#[derive(PartialEq, Eq)]
-enum Cure {
-    /// Time, or another attempt: the script is only to be loaded, or a slot of the cluster is on its way.
-    None,
-    /// Another connection, perhaps to another server.
-    OtherConnection,
-    /// Somebody: Redis answers, but refuses, for want of memory or of permission.
-    Operator,
-}
-
-fn cure(error: &RedisError) -> Cure {
-    use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, NoScript, ReadOnly, TryAgain};
-    match error.kind() {
-        ErrorKind::Server(NoScript | TryAgain | Moved | Ask) => Cure::None,
-        ErrorKind::Server(ReadOnly | BusyLoading | MasterDown | ClusterDown) => Cure::OtherConnection,
-        ErrorKind::Server(_) | ErrorKind::Extension => Cure::Operator,
-        _ => Cure::OtherConnection,
-    }
 }

@@ -6,8 +6,10 @@
 //! listed in `keys.rs`.
 
 mod addresses;
+mod agenda;
 mod backoff;
 mod board;
+mod call_error;
 mod connect;
 pub(crate) mod fuzzing;
 mod keys;

@@ -6,30 +6,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Node;
+use super::agenda::Agenda;
 use super::board::Board;
-use super::keys::{CounterKeys, KEEP};
+use super::keys::CounterKeys;
 use super::reaper;
 use super::reply::{Reply, Status};
 use super::scripts::{Care, MAX_RECORDS, Phase, Report};
 use crate::metrics::Resync;
 use crate::roll::{Changes, Roll};
-
-/// Heartbeats come up to this part of their interval earlier, by chance, so that nodes do not fall in step.
-const HEARTBEAT_JITTER: f64 = 0.04;
-
-/// Of how many nodes about this many come back at the end of the earliest lease to see whether its node has died.
-/// Enough that the death of some of them does not matter; the heartbeats of the others come as well.
-const WATCHERS: f64 = 3.5;
-
-/// How much after the end of a lease a watcher comes: by then it has ended, whatever the rounding.
-const AFTER_LEASE: Duration = Duration::from_millis(10);
-
-/// The time over which the watchers' visits are spread.
-const WATCHERS_SPREAD: Duration = Duration::from_millis(50);
-
-/// The registrations themselves are counted in every fourth heartbeat only: one command that a quiet counter need not
-/// pay each time.
-const AUDIT_EVERY: u32 = 4;
 
 /// The time between two attempts to say the same.
 const RETRY: Duration = Duration::from_millis(100);
@@ -47,11 +31,7 @@ pub(super) struct Reporter {
     epoch: u64,
     /// When the last answered call was sent for the first time: what it prolongs, it prolongs from there.
     asked: Instant,
-    last_call: Option<Instant>,
-    next_heartbeat: Instant,
-    /// When something remains to be looked after before the next heartbeat.
-    follow_up: Option<FollowUp>,
-    heartbeats: u32,
+    agenda: Agenda,
 }
 
 /// A registration of this node under the counter.
@@ -61,13 +41,6 @@ struct Session {
     seq: u64,
     /// Viewers registered with it.
     registered: usize,
-}
-
-#[derive(Clone, Copy)]
-struct FollowUp {
-    at: Instant,
-    /// Only until a publication newer than this is heard.
-    unless_after: Option<super::reply::State>,
 }
 
 /// Whether a call left something untold.
@@ -101,10 +74,7 @@ impl Reporter {
             heard: None,
             epoch: 0,
             asked: Instant::now(),
-            last_call: None,
-            next_heartbeat: Instant::now(),
-            follow_up: None,
-            heartbeats: 0,
+            agenda: Agenda::new(),
         }
     }
 
@@ -137,30 +107,23 @@ impl Reporter {
 
     /// Whether nothing has changed since the last heartbeat: then an empty session is not worth its lease.
     fn is_quiet(&self) -> bool {
-        Instant::now() >= self.next_heartbeat && self.roll.present() == 0
+        self.agenda.heartbeat_is_due() && self.roll.present() == 0
     }
 
     /// Until there is something to tell or to ask, and the last call is long enough ago.
     async fn wait(&mut self) {
-        let gap = self.node.timing.report_gap;
         loop {
-            let at = self.follow_up.map_or(self.next_heartbeat, |follow_up| follow_up.at.min(self.next_heartbeat));
             tokio::select! {
                 () = self.roll.changed.notified() => break,
                 () = self.board.nudged.notified() => break,
                 () = self.node.releasing.cancelled() => return,
-                () = sleep_until(at) => {}
+                () = sleep_until(self.agenda.next()) => {}
             }
-            let now = Instant::now();
-            let follow_up = self.follow_up.take_if(|follow_up| follow_up.at <= now);
-            let is_done = |it: FollowUp| it.unless_after.is_some_and(|state| self.board.has_heard_after(&state));
-            if now >= self.next_heartbeat || follow_up.is_some_and(|it| !is_done(it)) {
+            if self.agenda.is_due(&self.board) {
                 break;
             }
         }
-        if let Some(last_call) = self.last_call {
-            sleep_until(last_call + gap).await;
-        }
+        sleep_until(self.agenda.earliest(&self.node.timing)).await;
     }
 
     /// Asks for the state only.
@@ -219,7 +182,7 @@ impl Reporter {
     async fn report(&mut self) -> Result<More, GivenUp> {
         let Some(mut session) = self.session.take() else { return Ok(More::Nothing) };
         let Changes { joins, leaves } = self.roll.take_changes(MAX_RECORDS);
-        let care = if joins.is_empty() && leaves.is_empty() { self.care() } else { Care::None };
+        let care = if joins.is_empty() && leaves.is_empty() { self.agenda.care(&self.node.timing) } else { Care::None };
         let answer = self.insist(&mut session, Phase::Same, &joins, &leaves, care).await;
         let id = session.id.clone();
         self.session = Some(session);
@@ -306,52 +269,24 @@ impl Reporter {
         if self.is_over() { Err(GivenUp) } else { Ok(()) }
     }
 
-    /// What the next heartbeat asks for besides.
-    fn care(&mut self) -> Care {
-        self.heartbeats = self.heartbeats.wrapping_add(1);
-        // Three times within its life, a key is prolonged.
-        let keep_every = (KEEP.as_secs_f64() / 3.0 / self.node.timing.heartbeat.as_secs_f64()) as u32 / AUDIT_EVERY;
-        match self.heartbeats {
-            beat if beat.is_multiple_of(AUDIT_EVERY * keep_every.max(1)) => Care::Keep,
-            beat if beat.is_multiple_of(AUDIT_EVERY) => Care::Audit,
-            _ => Care::None,
-        }
-    }
-
     /// Takes in what Redis said, and plans the next call. Only where this node's viewers count with it, or where it has none,
     /// may the board go by the lower number that it may bring.
     fn answered(&mut self, reply: &Reply, counted: Counted) {
-        let now = Instant::now();
-        let timing = &self.node.timing;
-        self.heard = Some((reply.now, now));
-        self.last_call = Some(now);
+        self.heard = Some((reply.now, Instant::now()));
         let before = std::mem::replace(&mut self.epoch, reply.state.epoch);
         if before > 0 && before < reply.state.epoch {
             self.node.lost.send_modify(|times| *times += 1);
         }
         self.board.replied(reply.state, matches!(counted, Counted::All).then_some(self.asked));
-        self.next_heartbeat = self.asked + timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..HEARTBEAT_JITTER));
-        self.follow_up = None;
-        if let Some(held) = reply.held {
+        if reply.held.is_some() {
             self.node.metrics.held_back.inc();
-            self.follow_up = Some(FollowUp { at: now + held, unless_after: Some(reply.state) });
-        } else if !reply.state.settling.is_zero() {
-            self.follow_up = Some(FollowUp { at: now + reply.state.settling + AFTER_LEASE, unless_after: None });
         }
-        if let Some(due) = reply.due.filter(|_| self.watches(reply.nodes)) {
-            let visit = now + due + AFTER_LEASE + WATCHERS_SPREAD.mul_f64(rand::random());
-            self.next_heartbeat = self.next_heartbeat.min(visit);
-        }
+        let others = reply.nodes.saturating_sub(u64::from(self.session.is_some()));
+        self.agenda.plan(reply, others, self.asked, &self.node.timing);
         if let Some(session) = &reply.reap {
             let node = Arc::clone(&self.node);
             self.node.spawn(reaper::run(node, Arc::clone(&self.board), self.keys.clone(), session.clone()));
         }
-    }
-
-    /// Whether to come back at the end of the earliest lease. Nobody need watch over himself.
-    fn watches(&self, nodes: u64) -> bool {
-        let others = if self.session.is_some() { nodes.saturating_sub(1) } else { nodes };
-        others > 0 && rand::random_bool((WATCHERS / nodes as f64).min(1.0))
     }
 }
 

@@ -48,8 +48,19 @@ pub(super) struct Call<'a> {
     pub(super) script: &'a Script,
     pub(super) keys: Vec<String>,
     pub(super) arguments: Vec<Vec<u8>>,
-    /// It writes whenever it is called, not only when there happens to be something to write.
-    pub(super) writes: bool,
+    /// What it does whenever it is called, not only when there happens to be something to write.
+    pub(super) deed: Deed,
+}
+
+/// What a command does. A Redis that is full goes on to answer those that only read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Deed {
+    /// Asks whether Redis is there.
+    Ping,
+    /// Reads, or what may be no more than that.
+    Read,
+    /// Writes.
+    Write,
 }
 
 /// The state that a node shows, as it tells Redis. All 0: none.
@@ -147,7 +158,7 @@ impl Scripts {
     /// Begins a session.
     pub(super) fn hello(&self, keys: &CounterKeys, seen: Seen, node: &str) -> Call<'_> {
         let mut call = Call::new(&self.hello, keys, seen, "");
-        call.writes = true;
+        call.deed = Deed::Write;
         call.argument(node);
         call
     }
@@ -213,7 +224,8 @@ impl Scripts {
         standing: &Standing,
         asked: Option<Asked<'_>>,
     ) -> Call<'_> {
-        let mut call = Call { script: &self.address, keys: vec![key.to_owned()], arguments: Vec::new(), writes: false };
+        let mut call =
+            Call { script: &self.address, keys: vec![key.to_owned()], arguments: Vec::new(), deed: Deed::Read };
         call.argument(node);
         match asked {
             Some(Asked { viewer, counter }) => {
@@ -264,7 +276,7 @@ impl<'a> Call<'a> {
             script,
             keys: vec![state, sessions, visitors, reaping],
             arguments: Vec::new(),
-            writes: !session.is_empty(),
+            deed: if session.is_empty() { Deed::Read } else { Deed::Write },
         };
         call.argument(channel);
         for number in [seen.epoch, seen.version, seen.count, seen.visitors] {

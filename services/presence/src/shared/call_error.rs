@@ -1,0 +1,58 @@
+//! Why a call of Redis has no answer, and what helps against that.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::metrics::Failure;
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// There is no connection now.
+    #[error("Redis is away")]
+    Away,
+    /// Redis did not answer in time; whether it did what was asked is unknown.
+    #[error("Redis did not answer in time")]
+    Timeout,
+    /// Redis refused, or the connection broke.
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+    /// The answer is not one of our scripts'.
+    #[error("Redis gave an answer of an unknown form")]
+    Form,
+}
+
+impl CallError {
+    /// What it counts as in metrics.
+    pub(super) fn failure(&self) -> Failure {
+        match self {
+            CallError::Away => Failure::Away,
+            CallError::Timeout => Failure::Timeout,
+            CallError::Redis(error) if Cure::of(error) == Cure::OtherConnection => Failure::Connection,
+            CallError::Redis(_) => Failure::Refused,
+            CallError::Form => Failure::Form,
+        }
+    }
+}
+
+/// What helps against an error.
+#[derive(PartialEq, Eq)]
+pub(super) enum Cure {
+    /// Time, or another attempt: the script is only to be loaded, or a slot of the cluster is on its way.
+    None,
+    /// Another connection, perhaps to another server.
+    OtherConnection,
+    /// Somebody: Redis answers, but refuses, for want of memory or of permission.
+    Operator,
+}
+
+impl Cure {
+    pub(super) fn of(error: &RedisError) -> Cure {
+        use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, NoScript, ReadOnly, TryAgain};
+        match error.kind() {
+            ErrorKind::Server(NoScript | TryAgain | Moved | Ask) => Cure::None,
+            ErrorKind::Server(ReadOnly | BusyLoading | MasterDown | ClusterDown) => Cure::OtherConnection,
+            ErrorKind::Server(_) | ErrorKind::Extension => Cure::Operator,
+            _ => Cure::OtherConnection,
+        }
+    }
+}
