@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Read},
     sync::mpsc::{Receiver, TryRecvError},
+    thread,
     time::Duration,
 };
 
@@ -27,6 +28,14 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 
 /// Longest pause between two looks at what is due.
 const TICK: Duration = Duration::from_millis(5);
+
+/// Sockets that are told of at once at most.
+const EVENTS: usize = 1024;
+
+/// The pause when all that had come is read. Without it each part wakes the thread, which the sender pays for: 37,000
+/// times a second under `churn`, where it costs the nodes a third of their pushes. What is measured is late by so much
+/// at most.
+const NAP: Duration = Duration::from_millis(1);
 
 /// The thread's priority.
 const NICENESS: i32 = -10;
@@ -85,7 +94,7 @@ impl Driver {
     pub(super) fn run(mut self) {
         // Only root may. On one machine with what it measures, a client that waits for its turn would tell its own delay.
         let _ = rustix::process::setpriority_process(None, NICENESS);
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(EVENTS);
         loop {
             let busy = !self.entrances.is_empty();
             let pause = if busy { Duration::from_millis(1) } else { TICK };
@@ -95,6 +104,7 @@ impl Driver {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => panic!("epoll fails only by a mistake here: {error}"),
             }
+            let is_all = events.iter().count() < EVENTS;
             for event in events.iter().filter(|event| event.token() != WAKER) {
                 self.ready(event.token().0, event.is_writable(), event.is_read_closed());
             }
@@ -103,6 +113,9 @@ impl Driver {
             }
             self.let_in();
             self.answer_waits();
+            if is_all {
+                thread::sleep(NAP);
+            }
         }
     }
 

@@ -50,9 +50,11 @@ impl Pace {
     ///
     /// Resting for that long holds the share of a core at S/(S + 1) for S shards that work side by side: a half for
     /// one, and less than a whole for any number. Where the processors are wanted by others too, a pass takes longer
-    /// than the work in it; resting for as long as it took leaves them half of what there is.
+    /// than the work in it; what it took beyond its share of the frame rate is rested as well, so that many nodes on one
+    /// machine leave each other half of what there is.
     pub(crate) fn end(&mut self, now: Instant, worked: Duration) {
-        self.rested = now + worked.max(now - self.begun);
+        let late = (now - self.begun).saturating_sub(self.interval);
+        self.rested = now + worked.max(late);
     }
 }
 
@@ -88,13 +90,15 @@ mod tests {
     }
 
     #[test]
-    fn on_a_busy_machine_it_rests_as_long_as_the_pass_took() {
+    fn on_a_busy_machine_it_rests_for_what_the_pass_took_beyond_its_share() {
         let start = Instant::now();
-        let mut pace = Pace::new(10.0, 0.0, start);
-        pace.begin(start);
-        let ended = start + Duration::from_millis(80);
-        pace.end(ended, Duration::from_millis(20));
-        assert_eq!(pace.due(), ended + Duration::from_millis(80));
+        for (took, rest) in [(80, 20), (100, 20), (150, 50), (2100, 2000)] {
+            let mut pace = Pace::new(10.0, 0.0, start);
+            pace.begin(start);
+            let ended = start + Duration::from_millis(took);
+            pace.end(ended, Duration::from_millis(20));
+            assert_eq!(pace.due(), ended + Duration::from_millis(rest), "{took} ms");
+        }
     }
 
     #[test]
