@@ -31,7 +31,7 @@ pub struct Timing {
     pub settle: Duration,
     /// How long a number stays unmarked that nothing confirms.
     pub stale_after: Duration,
-    /// Shortest time between two reports of a node about a counter.
+    /// Shortest time between two reports of a node about a counter; shorter where few nodes have viewers of it.
     pub report_gap: Duration,
     /// Shortest time between two publications of a counter.
     pub publish_gap: Duration,

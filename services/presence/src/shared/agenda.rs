@@ -27,6 +27,10 @@ const WATCHERS_SPREAD: Duration = Duration::from_millis(50);
 /// pay each time.
 const AUDIT_EVERY: u32 = 4;
 
+/// Where few nodes share a counter, each may report more often than every `report_gap`: Redis has no more than one
+/// report in this time from all of them together, a hundredth of its core.
+const REPORT_SHARE: Duration = Duration::from_millis(8);
+
 /// One reporter's agenda. Changes are told besides, whenever there are any.
 pub(super) struct Agenda {
     last_call: Option<Instant>,
@@ -34,6 +38,8 @@ pub(super) struct Agenda {
     /// When something remains to be looked after before the next heartbeat.
     follow_up: Option<FollowUp>,
     heartbeats: u32,
+    /// Nodes that have viewers of this counter, by the last reply.
+    nodes: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -46,7 +52,7 @@ struct FollowUp {
 impl Agenda {
     /// Begins with a heartbeat.
     pub(super) fn new() -> Agenda {
-        Agenda { last_call: None, next_heartbeat: Instant::now(), follow_up: None, heartbeats: 0 }
+        Agenda { last_call: None, next_heartbeat: Instant::now(), follow_up: None, heartbeats: 0, nodes: 0 }
     }
 
     pub(super) fn heartbeat_is_due(&self) -> bool {
@@ -68,7 +74,8 @@ impl Agenda {
 
     /// Before when Redis is not to be spoken to again.
     pub(super) fn earliest(&self, timing: &Timing) -> Instant {
-        self.last_call.map_or_else(Instant::now, |last_call| last_call + timing.report_gap)
+        let gap = timing.report_gap.min(REPORT_SHARE.saturating_mul(self.nodes.max(1)));
+        self.last_call.map_or_else(Instant::now, |last_call| last_call + gap)
     }
 
     /// What this heartbeat asks for besides.
@@ -88,6 +95,7 @@ impl Agenda {
     pub(super) fn plan(&mut self, reply: &Reply, others: u64, asked: Instant, timing: &Timing) {
         let now = Instant::now();
         self.last_call = Some(now);
+        self.nodes = u32::try_from(reply.nodes).unwrap_or(u32::MAX);
         self.next_heartbeat = asked + timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..HEARTBEAT_JITTER));
         self.follow_up = None;
         if let Some(held) = reply.held {
@@ -99,6 +107,29 @@ impl Agenda {
         if let Some(due) = reply.due.filter(|_| watches) {
             let visit = now + due + AFTER_LEASE + WATCHERS_SPREAD.mul_f64(rand::random());
             self.next_heartbeat = self.next_heartbeat.min(visit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reply::Status;
+    use super::*;
+
+    fn reply(nodes: u64) -> Reply {
+        let state = State { epoch: 1, version: 1, count: 1, visitors: 1, seq: 1, settling: Duration::ZERO };
+        let session = "s".to_owned();
+        Reply { status: Status::Ok, now: 1, state, held: None, due: None, nodes, reap: None, session }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fewer_nodes_there_are_the_more_often_each_reports() {
+        let timing = Timing::default();
+        let now = Instant::now();
+        for (nodes, gap) in [(0, 8), (1, 8), (3, 24), (6, 48), (7, 50), (1000, 50), (u64::MAX, 50)] {
+            let mut agenda = Agenda::new();
+            agenda.plan(&reply(nodes), nodes.saturating_sub(1), now, &timing);
+            assert_eq!(agenda.earliest(&timing), now + Duration::from_millis(gap), "{nodes} nodes");
         }
     }
 }
