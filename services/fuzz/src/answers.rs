@@ -22,6 +22,9 @@ pub(crate) enum Rest {
     Stream,
 }
 
+/// How an answer begins.
+const ANSWER: &[u8] = b"HTTP/1.";
+
 /// Takes HTTP/1 answers apart.
 pub(crate) fn read(mut bytes: &[u8]) -> Answers {
     let mut answers = Answers { whole: Vec::new(), rest: Rest::Nothing };
@@ -50,8 +53,8 @@ pub(crate) fn read(mut bytes: &[u8]) -> Answers {
             }
         }
         bytes = &bytes[end + 4..];
-        // Of a HEAD nothing follows; no body of ours begins like an answer.
-        let has_body = !bytes.starts_with(b"HTTP/1.") && !bytes.is_empty();
+        // Of a HEAD nothing follows but the next answer, or what has come of it; no body of ours begins like one.
+        let has_body = !bytes.iter().zip(ANSWER).all(|(byte, due)| byte == due);
         if is_stream && has_body {
             answers.rest = Rest::Stream;
             break;
@@ -103,5 +106,23 @@ pub(crate) fn frames(mut bytes: &[u8], ended: Ended) {
         }
         assert!(length <= 16_384, "a frame of {length} bytes");
         bytes = &bytes[9 + length..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_stream_is_no_stream() {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-type: multipart/x-mixed-replace; boundary=headcount\r\n\r\n";
+        let two = [&head[..], b"HTTP/1.1 404 Not Found\r\n\r\n"].concat();
+        for cut in head.len()..two.len() {
+            let rest = if cut == head.len() { Rest::Nothing } else { Rest::Unfinished };
+            let answers = read(&two[..cut]);
+            assert_eq!((answers.whole, answers.rest), (vec![200], rest), "{cut}");
+        }
+        let stream = read(&[&head[..], b"-"].concat());
+        assert_eq!(stream.rest, Rest::Stream);
     }
 }
