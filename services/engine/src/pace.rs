@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// should be seen at once.
 const BURST: u32 = 3;
 
+/// A pass that takes no longer holds nobody up: one interval of the default frame rate.
+const BRISK: Duration = Duration::from_millis(100);
+
 /// The lowest frame rate: one frame an hour.
 const SLOWEST: f64 = 1.0 / 3600.0;
 
@@ -50,10 +53,10 @@ impl Pace {
     ///
     /// Resting for that long holds the share of a core at S/(S + 1) for S shards that work side by side: a half for
     /// one, and less than a whole for any number. Where the processors are wanted by others too, a pass takes longer
-    /// than the work in it; what it took beyond its share of the frame rate is rested as well, so that many nodes on one
-    /// machine leave each other half of what there is.
+    /// than the work in it; what it took beyond [`BRISK`] is rested as well, so that many nodes on one machine leave
+    /// each other half of what there is.
     pub(crate) fn end(&mut self, now: Instant, worked: Duration) {
-        let late = (now - self.begun).saturating_sub(self.interval);
+        let late = (now - self.begun).saturating_sub(BRISK);
         self.rested = now + worked.max(late);
     }
 }
@@ -90,10 +93,10 @@ mod tests {
     }
 
     #[test]
-    fn on_a_busy_machine_it_rests_for_what_the_pass_took_beyond_its_share() {
+    fn on_a_busy_machine_it_rests_as_long_as_the_pass_was_slow() {
         let start = Instant::now();
         for (took, rest) in [(80, 20), (100, 20), (150, 50), (2100, 2000)] {
-            let mut pace = Pace::new(10.0, 0.0, start);
+            let mut pace = Pace::new(100.0, 0.0, start);
             pace.begin(start);
             let ended = start + Duration::from_millis(took);
             pace.end(ended, Duration::from_millis(20));
