@@ -27,7 +27,7 @@ pub(crate) struct Schedule<G> {
 
 struct Plan {
     pace: Pace,
-    /// The newest frame that is not shown yet. A newer one takes its place.
+    /// The newest frame that no pass has begun with yet. A newer one takes its place.
     next: Option<Frame>,
     /// Shards that have viewers of this feed.
     holders: Vec<bool>,
@@ -59,6 +59,12 @@ impl<G> Schedule<G> {
     /// The shard with the fewest viewers.
     pub(crate) fn lightest(&self) -> &Arc<Inbox<G>> {
         self.inboxes.iter().min_by_key(|inbox| inbox.load()).expect("an engine has at least one shard")
+    }
+
+    /// What came while a pass is on. Those it has yet to visit need not see an older frame; those it has visited are
+    /// shown this one, or one that is newer still, by the next pass.
+    pub(crate) fn newer(&self) -> Option<Frame> {
+        self.plan().next.clone()
     }
 
     /// Shows `frame` as soon as the pace allows.

@@ -58,6 +58,7 @@ impl<G: Guest> Shard<G> {
         {
             match self.feeds[feed].pass {
                 Pass::Frame(began) => {
+                    self.feeds[feed].renew();
                     budget = self.show_some(feed, budget, now);
                     let since = std::mem::replace(&mut clock, processor_time());
                     self.feeds[feed].worked += clock.saturating_sub(since);

@@ -56,6 +56,14 @@ impl<G> Showing<G> {
         self.roster.begin();
     }
 
+    /// Goes on with the newest frame, where one has come since the pass began.
+    pub(super) fn renew(&mut self) {
+        if let Some(newer) = self.schedule.newer() {
+            self.frame = newer;
+            self.ending = None;
+        }
+    }
+
     /// Begins to end the feed.
     pub(super) fn begin_ending(&mut self) {
         self.update();

@@ -61,3 +61,25 @@ fn a_feed_without_viewers_keeps_its_clock() {
     }
     rig.join(&feed, None).read_to(10);
 }
+
+#[test]
+fn a_pass_goes_on_with_the_newest_frame() {
+    // One frame an hour, after the three at once.
+    let rig = Rig::new(Settings { frame_rate: 0.0, shards: 1, ..Settings::default() });
+    let feed = rig.feed(frame(0, 0));
+    let mut peer = rig.join(&feed, None);
+    for number in 1..=2 {
+        peer.read_to(number - 1);
+        show(&feed, &frame(number, 0));
+    }
+    peer.read_to(2);
+    let (mut holding, held) = rig.hold_up(&feed);
+    show(&feed, &frame(3, 0));
+    feed.publish(frame(4, 0));
+    drop(held);
+    peer.read_to(4);
+    assert_eq!(peer.numbers, [0, 1, 2, 4]);
+    holding.read_to(4);
+    // To those who watch the clock alone, it is one of the next pass.
+    assert_eq!(*feed.frames().borrow(), frame(3, 0));
+}

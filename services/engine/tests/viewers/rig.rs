@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -52,12 +53,17 @@ pub(crate) struct Account {
 pub(crate) struct Visitor {
     account: Arc<Account>,
     seated: bool,
+    /// Its shard does nothing else until the other end is dropped.
+    holds_up: Option<Receiver<()>>,
 }
 
 impl Guest for Visitor {
     fn seated(&mut self) {
         assert!(!std::mem::replace(&mut self.seated, true), "seated twice");
         self.account.seated.fetch_add(1, Ordering::SeqCst);
+        if let Some(until) = self.holds_up.take() {
+            until.recv().expect_err("nothing is sent, the other end is dropped");
+        }
     }
 }
 
@@ -96,7 +102,7 @@ impl Rig {
     }
 
     pub(crate) fn guest(&self) -> Visitor {
-        Visitor { account: Arc::clone(&self.account), seated: false }
+        Visitor { account: Arc::clone(&self.account), seated: false, holds_up: None }
     }
 
     /// A connection: the engine's end and the peer's, which has a receive buffer of its own size if one is given.
@@ -113,6 +119,21 @@ impl Rig {
     /// Brings a viewer to `feed`.
     pub(crate) fn join(&self, feed: &Feed<Visitor>, receive_buffer: Option<usize>) -> Peer {
         self.try_join(feed, receive_buffer).expect("room for a viewer")
+    }
+
+    /// Brings a viewer to `feed` that has its first image, and its shard do nothing more until the sender is dropped.
+    pub(crate) fn hold_up(&self, feed: &Feed<Visitor>) -> (Peer, Sender<()>) {
+        let (ours, theirs) = self.connect(None);
+        let (held, until) = channel();
+        let mut guest = self.guest();
+        guest.holds_up = Some(until);
+        feed.adopt(ours, head(), guest).expect("room for a viewer");
+        let mut peer = Peer::new(theirs);
+        wait_until("the first image comes", || {
+            peer.read(usize::MAX);
+            peer.newest().is_some()
+        });
+        (peer, held)
     }
 
     pub(crate) fn try_join(
