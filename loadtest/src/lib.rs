@@ -4,6 +4,7 @@
 pub mod client;
 pub mod clock;
 mod latencies;
+mod priority;
 pub mod rig;
 
 pub use client::{Farewell, Goal, Manner, Opening, Snapshot, Viewers, ViewersError, Which};

@@ -21,7 +21,7 @@ use super::{
     tally::Tally,
     viewer::{Attention, End, Grammars, Viewer},
 };
-use crate::clock::now_ns;
+use crate::{clock::now_ns, priority};
 
 /// The token of the waker; viewers have the tokens from 0 on.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -36,9 +36,6 @@ const EVENTS: usize = 1024;
 /// times a second under `churn`, where it costs the nodes a third of their pushes. What is measured is late by so much
 /// at most.
 const NAP: Duration = Duration::from_millis(1);
-
-/// The thread's priority.
-const NICENESS: i32 = -10;
 
 /// A command with the way its answer goes.
 pub(super) type Order = (Command, Box<dyn FnOnce(Reply) + Send>);
@@ -92,8 +89,8 @@ impl Driver {
 
     /// Runs until it is told to stop or nobody can tell it anything any more.
     pub(super) fn run(mut self) {
-        // Only root may. On one machine with what it measures, a client that waits for its turn would tell its own delay.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
+        // On one machine with what it measures, a client that waits for its turn would tell its own delay.
+        priority::prefer(None);
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let busy = !self.entrances.is_empty();

@@ -126,6 +126,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     }
     let available = needs::available_bytes()?;
     let redis = RedisServer::start()?;
+    // Among so many nodes that all want the same two cores, it would have its turn so late that they take it for gone.
+    redis.process().prefer();
     let mut nodes = Vec::with_capacity(count);
     let mut progress = Progress::new("starting nodes", count as u64);
     for started in 0..count {

@@ -15,6 +15,7 @@ use nix::{
 };
 
 use super::{RigError, Usage, usage, wait_until};
+use crate::priority;
 
 /// The process groups of all children that have not been waited for.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
@@ -72,6 +73,12 @@ impl Process {
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Lets its first thread have a core before the nodes do, as one on a machine of its own would. Only root may; for
+    /// anybody else nothing changes.
+    pub fn prefer(&self) {
+        priority::prefer(rustix::process::Pid::from_raw(self.pid().as_raw()));
     }
 
     /// Sends a signal.
