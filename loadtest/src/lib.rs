@@ -9,3 +9,4 @@ pub mod rig;
 
 pub use client::{Farewell, Goal, Manner, Opening, Snapshot, Viewers, ViewersError, Which};
 pub use latencies::Latencies;
+pub use priority::prefer_this_thread;

@@ -21,7 +21,7 @@ use super::{
     tally::Tally,
     viewer::{Attention, End, Grammars, Viewer},
 };
-use crate::{clock::now_ns, priority};
+use crate::{clock::now_ns, prefer_this_thread};
 
 /// The token of the waker; viewers have the tokens from 0 on.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -90,7 +90,7 @@ impl Driver {
     /// Runs until it is told to stop or nobody can tell it anything any more.
     pub(super) fn run(mut self) {
         // On one machine with what it measures, a client that waits for its turn would tell its own delay.
-        priority::prefer(None);
+        prefer_this_thread();
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let busy = !self.entrances.is_empty();

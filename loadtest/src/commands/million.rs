@@ -148,6 +148,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let opening = Opening { count: arguments.viewers, urls, ..Opening::default() };
     let viewers = Viewers::start_in(arguments.viewers.div_ceil(capacity()), &opening)?;
     let mut stage = Stage { redis, nodes, viewers, begun, course: Course::default() };
+    // Now that all have been started, who would have taken after it: or it would hardly come to look at them.
+    headcount_load::prefer_this_thread();
     let reached = fill(arguments, &mut stage, &mut report)?;
     let full = stage.viewers.snapshot()?;
     report.verdict(

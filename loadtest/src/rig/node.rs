@@ -239,7 +239,7 @@ impl Node {
         self.process.stop(within)
     }
 
-    /// Memory, processor time, open files.
+    /// Memory and processor time.
     ///
     /// # Errors
     /// If it has ended.

@@ -14,7 +14,7 @@ use std::{
 
 use headcount_load::{
     Latencies,
-    rig::{Node, NodeOptions, RedisServer, wait_until},
+    rig::{Node, NodeOptions, RedisServer, usage, wait_until},
 };
 use socket2::{Domain, Socket, Type};
 
@@ -204,7 +204,7 @@ pub(crate) fn half_open_heads_delay_nobody() {
             let (without, with) = (without.quantile(quantile), with.quantile(quantile));
             assert!(with <= without + DELAY, "{what}: {with:?} beside them, {without:?} without");
         }
-        wait_until("the end of all heads", PATIENCE, || match node.usage().unwrap().descriptors {
+        wait_until("the end of all heads", PATIENCE, || match usage::descriptors(node.process().id()).unwrap() {
             ..=100 => Ok(()),
             open => Err(format!("{open} descriptors")),
         })
