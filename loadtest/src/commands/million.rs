@@ -37,7 +37,7 @@ const PUSHES_PER_SECOND: f64 = 50_000.0;
 /// Pictures that are sent again for no news, to all viewers together, at most by default: a push takes a node 10 µs.
 const REPEATS_PER_SECOND: u64 = 10_000;
 
-/// Memory is looked at so many times while the viewers come: adding up a node's open files takes a while.
+/// Memory is looked at so many times while the viewers come: adding up what a node's pages take is work.
 const LOOKS_AT_MEMORY: usize = 40;
 
 /// Files that a node keeps from viewers: 512 for itself, and those of `--max-heads` connections without a request.
@@ -146,10 +146,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let urls: Vec<String> = nodes.iter().map(|node| node.url(&format!("{COUNTER}.png"))).collect();
     let begun = Instant::now();
     let opening = Opening { count: arguments.viewers, urls, ..Opening::default() };
+    // Or it would hardly come to look at them. The nodes run already: they would inherit it.
+    headcount_load::prefer_this_thread();
     let viewers = Viewers::start_in(arguments.viewers.div_ceil(capacity()), &opening)?;
     let mut stage = Stage { redis, nodes, viewers, begun, course: Course::default() };
-    // Now that all have been started, who would have taken after it: or it would hardly come to look at them.
-    headcount_load::prefer_this_thread();
     let reached = fill(arguments, &mut stage, &mut report)?;
     let full = stage.viewers.snapshot()?;
     report.verdict(

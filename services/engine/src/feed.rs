@@ -74,7 +74,7 @@ impl<G> Feed<G> {
         self.0.schedule.publish(frame);
     }
 
-    /// The frames as the viewers see them, by the same clock; for streams that the engine does not write itself.
+    /// The frames that the passes begin with, by the viewers' clock; for streams that the engine does not write itself.
     pub fn frames(&self) -> watch::Receiver<Frame> {
         self.0.schedule.watch()
     }

@@ -114,12 +114,14 @@ impl<G> Inbox<G> {
         Ok(())
     }
 
-    pub(crate) fn release(&self, feed: Arc<Schedule<G>>) {
-        self.post(|mail| mail.released.push(feed));
+    /// Gives whether the shard is still there to make the pass.
+    pub(crate) fn release(&self, feed: Arc<Schedule<G>>) -> bool {
+        self.post(|mail| mail.released.push(feed))
     }
 
-    pub(crate) fn alarm(&self, at: Instant, feed: Arc<Schedule<G>>) {
-        self.post(|mail| mail.alarms.push((at, feed)));
+    /// Gives whether the shard is still there to keep the time.
+    pub(crate) fn alarm(&self, at: Instant, feed: Arc<Schedule<G>>) -> bool {
+        self.post(|mail| mail.alarms.push((at, feed)))
     }
 
     pub(crate) fn end(&self, feed: Arc<Schedule<G>>) {
@@ -159,21 +161,24 @@ impl<G> Inbox<G> {
         (taken, !mail.newcomers.is_empty())
     }
 
-    /// The shard stops: what waits, and whatever comes later, is dropped.
-    pub(crate) fn stop(&self) {
+    /// The shard stops: whatever comes later is dropped, newcomers go to others. Gives what waits.
+    pub(crate) fn stop(&self) -> Mail<G> {
         let stopped = Mail { closed: true, stopped: true, ..Mail::default() };
-        // Dropped behind the lock: guests may have more to say.
         let waiting = std::mem::replace(&mut *self.lock(), stopped);
-        drop(waiting);
+        self.load.store(usize::MAX, Ordering::Relaxed);
+        waiting
     }
 
-    fn post(&self, write: impl FnOnce(&mut Mail<G>)) {
+    /// Gives whether anybody will read it.
+    fn post(&self, write: impl FnOnce(&mut Mail<G>)) -> bool {
         let mut mail = self.lock();
-        if !mail.stopped {
-            write(&mut mail);
-            drop(mail);
-            self.wake();
+        if mail.stopped {
+            return false;
         }
+        write(&mut mail);
+        drop(mail);
+        self.wake();
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Mail<G>> {

@@ -20,7 +20,7 @@ pub(crate) struct Schedule<G> {
     pub(crate) id: u64,
     pub(crate) audience: Arc<Audience>,
     inboxes: Inboxes<G>,
-    /// The frame that is shown now.
+    /// The frame that the last pass began with.
     shown: watch::Sender<Frame>,
     plan: Mutex<Plan>,
 }
@@ -125,17 +125,15 @@ impl<G> Schedule<G> {
         }
         let due = plan.pace.due();
         if due > now {
-            plan.alarm_set = true;
-            let keeper = self.id as usize % self.inboxes.len();
-            self.inboxes[keeper].alarm(due, Arc::clone(self));
+            let (before, from) = self.inboxes.split_at(self.id as usize % self.inboxes.len());
+            plan.alarm_set = from.iter().chain(before).any(|keeper| keeper.alarm(due, Arc::clone(self)));
             return;
         }
         if let Some(frame) = plan.next.take() {
             self.shown.send_replace(frame);
             plan.pace.begin(now);
             for (inbox, _) in self.inboxes.iter().zip(&plan.holders).filter(|&(_, &holds)| holds) {
-                plan.passing += 1;
-                inbox.release(Arc::clone(self));
+                plan.passing += usize::from(inbox.release(Arc::clone(self)));
             }
         }
     }

@@ -19,7 +19,7 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use self::farewell::{Drain, LINGER_CHECK, Leaving};
-use self::showing::Showing;
+use self::showing::{Pass, Showing};
 use self::viewer::Viewer;
 use self::wheel::Wheel;
 use crate::inbox::{Inbox, Mail};
@@ -76,13 +76,23 @@ pub(crate) struct Shard<G> {
 impl<G> Drop for Shard<G> {
     /// Also when a guest has panicked: then nobody may wait for this shard.
     fn drop(&mut self) {
-        self.inbox.stop();
+        let waiting = self.inbox.stop();
         if std::thread::panicking() {
             tracing::error!(
                 shard = self.index,
                 viewers = self.viewers.len(),
                 "a shard has panicked: its viewers are lost"
             );
+            let now = Instant::now();
+            for (_, showing) in self.feeds.iter().filter(|(_, showing)| matches!(showing.pass, Pass::Frame(_))) {
+                showing.schedule.passed(now, showing.worked);
+            }
+            for schedule in waiting.released {
+                schedule.passed(now, Duration::ZERO);
+            }
+            for schedule in self.alarms.values().chain(waiting.alarms.iter().map(|(_, schedule)| schedule)) {
+                schedule.alarm(now);
+            }
         }
     }
 }

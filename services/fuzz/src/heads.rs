@@ -10,9 +10,10 @@ const END: &[u8] = b"\r\n\r\nGET /a/b/c HTTP/1.1\r\nHost: a\r\nConnection: close
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The bytes are all that a client sends. Where they end in a zero, or speak HTTP/2, it then sends no more, and otherwise a request behind them
-/// that ends the connection. A real node answers over a real connection: every answer is whole and well-formed, the
-/// connection ends, none of it is kept, and only who was sent a stream was counted.
+/// The bytes are all that a client sends. Where they end in a zero, or speak HTTP/2, it then sends no more, and otherwise
+/// a request behind them that ends the connection; it hangs up there too where that has made HTTP/2 of them. A real node
+/// answers over a real connection: every answer is whole and well-formed, the connection ends, none of it is kept, and
+/// only who was sent a stream was counted.
 pub fn heads(bytes: &[u8]) {
     let node = Node::running();
     // A frame may promise any length, for which a node waits as it does for any client.

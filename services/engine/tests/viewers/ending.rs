@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use headcount_engine::{Engine, Guest, Refusal, Settings};
 
-use crate::rig::{End, Rig, block_on, frame, show, wait_until};
+use crate::rig::{End, Peer, Rig, block_on, frame, show, wait_until};
 
 #[test]
 fn a_drain_ends_every_stream_cleanly() {
@@ -179,4 +179,30 @@ fn nobody_waits_for_a_shard_that_has_panicked() {
     assert!(feed.adopt(rig.connect(None).0, bytes::Bytes::from_static(b"head"), Fragile).is_ok());
     block_on(engine.drain(Duration::ZERO));
     assert_eq!(engine.viewers(), 0);
+}
+
+#[test]
+fn other_shards_go_on_when_one_has_panicked() {
+    let rig = Rig::new(Settings { shards: 2, ..Settings::default() });
+    let feed = rig.feed(frame(0, 0));
+    // Each goes to the shard with the fewest.
+    let mut peers: Vec<_> = (0..4).map(|_| rig.join(&feed, None)).collect();
+    let see = |peers: &mut [Peer], number| {
+        let sees = |peer: &mut Peer| {
+            peer.read(usize::MAX);
+            peer.newest() == Some(number)
+        };
+        wait_until(&format!("two see {number}"), || peers.iter_mut().map(sees).filter(|sees| *sees).count() == 2);
+    };
+    let (_holding, held) = rig.hold_up(&feed);
+    feed.publish(frame(1, 0));
+    see(&mut peers, 1);
+    // It is in the midst of the pass.
+    held.send(()).expect("the shard waits");
+    wait_until("its viewers are lost", || rig.gone() == 3);
+    for number in 2..=5 {
+        feed.publish(frame(number, 0));
+        see(&mut peers, number);
+    }
+    rig.join(&feed, None).read_to(5);
 }

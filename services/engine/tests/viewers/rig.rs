@@ -53,7 +53,7 @@ pub(crate) struct Account {
 pub(crate) struct Visitor {
     account: Arc<Account>,
     seated: bool,
-    /// Its shard does nothing else until the other end is dropped.
+    /// Its shard does nothing else until the other end is dropped, and panics if something is sent.
     holds_up: Option<Receiver<()>>,
 }
 
@@ -62,7 +62,7 @@ impl Guest for Visitor {
         assert!(!std::mem::replace(&mut self.seated, true), "seated twice");
         self.account.seated.fetch_add(1, Ordering::SeqCst);
         if let Some(until) = self.holds_up.take() {
-            until.recv().expect_err("nothing is sent, the other end is dropped");
+            until.recv().expect_err("a guest of this test panics, on purpose");
         }
     }
 }
@@ -121,7 +121,8 @@ impl Rig {
         self.try_join(feed, receive_buffer).expect("room for a viewer")
     }
 
-    /// Brings a viewer to `feed` that has its first image, and its shard do nothing more until the sender is dropped.
+    /// Brings a viewer to `feed` that has its first image, and keeps its shard from anything more until the sender is
+    /// dropped; sending makes the shard panic.
     pub(crate) fn hold_up(&self, feed: &Feed<Visitor>) -> (Peer, Sender<()>) {
         let (ours, theirs) = self.connect(None);
         let (held, until) = channel();
@@ -178,7 +179,7 @@ impl Rig {
     }
 }
 
-/// Publishes `frame` and waits until the engine shows it, which it does only after the pass before it has ended.
+/// Publishes `frame` and waits until a pass begins with it, which none does before the one before it has ended.
 pub(crate) fn show(feed: &Feed<Visitor>, frame: &Frame) {
     let frames = feed.frames();
     feed.publish(frame.clone());
