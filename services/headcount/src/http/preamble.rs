@@ -85,9 +85,15 @@ async fn more(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()> {
 /// The header's length and the client it names; `None` until it is whole. A header without an address (a load
 /// balancer's own health check) names nobody.
 pub(crate) fn parse_proxy(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, PreambleError> {
-    // The parser takes some of version 1's lines that end too soon for malformed ones.
-    if bytes.starts_with(V1_PREFIX) && bytes.len() < MAX_V1_BYTES && !bytes.windows(2).any(|end| end == b"\r\n") {
-        return Ok(None);
+    // The parser takes some of version 1's lines that end too soon for malformed ones, and some whose CR is followed by
+    // anything for whole ones: it is given whole lines alone.
+    if bytes.starts_with(V1_PREFIX) {
+        let line = &bytes[..bytes.len().min(MAX_V1_BYTES)];
+        return match line.windows(2).position(|end| end == b"\r\n") {
+            Some(end) => parse_line(&line[..end + 2]).map(Some),
+            None if bytes.len() < MAX_V1_BYTES => Ok(None),
+            None => Err(PreambleError::Proxy),
+        };
     }
     let header = HeaderResult::parse(bytes);
     if header.is_incomplete() && bytes.len() < MAX_PROXY_BYTES {
@@ -95,14 +101,6 @@ pub(crate) fn parse_proxy(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAd
     }
     match header {
         HeaderResult::V2(Ok(header)) if header.header.len() > MAX_PROXY_BYTES => Err(PreambleError::Proxy),
-        HeaderResult::V1(Ok(header)) => {
-            let source = match header.addresses {
-                v1::Addresses::Tcp4(pair) => Some((pair.source_address, pair.source_port).into()),
-                v1::Addresses::Tcp6(pair) => Some((pair.source_address, pair.source_port).into()),
-                v1::Addresses::Unknown => None,
-            };
-            Ok(Some((header.header.len(), source)))
-        }
         HeaderResult::V2(Ok(header)) => {
             let source = match (header.command, header.addresses) {
                 (v2::Command::Local, _) => None,
@@ -112,8 +110,22 @@ pub(crate) fn parse_proxy(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAd
             };
             Ok(Some((header.header.len(), source)))
         }
-        HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => Err(PreambleError::Proxy),
+        HeaderResult::V1(_) | HeaderResult::V2(Err(_)) => Err(PreambleError::Proxy),
     }
+}
+
+/// The same for a whole line of version 1.
+fn parse_line(line: &[u8]) -> Result<(usize, Option<SocketAddr>), PreambleError> {
+    let header = v1::Header::try_from(line).map_err(|_| PreambleError::Proxy)?;
+    if header.header.len() != line.len() {
+        return Err(PreambleError::Proxy);
+    }
+    let source = match header.addresses {
+        v1::Addresses::Tcp4(pair) => Some((pair.source_address, pair.source_port).into()),
+        v1::Addresses::Tcp6(pair) => Some((pair.source_address, pair.source_port).into()),
+        v1::Addresses::Unknown => None,
+    };
+    Ok((line.len(), source))
 }
 
 /// A connection that gives again what had been read from it.
@@ -202,6 +214,20 @@ mod tests {
     #[test]
     fn a_health_check_names_nobody() {
         assert_eq!(source(b"PROXY UNKNOWN\r\n"), Some((15, None)));
+    }
+
+    #[test]
+    fn a_line_ends_with_both_its_bytes() {
+        let lines = [&b"PROXY UNKNOWN a\r;b\r\n"[..], b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 80\r;\r\n"];
+        for line in lines {
+            for cut in 0..line.len() {
+                assert_eq!(source(&line[..cut]), None, "{:?}", String::from_utf8_lossy(&line[..cut]));
+            }
+            assert!(parse_proxy(line).is_err(), "{:?}", String::from_utf8_lossy(line));
+        }
+        let longest = [V1_PREFIX, b"UNKNOWN ", &[b'f'; MAX_V1_BYTES - 16], b"\r\n"].concat();
+        assert_eq!(source(&longest), Some((MAX_V1_BYTES, None)));
+        assert!(parse_proxy(&[b"PROXY UNKNOWN ", &[b'f'; MAX_V1_BYTES][..], b"\r\n"].concat()).is_err());
     }
 
     #[test]
