@@ -146,7 +146,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let urls: Vec<String> = nodes.iter().map(|node| node.url(&format!("{COUNTER}.png"))).collect();
     let begun = Instant::now();
     let opening = Opening { count: arguments.viewers, urls, ..Opening::default() };
-    // Or it would hardly come to look at them. The nodes run already: they would inherit it.
+    // Or this thread would hardly come to look at them. The nodes run already: they would inherit it.
     headcount_load::prefer_this_thread();
     let viewers = Viewers::start_in(arguments.viewers.div_ceil(capacity()), &opening)?;
     let mut stage = Stage { redis, nodes, viewers, begun, course: Course::default() };

@@ -220,6 +220,10 @@ impl<G: Guest> Shard<G> {
     }
 
     fn open(&mut self, mail: Mail<G>, now: Instant) {
+        // Before the newcomers, whose guests may panic: then somebody else has to keep the time.
+        for (at, schedule) in mail.alarms {
+            self.alarms.insert((at, schedule.id), schedule);
+        }
         // Before the newcomers: their first frame is the new one, and they need no part in the pass.
         for schedule in mail.released {
             self.begin_pass(&schedule, now);
@@ -229,9 +233,6 @@ impl<G: Guest> Shard<G> {
         }
         for schedule in mail.ended {
             self.begin_ending(&schedule, now);
-        }
-        for (at, schedule) in mail.alarms {
-            self.alarms.insert((at, schedule.id), schedule);
         }
         for order in mail.drains {
             self.begin_drain(order, now);

@@ -124,12 +124,10 @@ impl Rig {
     /// Brings a viewer to `feed` that has its first image, and keeps its shard from anything more until the sender is
     /// dropped; sending makes the shard panic.
     pub(crate) fn hold_up(&self, feed: &Feed<Visitor>) -> (Peer, Sender<()>) {
-        let (ours, theirs) = self.connect(None);
         let (held, until) = channel();
         let mut guest = self.guest();
         guest.holds_up = Some(until);
-        feed.adopt(ours, head(), guest).expect("room for a viewer");
-        let mut peer = Peer::new(theirs);
+        let mut peer = self.bring(feed, None, guest).expect("room for a viewer");
         wait_until("the first image comes", || {
             peer.read(usize::MAX);
             peer.newest().is_some()
@@ -142,8 +140,17 @@ impl Rig {
         feed: &Feed<Visitor>,
         receive_buffer: Option<usize>,
     ) -> Result<Peer, Refused<Visitor>> {
+        self.bring(feed, receive_buffer, self.guest())
+    }
+
+    fn bring(
+        &self,
+        feed: &Feed<Visitor>,
+        receive_buffer: Option<usize>,
+        guest: Visitor,
+    ) -> Result<Peer, Refused<Visitor>> {
         let (ours, theirs) = self.connect(receive_buffer);
-        feed.adopt(ours, head(), self.guest())?;
+        feed.adopt(ours, head(), guest)?;
         Ok(Peer::new(theirs))
     }
 
