@@ -13,7 +13,7 @@ use std::{env, fs, io};
 
 use bytes::Bytes;
 use headcount_drawing::{Artist, Figure, Format, Look};
-use headcount_engine::{Engine, Feed, Guest, Settings};
+use headcount_engine::{Attachment, Engine, FeedHandle, Settings};
 use headcount_wire::{Frame, opening};
 
 const VIEWERS: u64 = 1_000;
@@ -34,7 +34,12 @@ struct Case {
 
 const CASES: [Case; 3] = [
     Case { name: "push_to_1000_viewers", counted: &["*Shard<*>::slice"], run: push, times: PUSHES },
-    Case { name: "accept_one_viewer", counted: &["*Feed<*>::adopt", "*Shard<*>::join"], run: join, times: VIEWERS },
+    Case {
+        name: "accept_one_viewer",
+        counted: &["*FeedHandle<*>::adopt", "*Shard<*>::join"],
+        run: join,
+        times: VIEWERS,
+    },
     Case { name: "draw_one_frame", counted: &["*Artist::draw"], run: draw, times: DRAWINGS },
 ];
 const PUSHES: u64 = 20;
@@ -126,12 +131,12 @@ fn write_record(counts: &BTreeMap<&str, u64>) {
     fs::write(record_path(), record).expect("a writable record");
 }
 
-/// A guest that does nothing: what it does is not the engine's.
+/// A attachment that does nothing: what it does is not the engine's.
 #[derive(Debug)]
 struct Nobody;
 
-impl Guest for Nobody {
-    fn seated(&mut self) {}
+impl Attachment for Nobody {
+    fn first_frame_sent(&mut self) {}
 }
 
 fn frame(number: u64) -> Frame {
@@ -141,7 +146,7 @@ fn frame(number: u64) -> Frame {
 }
 
 /// An engine of one shard with [`VIEWERS`] viewers that have their first frame.
-fn seated() -> (Engine<Nobody>, Feed<Nobody>, Vec<TcpStream>) {
+fn first_frame_sent() -> (Engine<Nobody>, FeedHandle<Nobody>, Vec<TcpStream>) {
     // No frame is repeated while valgrind takes its time, and none held back.
     let keepalive = std::time::Duration::from_secs(3600);
     let settings = Settings { shards: 1, keepalive, frame_rate: 1000.0, ..Settings::default() };
@@ -167,11 +172,11 @@ fn read_each(peers: &mut [TcpStream], bytes: usize) {
 }
 
 fn join() {
-    drop(seated());
+    drop(first_frame_sent());
 }
 
 fn push() {
-    let (_engine, feed, mut peers) = seated();
+    let (_engine, feed, mut peers) = first_frame_sent();
     for number in 1..=PUSHES {
         let frame = frame(number);
         feed.publish(frame.clone());

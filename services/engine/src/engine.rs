@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::schedule::{Inboxes, Schedule};
 use crate::shard::Shard;
-use crate::{Feed, FeedLabel, Guest, Settings};
+use crate::{Attachment, FeedHandle, FeedLabel, Settings};
 
 /// Holds the viewers of a node. Clones are handles of the same engine; when the last is dropped, its shards stop and
 /// what viewers are left are cut off (see [`drain`](Self::drain)).
@@ -37,7 +37,7 @@ impl<G> Drop for Core<G> {
     }
 }
 
-impl<G: Guest> Engine<G> {
+impl<G: Attachment> Engine<G> {
     /// Starts the shards.
     ///
     /// # Errors
@@ -57,13 +57,13 @@ impl<G: Guest> Engine<G> {
     }
 
     /// Opens a feed whose viewers count under `label` and see `first` until something is published.
-    pub fn open(&self, label: FeedLabel, first: Frame) -> Feed<G> {
+    pub fn open(&self, label: FeedLabel, first: Frame) -> FeedHandle<G> {
         let Core { settings, inboxes, limits, next_feed, .. } = &*self.0;
         let id = next_feed.fetch_add(1, Ordering::Relaxed);
         let audience = Audience::new(limits.tally(label));
         let pace = Pace::new(settings.frame_rate, rand::random(), Instant::now());
         let schedule = Schedule::new(id, audience, Arc::clone(inboxes), pace, first);
-        Feed::new(schedule, settings.keepalive, settings.stall_limit)
+        FeedHandle::new(schedule, settings.keepalive, settings.stall_limit)
     }
 
     /// Ends all viewers, evenly spread over `spread`: each gets its newest image once more, the closing boundary and a
@@ -84,7 +84,7 @@ impl<G: Guest> Engine<G> {
         self.0.metrics.register(registry);
     }
 
-    /// All viewers, including those on their way into a shard and the [`Place`](crate::Place)s taken.
+    /// All viewers, including those on their way into a shard and the [`ViewerPermit`](crate::ViewerPermit)s taken.
     pub fn viewers(&self) -> usize {
         self.0.limits.viewers()
     }

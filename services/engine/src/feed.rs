@@ -11,13 +11,13 @@ use headcount_wire::Frame;
 use tokio::sync::watch;
 
 use crate::inbox::Newcomer;
-use crate::limits::Place;
+use crate::limits::ViewerPermit;
 use crate::schedule::Schedule;
 use crate::socket;
 
 /// Why a viewer was not taken.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum Rejection {
     /// The engine holds as many viewers as it may.
     #[error("the node holds as many viewers as it may")]
     Full,
@@ -38,18 +38,18 @@ pub enum Refusal {
 /// A viewer that was not taken, given back whole: its socket is still open, though set to non-blocking, and nothing
 /// has been written to it.
 #[derive(Debug)]
-pub struct Refused<G> {
+pub struct RejectedViewer<G> {
     /// The viewer's socket.
     pub socket: TcpStream,
-    /// The viewer's guest.
-    pub guest: G,
+    /// The viewer's attachment.
+    pub attachment: G,
     /// Why.
-    pub refusal: Refusal,
+    pub refusal: Rejection,
 }
 
 /// What a group of viewers sees: one newest frame. Clones are handles of the same feed; when the last is dropped, its
 /// viewers get the newest image once more and a clean end.
-pub struct Feed<G>(Arc<Handle<G>>);
+pub struct FeedHandle<G>(Arc<Handle<G>>);
 
 struct Handle<G> {
     schedule: Arc<Schedule<G>>,
@@ -63,7 +63,7 @@ impl<G> Drop for Handle<G> {
     }
 }
 
-impl<G> Feed<G> {
+impl<G> FeedHandle<G> {
     pub(crate) fn new(schedule: Arc<Schedule<G>>, keepalive: Duration, stall_limit: Duration) -> Self {
         Self(Arc::new(Handle { schedule, keepalive, stall_limit }))
     }
@@ -79,7 +79,7 @@ impl<G> Feed<G> {
         self.0.schedule.watch()
     }
 
-    /// The feed's viewers, including those on their way into a shard and the [`Place`]s taken.
+    /// The feed's viewers, including those on their way into a shard and the [`ViewerPermit`]s taken.
     pub fn viewers(&self) -> usize {
         self.0.schedule.audience.viewers()
     }
@@ -88,16 +88,16 @@ impl<G> Feed<G> {
     ///
     /// # Errors
     /// The refusal. `Ok` is no promise: another viewer may take the last place.
-    pub fn has_room(&self) -> Result<(), Refusal> {
+    pub fn has_room(&self) -> Result<(), Rejection> {
         self.0.schedule.audience.refusal().map_or(Ok(()), Err)
     }
 
     /// Counts a viewer whose stream the engine does not write itself, within the same limits and metrics.
     ///
     /// # Errors
-    /// [`Refusal::Full`] or [`Refusal::CounterFull`].
-    pub fn take_place(&self) -> Result<Place, Refusal> {
-        Place::take(&self.0.schedule.audience)
+    /// [`Rejection::Full`] or [`Rejection::CounterFull`].
+    pub fn acquire_permit(&self) -> Result<ViewerPermit, Rejection> {
+        ViewerPermit::take(&self.0.schedule.audience)
     }
 
     /// Takes over a viewer's socket. The first write is `head` (the response's head and the stream's opening) and the
@@ -107,32 +107,32 @@ impl<G> Feed<G> {
     /// The viewer is given back, with the reason.
     // Kept apart for the instruction counts.
     #[inline(never)]
-    pub fn adopt(&self, socket: TcpStream, head: Bytes, guest: G) -> Result<(), Refused<G>> {
+    pub fn adopt(&self, socket: TcpStream, head: Bytes, attachment: G) -> Result<(), RejectedViewer<G>> {
         let Handle { schedule, keepalive, stall_limit } = &*self.0;
-        let place = match Place::take(&schedule.audience) {
+        let place = match ViewerPermit::take(&schedule.audience) {
             Ok(place) => place,
-            Err(refusal) => return Err(Refused { socket, guest, refusal }),
+            Err(refusal) => return Err(RejectedViewer { socket, attachment, refusal }),
         };
         if let Err(error) = socket::prepare(&socket, *keepalive, *stall_limit) {
-            return Err(Refused { socket, guest, refusal: Refusal::Socket(error) });
+            return Err(RejectedViewer { socket, attachment, refusal: Rejection::Socket(error) });
         }
-        let newcomer = Newcomer { socket: socket.into(), head, guest, place, feed: Arc::clone(schedule) };
-        schedule.lightest().join(newcomer).map_err(|(newcomer, refusal)| Refused {
+        let newcomer = Newcomer { socket: socket.into(), head, attachment, place, feed: Arc::clone(schedule) };
+        schedule.lightest().join(newcomer).map_err(|(newcomer, refusal)| RejectedViewer {
             socket: newcomer.socket.into(),
-            guest: newcomer.guest,
+            attachment: newcomer.attachment,
             refusal,
         })
     }
 }
 
-impl<G> Clone for Feed<G> {
+impl<G> Clone for FeedHandle<G> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<G> fmt::Debug for Feed<G> {
+impl<G> fmt::Debug for FeedHandle<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("id", &self.0.schedule.id).field("viewers", &self.viewers()).finish()
+        f.debug_struct("FeedHandle").field("id", &self.0.schedule.id).field("viewers", &self.viewers()).finish()
     }
 }

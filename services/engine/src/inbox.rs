@@ -11,8 +11,8 @@ use mio::{Registry, Token, Waker};
 use socket2::Socket;
 use tokio::sync::mpsc;
 
-use crate::feed::Refusal;
-use crate::limits::Place;
+use crate::feed::Rejection;
+use crate::limits::ViewerPermit;
 use crate::schedule::Schedule;
 
 /// Newcomers that wait for one shard at most: about 1.5 MB. A shard takes some 30,000 a second, so the last of these
@@ -23,8 +23,8 @@ const MAX_NEWCOMERS: usize = 16 << 10;
 pub(crate) struct Newcomer<G> {
     pub(crate) socket: Socket,
     pub(crate) head: Bytes,
-    pub(crate) guest: G,
-    pub(crate) place: Place,
+    pub(crate) attachment: G,
+    pub(crate) place: ViewerPermit,
     pub(crate) feed: Arc<Schedule<G>>,
 }
 
@@ -98,14 +98,14 @@ impl<G> Inbox<G> {
     }
 
     /// Leaves a newcomer for the shard, or gives it back with the reason.
-    pub(crate) fn join(&self, newcomer: Newcomer<G>) -> Result<(), (Newcomer<G>, Refusal)> {
+    pub(crate) fn join(&self, newcomer: Newcomer<G>) -> Result<(), (Newcomer<G>, Rejection)> {
         {
             let mut mail = self.lock();
             if mail.closed {
-                return Err((newcomer, Refusal::Draining));
+                return Err((newcomer, Rejection::Draining));
             }
             if mail.newcomers.len() >= MAX_NEWCOMERS {
-                return Err((newcomer, Refusal::Busy));
+                return Err((newcomer, Rejection::Busy));
             }
             mail.newcomers.push_back(newcomer);
             self.load.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! The viewer engine: holds the sockets of all live viewers of a node and pushes each new frame to them.
 //!
 //! An [`Engine`] runs a few shards, each one thread with one poller that owns its viewers' sockets outright. A
-//! [`Feed`] is what a group of viewers sees: one newest [`Frame`](headcount_wire::Frame), which all of them share.
+//! [`FeedHandle`] is what a group of viewers sees: one newest [`Frame`](headcount_wire::Frame), which all of them share.
 //! A viewer costs no task and no buffer; one that does not take its bytes in time is *lagging*, and only then has
 //! state of its own. The newest frame wins: nobody has a queue.
 //!
@@ -20,15 +20,15 @@ mod shard;
 mod socket;
 
 pub use engine::Engine;
-pub use feed::{Feed, Refusal, Refused};
-pub use limits::Place;
+pub use feed::{FeedHandle, RejectedViewer, Rejection};
+pub use limits::ViewerPermit;
 pub use settings::{FeedLabel, Settings};
 
 /// What rides along with a viewer, and is dropped when the viewer has gone, on a shard's thread.
 ///
 /// Its methods and its drop hold up all viewers of the shard, so they must be short and must not block.
-pub trait Guest: Send + 'static {
+pub trait Attachment: Send + 'static {
     /// The viewer has its first image: the response's head and the newest frame have been written to the last byte.
     /// Called once at most; never for a viewer that leaves before.
-    fn seated(&mut self);
+    fn first_frame_sent(&mut self);
 }

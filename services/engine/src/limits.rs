@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::feed::Refusal;
+use crate::feed::Rejection;
 use crate::{FeedLabel, Settings};
 
 /// The viewers of the whole engine.
@@ -86,12 +86,12 @@ impl Audience {
     }
 
     /// Why there is no room for one more viewer.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
+    pub(crate) fn refusal(&self) -> Option<Rejection> {
         let Tally { viewers, limits, .. } = &*self.tally;
         if limits.viewers() >= limits.max_viewers {
-            Some(Refusal::Full)
+            Some(Rejection::Full)
         } else if viewers.load(Ordering::Relaxed) >= limits.max_viewers_per_counter {
-            Some(Refusal::CounterFull)
+            Some(Rejection::CounterFull)
         } else {
             None
         }
@@ -100,26 +100,26 @@ impl Audience {
 
 /// One viewer's place within the limits: counted from when it is taken until it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Audience>);
+pub struct ViewerPermit(Arc<Audience>);
 
-impl Place {
-    pub(crate) fn take(audience: &Arc<Audience>) -> Result<Self, Refusal> {
+impl ViewerPermit {
+    pub(crate) fn take(audience: &Arc<Audience>) -> Result<Self, Rejection> {
         let Tally { viewers, limits, .. } = &*audience.tally;
         if limits.viewers.fetch_add(1, Ordering::Relaxed) >= limits.max_viewers {
             limits.viewers.fetch_sub(1, Ordering::Relaxed);
-            return Err(Refusal::Full);
+            return Err(Rejection::Full);
         }
         if viewers.fetch_add(1, Ordering::Relaxed) >= limits.max_viewers_per_counter {
             limits.viewers.fetch_sub(1, Ordering::Relaxed);
             viewers.fetch_sub(1, Ordering::Relaxed);
-            return Err(Refusal::CounterFull);
+            return Err(Rejection::CounterFull);
         }
         audience.viewers.fetch_add(1, Ordering::Relaxed);
         Ok(Self(Arc::clone(audience)))
     }
 }
 
-impl Drop for Place {
+impl Drop for ViewerPermit {
     fn drop(&mut self) {
         let Tally { viewers, limits, .. } = &*self.0.tally;
         self.0.viewers.fetch_sub(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
 //! One feed's newest frame, and when it is shown: the one place where the feed's clock ticks, for the viewers in all
-//! shards and for whoever watches [`Feed::frames`](crate::Feed::frames).
+//! shards and for whoever watches [`FeedHandle::frames`](crate::FeedHandle::frames).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -26,7 +26,7 @@ use crate::inbox::{Inbox, Mail};
 use crate::metrics::{Cause, Metrics, Tally};
 use crate::schedule::Schedule;
 use crate::socket::Read;
-use crate::{Guest, Settings, socket};
+use crate::{Attachment, Settings, socket};
 
 /// The waker's token; all others are keys of viewers, or of leaving sockets with [`LEAVING`].
 const WAKER: Token = Token(usize::MAX);
@@ -74,7 +74,7 @@ pub(crate) struct Shard<G> {
 }
 
 impl<G> Drop for Shard<G> {
-    /// Also when a guest has panicked: then nobody may wait for this shard.
+    /// Also when a attachment has panicked: then nobody may wait for this shard.
     fn drop(&mut self) {
         let waiting = self.inbox.stop();
         if std::thread::panicking() {
@@ -97,7 +97,7 @@ impl<G> Drop for Shard<G> {
     }
 }
 
-impl<G: Guest> Shard<G> {
+impl<G: Attachment> Shard<G> {
     pub(crate) fn new(index: usize, settings: &Settings, metrics: Metrics) -> io::Result<Self> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(poll.registry(), WAKER)?);
@@ -220,7 +220,7 @@ impl<G: Guest> Shard<G> {
     }
 
     fn open(&mut self, mail: Mail<G>, now: Instant) {
-        // Before the newcomers, whose guests may panic: then somebody else has to keep the time.
+        // Before the newcomers, whose attachments may panic: then somebody else has to keep the time.
         for (at, schedule) in mail.alarms {
             self.alarms.insert((at, schedule.id), schedule);
         }

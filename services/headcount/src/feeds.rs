@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headcount_drawing::{Artist, Figure, Format, Look, Shows};
-use headcount_engine::{Engine, Feed, Guest};
-use headcount_presence::{Counter, CounterName, Presence, Reading, Refusal, Seat};
+use headcount_engine::{Attachment, Engine, FeedHandle};
+use headcount_presence::{AdmissionError, Counter, CounterName, Presence, Reading, Registration};
 use headcount_wire::Frame;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::MissedTickBehavior;
@@ -18,16 +18,16 @@ use crate::easels::{Crowded, Easels};
 /// A feed that nobody views is kept for between one and two of these, for the reload that comes right after.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What the engine keeps for a viewer: its seat in the count, and its feed.
+/// What the engine keeps for a viewer: its registration in the count, and its feed.
 pub(crate) struct Viewer {
-    seat: Seat,
+    registration: Registration,
     /// Keeps the feed's driver going.
     _feed: Arc<LiveFeed>,
 }
 
-impl Guest for Viewer {
-    fn seated(&mut self) {
-        self.seat.take();
+impl Attachment for Viewer {
+    fn first_frame_sent(&mut self) {
+        self.registration.start_counting();
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct FeedKey {
 /// One stream of frames.
 pub(crate) struct LiveFeed {
     counter: Counter,
-    feed: Feed<Viewer>,
+    feed: FeedHandle<Viewer>,
     /// Its place in the table has been given to another.
     evicted: Notify,
 }
@@ -57,13 +57,13 @@ impl LiveFeed {
     }
 
     /// The engine's side of it.
-    pub(crate) fn frames(&self) -> &Feed<Viewer> {
+    pub(crate) fn frames(&self) -> &FeedHandle<Viewer> {
         &self.feed
     }
 
     /// What the engine is given for a viewer who has been admitted.
-    pub(crate) fn viewer(self: &Arc<Self>, seat: Seat) -> Viewer {
-        Viewer { seat, _feed: Arc::clone(self) }
+    pub(crate) fn viewer(self: &Arc<Self>, registration: Registration) -> Viewer {
+        Viewer { registration, _feed: Arc::clone(self) }
     }
 }
 
@@ -75,7 +75,7 @@ pub(crate) enum FeedError {
     TooManyLooks,
     /// Presence refuses the counter.
     #[error(transparent)]
-    Counter(#[from] Refusal),
+    Counter(#[from] AdmissionError),
     /// Its first picture cannot be drawn soon.
     #[error(transparent)]
     Crowded(#[from] Crowded),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use headcount_drawing::{Format, Look};
-use headcount_presence::{CounterName, Limits, RedisUrl};
+use headcount_presence::{AddressLimits, CounterName, RedisUrl};
 use ipnet::IpNet;
 
 use self::args::{Cli, Subcommand};
@@ -91,7 +91,7 @@ pub(crate) struct ServeOptions {
     /// Below it, pictures and JSON say "fewer than".
     pub(crate) small: u64,
     /// What one client address may have.
-    pub(crate) limits: Limits,
+    pub(crate) limits: AddressLimits,
     /// Networks whose connections begin with a PROXY header.
     pub(crate) proxy_protocol_from: Vec<IpNet>,
     /// Networks whose proxies are believed when they say who their client is.

@@ -8,7 +8,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use headcount_presence::{Client, Counter, CounterName, Limits, Presence, RedisUrl, Seat, Settings};
+use headcount_presence::{AddressLimits, Client, Counter, CounterName, Presence, RedisUrl, Registration, Settings};
 use tokio::runtime::Runtime;
 
 #[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
@@ -48,31 +48,31 @@ impl Row {
 struct Node {
     presence: Presence,
     counter: Counter,
-    seats: Vec<Seat>,
+    registrations: Vec<Registration>,
 }
 
 impl Node {
     /// A node that asks Redis about nobody's address.
     fn start(server: &Server) -> Node {
         let exempt = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()].into();
-        Node::limited(server, Limits { exempt, ..Limits::default() })
+        Node::limited(server, AddressLimits { exempt, ..AddressLimits::default() })
     }
 
-    fn limited(server: &Server, limits: Limits) -> Node {
+    fn limited(server: &Server, limits: AddressLimits) -> Node {
         let settings = Settings { limits, ..Settings::default() };
         let presence = Presence::redis(RedisUrl::parse(&server.url()).unwrap(), settings);
         let counter = presence.counter(&CounterName::parse("online").unwrap()).unwrap();
-        Node { presence, counter, seats: Vec::new() }
+        Node { presence, counter, registrations: Vec::new() }
     }
 
     /// Seats distinct people.
     async fn join(&mut self, people: std::ops::Range<u32>) {
         for person in people {
             let address = Ipv4Addr::from_bits(0x1000_0000 + person).into();
-            let mut seat =
-                self.presence.admit(&self.counter, &Client { address, user_agent: Vec::new() }).await.unwrap();
-            seat.take();
-            self.seats.push(seat);
+            let mut registration =
+                self.presence.admit(&self.counter, &Client { ip: address, user_agent: Vec::new() }).await.unwrap();
+            registration.start_counting();
+            self.registrations.push(registration);
         }
     }
 
@@ -127,7 +127,7 @@ fn info(connection: &mut redis::Connection, field: &str) -> f64 {
 /// 20 nodes, 20,000 viewers from as many addresses, no change.
 async fn quiet() -> Vec<Row> {
     let server = Server::start();
-    let mut nodes: Vec<_> = (0..NODES).map(|_| Node::limited(&server, Limits::default())).collect();
+    let mut nodes: Vec<_> = (0..NODES).map(|_| Node::limited(&server, AddressLimits::default())).collect();
     for (number, node) in (0..).zip(&mut nodes) {
         node.join(number * 1_000..(number + 1) * 1_000).await;
     }
@@ -153,7 +153,7 @@ async fn quiet() -> Vec<Row> {
 async fn addresses() -> Vec<Row> {
     let server = Server::start();
     let mut connection = server.connection();
-    let mut node = Node::limited(&server, Limits::default());
+    let mut node = Node::limited(&server, AddressLimits::default());
     node.shows(0, 0).await;
     let cpu = |connection: &mut redis::Connection| info(connection, "used_cpu_user") + info(connection, "used_cpu_sys");
     let (cpu_before, memory_before) = (cpu(&mut connection), info(&mut connection, "used_memory"));

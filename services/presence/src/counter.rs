@@ -11,13 +11,13 @@ use crate::gate::Gate;
 use crate::grace::Grace;
 use crate::metrics::Metrics;
 use crate::roll::Roll;
-use crate::{CounterName, Reading, Refusal};
+use crate::{AdmissionError, CounterName, Reading};
 
 /// How long [`Counter::settled`] waits for the first state that is everybody's. Redis answers within a few
 /// milliseconds or is away, and then a picture of what this node knows is better than none.
 const SETTLED_WITHIN: Duration = Duration::from_millis(500);
 
-/// A counter that is live on this node: as long as a clone of the handle, or a seat at it, lives.
+/// A counter that is live on this node: as long as a clone of the handle, or a registration at it, lives.
 #[derive(Clone)]
 pub struct Counter(pub(crate) Arc<Live>);
 
@@ -75,13 +75,13 @@ impl Book {
         self: &Arc<Book>,
         name: &CounterName,
         open: impl FnOnce() -> Arc<Roll>,
-    ) -> Result<Counter, Refusal> {
+    ) -> Result<Counter, AdmissionError> {
         let mut counters = self.lock();
         if let Some(live) = counters.get(name).and_then(Weak::upgrade) {
             return Ok(Counter(live));
         }
         if counters.len() >= self.max_counters {
-            return Err(Refusal::TooManyCounters { limit: self.max_counters });
+            return Err(AdmissionError::TooManyCounters { limit: self.max_counters });
         }
         let live = Arc::new(Live { roll: open(), book: Arc::clone(self) });
         counters.insert(name.clone(), Arc::downgrade(&live));

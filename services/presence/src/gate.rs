@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::metrics::{Decided, Metrics};
 use crate::network::Network;
 use crate::roll::ViewerId;
-use crate::{CounterName, Limits, Refusal};
+use crate::{AddressLimits, AdmissionError, CounterName};
 use table::Table;
 pub(crate) use table::{Standing, Word};
 
@@ -25,7 +25,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// The gate of one node.
 pub(crate) struct Gate {
-    pub(crate) limits: Limits,
+    pub(crate) limits: AddressLimits,
     started: Instant,
     state: Mutex<State>,
     /// Streams have left that Redis may know of.
@@ -51,7 +51,7 @@ pub(crate) enum Entered {
 }
 
 impl Gate {
-    pub(crate) fn new(limits: Limits, metrics: Metrics) -> Arc<Gate> {
+    pub(crate) fn new(limits: AddressLimits, metrics: Metrics) -> Arc<Gate> {
         Arc::new(Gate { limits, started: Instant::now(), state: Mutex::default(), left: Notify::new(), metrics })
     }
 
@@ -61,7 +61,7 @@ impl Gate {
     }
 
     /// Notes a viewer's stream, which must [leave](Gate::leave) whatever becomes of it, unless it is refused here.
-    pub(crate) fn enter(&self, address: IpAddr, counter: &CounterName) -> Result<(ViewerId, Entered), Refusal> {
+    pub(crate) fn enter(&self, address: IpAddr, counter: &CounterName) -> Result<(ViewerId, Entered), AdmissionError> {
         let network = Network::of(address);
         if !self.limits.exempts(address) {
             let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! The time between a seat's taking and its counting.
+//! The time between a registration's taking and its counting.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::roll::{Roll, ViewerId};
 use crate::visitor::Visitor;
 
-/// Lets viewers count, each of them the grace after it took its seat.
+/// Lets viewers count, each of them the grace after it took its registration.
 pub(crate) struct Grace {
     length: Duration,
     /// Those who wait, in the order of their time: it is the same length for all.

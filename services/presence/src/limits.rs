@@ -10,7 +10,7 @@ use crate::network;
 /// How many streams one client address may have open, and how fast it may open them. An address is an IPv4 address or a
 /// /64 of IPv6. All nodes of an installation should have the same limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct AddressLimits {
     /// Most open streams of one counter.
     pub per_counter: usize,
     /// Most open streams of all counters together. As many may be opened at once, after a pause.
@@ -21,7 +21,7 @@ pub struct Limits {
     pub exempt: Vec<IpNet>,
 }
 
-impl Limits {
+impl AddressLimits {
     /// Loopback, the private networks of RFC 1918 and RFC 4193, and link-local addresses: one's own machines and proxies. Not
     /// 100.64.0.0/10 (RFC 6598): whoever is seen with such an address is a carrier's customer, and a stranger.
     pub const PRIVATE: &str =
@@ -46,10 +46,10 @@ impl Limits {
 
 /// A shared office: 32 people before one counter, or before a page with four of them, who may all reload it at once, and
 /// again 8 s later.
-impl Default for Limits {
-    fn default() -> Limits {
+impl Default for AddressLimits {
+    fn default() -> AddressLimits {
         let exempt = Self::PRIVATE.split(',').map(|network| network.parse().expect("the networks are written above"));
-        Limits { per_counter: 32, in_all: 128, per_second: 16, exempt: exempt.collect() }
+        AddressLimits { per_counter: 32, in_all: 128, per_second: 16, exempt: exempt.collect() }
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn ones_own_machines_are_exempt() {
-        let limits = Limits::default();
+        let limits = AddressLimits::default();
         let is_exempt = |address: &str| limits.exempts(address.parse().unwrap());
         for own in ["127.0.0.1", "::1", "10.1.2.3", "172.31.0.1", "::ffff:192.168.1.1", "fd00::1", "fe80::1"] {
             assert!(is_exempt(own), "{own}");

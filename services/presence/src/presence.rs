@@ -15,7 +15,7 @@ use crate::network::Network;
 use crate::roll::{Roll, Versions};
 use crate::shared::{self, CurrentKey, RedisUrl, Status, StatusError};
 use crate::visitor::VisitorKey;
-use crate::{Client, Counter, CounterName, Health, Reading, Refusal, Seat, Settings};
+use crate::{AdmissionError, Client, Counter, CounterName, Health, Reading, Registration, Settings};
 
 /// How long the first viewers wait for the visitors' key that all nodes share.
 const KEY_WITHIN: Duration = Duration::from_millis(500);
@@ -82,7 +82,7 @@ impl Presence {
     }
 
     /// The counter of this name, live on this node from now. Must be called within a tokio runtime.
-    pub fn counter(&self, name: &CounterName) -> Result<Counter, Refusal> {
+    pub fn counter(&self, name: &CounterName) -> Result<Counter, AdmissionError> {
         let inner = &self.0;
         inner.book.counter(name, || {
             let (versions, metrics) = (Arc::clone(&inner.versions), inner.metrics.clone());
@@ -97,25 +97,25 @@ impl Presence {
         })
     }
 
-    /// Gives a client a seat at the counter, unless its address has reached its [limits](crate::Limits). The seat does not
-    /// count until it is [taken](Seat::take).
+    /// Gives a client a registration at the counter, unless its address has reached its [limits](crate::AddressLimits). The registration does not
+    /// count until it is [taken](Registration::start_counting).
     ///
     /// Waits for one answer of Redis, a response timeout at most: then this node decides alone. At the start of a node it may
     /// wait for another 500 ms for the visitors' key.
-    pub async fn admit(&self, counter: &Counter, client: &Client) -> Result<Seat, Refusal> {
+    pub async fn admit(&self, counter: &Counter, client: &Client) -> Result<Registration, AdmissionError> {
         let inner = &self.0;
         let key = self.visitor_key().await;
-        let (viewer, entered) = inner.book.gate.enter(client.address, counter.name())?;
-        let network = Network::of(client.address);
+        let (viewer, entered) = inner.book.gate.enter(client.ip, counter.name())?;
+        let network = Network::of(client.ip);
         // From here on it leaves the gate whatever becomes of it.
-        let seat = Seat::new(counter, viewer, key.visitor(client), network);
+        let registration = Registration::new(counter, viewer, key.visitor(client), network);
         if entered == Entered::Within {
             match &inner.kind {
                 Kind::Embedded(_) => inner.metrics.let_in(Decided::Alone),
                 Kind::Shared(node) => node.admit(&inner.book.gate, network, viewer, counter.name()).await?,
             }
         }
-        Ok(seat)
+        Ok(registration)
     }
 
     /// What the counter says now, whether it is live on this node or not. Does not make it live.

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use crate::Limits;
+use crate::AddressLimits;
 
 /// How presence counts. The defaults are what the service promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// What every key and channel in Redis begins with.
     pub prefix: String,
-    /// How long a taken seat waits before it counts, so that a reload need not make the number jump.
+    /// How long a taken registration waits before it counts, so that a reload need not make the number jump.
     pub grace: Duration,
     /// Most counters that are live on this node at a time.
     pub max_counters: usize,
     /// What one client address may have.
-    pub limits: Limits,
+    pub limits: AddressLimits,
     /// The times of the lease protocol.
     pub timing: Timing,
 }
@@ -86,7 +86,7 @@ impl Default for Settings {
             prefix: "hc:".to_owned(),
             grace: Duration::ZERO,
             max_counters: 10_000,
-            limits: Limits::default(),
+            limits: AddressLimits::default(),
             timing: Timing::default(),
         }
     }

@@ -36,7 +36,7 @@ impl VisitorKey {
 
     /// The visitor behind a client. All addresses of an IPv6 /64 are one.
     pub(crate) fn visitor(&self, client: &Client) -> Visitor {
-        Visitor(self.hash(&[&Network::of(client.address).bytes(), b"\0", &client.user_agent]))
+        Visitor(self.hash(&[&Network::of(client.ip).bytes(), b"\0", &client.user_agent]))
     }
 
     /// What stands for a client address in Redis: of another kind than all visitors' hashes.
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn client(address: &str, user_agent: &str) -> Client {
-        Client { address: address.parse().unwrap(), user_agent: user_agent.as_bytes().to_vec() }
+        Client { ip: address.parse().unwrap(), user_agent: user_agent.as_bytes().to_vec() }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::viewer::Progress;
 use super::{LEAVING, STALL_CHECKS, Shard};
-use crate::Guest;
+use crate::Attachment;
 use crate::inbox::DrainOrder;
 use crate::metrics::Cause;
 use crate::socket::{self, Read};
@@ -54,7 +54,7 @@ impl Drain {
     }
 }
 
-impl<G: Guest> Shard<G> {
+impl<G: Attachment> Shard<G> {
     /// The viewer's connection is broken.
     pub(super) fn depart_broken(&mut self, key: usize, error: &io::Error) {
         let cause = self.viewers[key].cause(error);

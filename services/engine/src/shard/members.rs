@@ -10,16 +10,16 @@ use socket2::Socket;
 use super::Shard;
 use super::showing::{Pass, Showing};
 use super::viewer::{self, Behind, Viewer};
-use crate::Guest;
+use crate::Attachment;
 use crate::inbox::Newcomer;
 use crate::metrics::{Cause, Tally};
 
-impl<G: Guest> Shard<G> {
+impl<G: Attachment> Shard<G> {
     /// Takes a viewer in: writes its first image, and watches its socket.
     // Kept apart for the instruction counts.
     #[inline(never)]
     pub(super) fn join(&mut self, newcomer: Newcomer<G>, now: Instant) {
-        let Newcomer { socket, head, mut guest, place, feed: schedule } = newcomer;
+        let Newcomer { socket, head, mut attachment, place, feed: schedule } = newcomer;
         let feed = *self
             .feed_keys
             .entry(schedule.id)
@@ -43,12 +43,12 @@ impl<G: Guest> Shard<G> {
         };
         self.metrics.pushed(&tally);
         if behind.is_none() {
-            guest.seated();
+            attachment.first_frame_sent();
         }
         let showing = &mut self.feeds[feed];
         let (position, ended) = (showing.roster.add(key as u32), showing.ended);
         let (feed, input_bytes) = (feed as u32, 0);
-        entry.insert(Viewer { socket, feed, position, input_bytes, behind: None, guest, _place: place });
+        entry.insert(Viewer { socket, feed, position, input_bytes, behind: None, attachment, _place: place });
         if let Some(behind) = behind {
             self.fall_behind(key, behind);
         }
@@ -93,17 +93,17 @@ impl<G: Guest> Shard<G> {
         }
     }
 
-    /// Takes a viewer out of everything and lets its guest go. What is left is its socket.
+    /// Takes a viewer out of everything and lets its attachment go. What is left is its socket.
     pub(super) fn remove(&mut self, key: usize, cause: Cause) -> Socket {
         self.strike_lagging(key);
-        let Viewer { socket, feed, position, guest, _place: place, .. } = self.viewers.remove(key);
+        let Viewer { socket, feed, position, attachment, _place: place, .. } = self.viewers.remove(key);
         for (moved, position) in self.feeds[feed as usize].roster.remove(position).into_iter().flatten() {
             self.viewers[moved as usize].position = position;
         }
         self.inbox.unload();
         self.metrics.departed(cause);
         self.drop_if_empty(feed as usize);
-        drop((place, guest));
+        drop((place, attachment));
         socket
     }
 

@@ -10,7 +10,7 @@ use super::Shard;
 use super::showing::Pass;
 use super::viewer::Shown;
 use super::wheel::PLACES;
-use crate::Guest;
+use crate::Attachment;
 use crate::metrics::Tally;
 use crate::schedule::Schedule;
 
@@ -18,7 +18,7 @@ use crate::schedule::Schedule;
 /// up is one empty poll, well below a thousandth of that.
 const SLICE: usize = 256;
 
-impl<G: Guest> Shard<G> {
+impl<G: Attachment> Shard<G> {
     /// Begins the pass that `schedule` has released.
     pub(super) fn begin_pass(&mut self, schedule: &Arc<Schedule<G>>, now: Instant) {
         match self.feed_keys.get(&schedule.id) {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use headcount_wire::Frame;
 use socket2::Socket;
 
-use crate::limits::Place;
+use crate::limits::ViewerPermit;
 use crate::metrics::{Cause, Tally};
 use crate::socket;
 
@@ -22,9 +22,9 @@ pub(super) struct Viewer<G> {
     pub(super) input_bytes: u32,
     /// What it has yet to take; `None` for a live viewer. Boxed, because few lag.
     pub(super) behind: Option<Box<Behind>>,
-    pub(super) guest: G,
+    pub(super) attachment: G,
     /// Held for its drop.
-    pub(super) _place: Place,
+    pub(super) _place: ViewerPermit,
 }
 
 /// What a lagging viewer has yet to take.
@@ -153,7 +153,7 @@ impl<G> Viewer<G> {
     /// Writes on where the viewer left off, and then what it is owed.
     pub(super) fn catch_up(&mut self, newest: &Frame, now: Instant, tally: &mut Tally) -> Progress
     where
-        G: crate::Guest,
+        G: crate::Attachment,
     {
         let Some(behind) = &mut self.behind else { return Progress::Live };
         loop {
@@ -171,7 +171,7 @@ impl<G> Viewer<G> {
                     return Progress::Lagging;
                 }
                 if std::mem::take(&mut behind.seats) {
-                    self.guest.seated();
+                    self.attachment.first_frame_sent();
                 }
             }
             let (part, then) = match behind.owed {

@@ -17,7 +17,7 @@ fn short_stall() -> Settings {
 impl Rig {
     fn wait_for_departure(&self, cause: &str) {
         wait_until(&format!("a viewer departs as {cause}"), || self.departed(cause) == 1);
-        wait_until("the guest and the place are given back", || self.gone() == 1 && self.engine.viewers() == 0);
+        wait_until("the attachment and the place are given back", || self.gone() == 1 && self.engine.viewers() == 0);
         let lagging = self.metric("viewers_by_state{state=\"lagging\"}");
         assert_eq!((lagging, self.metric("viewers_by_state{state=\"live\"}")), (0, 0));
     }
@@ -49,7 +49,7 @@ fn closing_is_seen_at_once() {
     peer.read_to(0);
     drop(peer);
     rig.wait_for_departure("closed");
-    assert_eq!(rig.seated(), 1);
+    assert_eq!(rig.first_frame_sent(), 1);
 }
 
 #[test]
@@ -130,14 +130,14 @@ fn a_viewer_that_has_gone_before_it_joins_is_never_seated() {
     let feed = rig.feed(frame(0, 0));
     let (ours, theirs) = rig.connect(None);
     socket2::Socket::from(theirs).set_linger(Some(Duration::ZERO)).expect("no lingering");
-    match feed.adopt(ours, bytes::Bytes::from_static(b"head"), rig.guest()) {
+    match feed.adopt(ours, bytes::Bytes::from_static(b"head"), rig.attachment()) {
         Ok(()) => rig.wait_for_departure("reset"),
         Err(refused) => {
             drop(refused);
             assert_eq!(rig.gone(), 1);
         }
     }
-    assert_eq!((rig.seated(), feed.viewers()), (0, 0));
+    assert_eq!((rig.first_frame_sent(), feed.viewers()), (0, 0));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn thousands_that_come_and_go_leave_nothing() {
         for _ in 0..VIEWERS {
             let (ours, theirs) = rig.connect(None);
             sockets.push(fs::read_link(format!("/proc/self/fd/{}", ours.as_raw_fd())).expect("an open socket"));
-            feed.adopt(ours, bytes::Bytes::from_static(b"head"), rig.guest()).expect("room for a viewer");
+            feed.adopt(ours, bytes::Bytes::from_static(b"head"), rig.attachment()).expect("room for a viewer");
             peers.push(theirs);
         }
         feed.publish(frame(round as u64, 0));

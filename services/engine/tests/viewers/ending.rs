@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use headcount_engine::{Engine, Guest, Refusal, Settings};
+use headcount_engine::{Attachment, Engine, Rejection, Settings};
 
 use crate::rig::{End, Peer, Rig, block_on, frame, show, wait_until};
 
@@ -31,7 +31,7 @@ fn a_drain_ends_every_stream_cleanly() {
     assert_eq!((rig.departed("drained"), rig.gone(), rig.engine.viewers()), (100, 100, 0));
 
     let refused = rig.try_join(&feed, None).err().expect("no room after a drain");
-    assert!(matches!(refused.refusal, Refusal::Draining));
+    assert!(matches!(refused.refusal, Rejection::Draining));
     block_on(rig.engine.drain(spread));
 }
 
@@ -40,7 +40,7 @@ fn a_drain_is_spread_over_its_time() {
     let rig = Rig::new(Settings { shards: 1, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     let mut peers: Vec<_> = (0..128).map(|_| rig.join(&feed, None)).collect();
-    wait_until("all are seated", || rig.seated() == 128);
+    wait_until("all are seated", || rig.first_frame_sent() == 128);
     let spread = Duration::from_secs(2);
     let engine = rig.engine.clone();
     let drain = std::thread::spawn(move || block_on(engine.drain(spread)));
@@ -70,7 +70,7 @@ fn a_second_order_hurries_a_drain() {
     let slow = std::thread::spawn(move || block_on(engine.drain(Duration::from_secs(3600))));
     wait_until(
         "the drain has begun",
-        || matches!(rig.try_join(&feed, None), Err(refused) if matches!(refused.refusal, Refusal::Draining)),
+        || matches!(rig.try_join(&feed, None), Err(refused) if matches!(refused.refusal, Rejection::Draining)),
     );
     let engine = rig.engine.clone();
     let hurried = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));
@@ -143,7 +143,7 @@ fn a_feed_that_nobody_holds_ends_its_viewers() {
         assert_eq!(peer.read_out(), End::Clean);
         assert_eq!(peer.newest(), Some(5));
     }
-    wait_until("the guests are gone", || rig.gone() == 21);
+    wait_until("the attachments are gone", || rig.gone() == 21);
     assert_eq!(rig.departed("feed_ended"), 21);
     show(&other, &frame(101, 0));
     stays.read_to(101);
@@ -154,10 +154,10 @@ fn dropping_the_engine_lets_go_of_everything() {
     let rig = Rig::new(Settings::default());
     let feed = rig.feed(frame(0, 0));
     let mut peers: Vec<_> = (0..20).map(|_| rig.join(&feed, None)).collect();
-    wait_until("all are seated", || rig.seated() == 20);
+    wait_until("all are seated", || rig.first_frame_sent() == 20);
     let account = rig.account.clone();
     drop(rig);
-    wait_until("the guests are gone", || account.gone.load(std::sync::atomic::Ordering::SeqCst) == 20);
+    wait_until("the attachments are gone", || account.gone.load(std::sync::atomic::Ordering::SeqCst) == 20);
     for peer in &mut peers {
         assert_eq!(peer.read_out(), End::CutOff);
     }
@@ -168,9 +168,9 @@ fn dropping_the_engine_lets_go_of_everything() {
 #[test]
 fn nobody_waits_for_a_shard_that_has_panicked() {
     struct Fragile;
-    impl Guest for Fragile {
-        fn seated(&mut self) {
-            panic!("a guest of this test panics, on purpose");
+    impl Attachment for Fragile {
+        fn first_frame_sent(&mut self) {
+            panic!("a attachment of this test panics, on purpose");
         }
     }
     let rig = Rig::new(Settings::default());

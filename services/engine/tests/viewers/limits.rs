@@ -1,10 +1,10 @@
 //! How many viewers there may be, and what is told of them.
 
-use headcount_engine::{Refusal, Settings};
+use headcount_engine::{Rejection, Settings};
 
 use crate::rig::{Peer, Rig, frame, wait_until};
 
-fn refusal(joined: Result<Peer, headcount_engine::Refused<crate::rig::Visitor>>) -> Refusal {
+fn refusal(joined: Result<Peer, headcount_engine::RejectedViewer<crate::rig::Visitor>>) -> Rejection {
     joined.err().expect("a refusal").refusal
 }
 
@@ -16,11 +16,11 @@ fn the_limits_hold_and_places_come_free() {
     let other = rig.engine.open("other".into(), frame(0, 0));
     let first = rig.join(&online, None);
     let second = rig.join(&online_too, None);
-    assert!(matches!(online.has_room(), Err(Refusal::CounterFull)));
-    assert!(matches!(refusal(rig.try_join(&online, None)), Refusal::CounterFull));
-    let place = other.take_place().expect("a third place");
-    assert!(matches!(other.has_room(), Err(Refusal::Full)));
-    assert!(matches!(refusal(rig.try_join(&other, None)), Refusal::Full));
+    assert!(matches!(online.has_room(), Err(Rejection::CounterFull)));
+    assert!(matches!(refusal(rig.try_join(&online, None)), Rejection::CounterFull));
+    let place = other.acquire_permit().expect("a third place");
+    assert!(matches!(other.has_room(), Err(Rejection::Full)));
+    assert!(matches!(refusal(rig.try_join(&other, None)), Rejection::Full));
     assert_eq!((rig.metric("viewers{counter=\"online\"}"), rig.metric("viewers{counter=\"other\"}")), (2, 1));
     assert_eq!((online.viewers(), online_too.viewers(), other.viewers(), rig.engine.viewers()), (1, 1, 1, 3));
     drop((place, first));
@@ -36,7 +36,7 @@ fn a_refused_viewer_is_given_back_whole() {
     let rig = Rig::new(Settings { max_viewers: 0, ..Settings::default() });
     let feed = rig.feed(frame(0, 0));
     let (ours, mut theirs) = rig.connect(None);
-    let mut refused = feed.adopt(ours, bytes::Bytes::from_static(b"head"), rig.guest()).expect_err("no room");
+    let mut refused = feed.adopt(ours, bytes::Bytes::from_static(b"head"), rig.attachment()).expect_err("no room");
     assert_eq!(rig.gone(), 0);
     refused.socket.write_all(b"503").expect("an open socket");
     drop(refused);
@@ -50,8 +50,8 @@ fn a_scrape_names_no_more_counters_than_its_bound() {
     let rig = Rig::new(Settings::default());
     let feeds: Vec<_> =
         (0..150).map(|index| rig.engine.open(format!("counter-{index:03}").into(), frame(0, 0))).collect();
-    let mut places: Vec<_> = feeds.iter().map(|feed| feed.take_place().expect("a place")).collect();
-    places.push(feeds[149].take_place().expect("a place"));
+    let mut places: Vec<_> = feeds.iter().map(|feed| feed.acquire_permit().expect("a place")).collect();
+    places.push(feeds[149].acquire_permit().expect("a place"));
     assert_eq!(rig.metric("viewers{counter=\"counter-149\"}"), 2);
     assert_eq!(rig.metric("viewers{counter=\"counter-000\"}"), 1);
     assert_eq!(rig.metric("viewers{counter=\"counter-120\"}"), 0);

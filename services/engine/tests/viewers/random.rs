@@ -104,9 +104,9 @@ fn play(steps: &[Step], finale: Finale, shards: usize) {
     if let Some(ending) = ending {
         ending.join().expect("the drain");
     }
-    wait_until("every guest has gone", || rig.gone() == joined);
+    wait_until("every attachment has gone", || rig.gone() == joined);
     assert_eq!(rig.engine.viewers(), 0);
-    assert!(rig.seated() <= joined);
+    assert!(rig.first_frame_sent() <= joined);
 }
 
 /// The image that a frame with `number` begins with, as long as the one that is shown.

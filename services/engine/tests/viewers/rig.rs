@@ -1,4 +1,4 @@
-//! What the tests share: an engine with an account of its guests, peers that read their streams strictly, and waiting
+//! What the tests share: an engine with an account of its attachments, peers that read their streams strictly, and waiting
 //! for a condition.
 
 use std::io::{ErrorKind, Read};
@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headcount_engine::{Engine, Feed, Guest, Refused, Settings};
+use headcount_engine::{Attachment, Engine, FeedHandle, RejectedViewer, Settings};
 use headcount_wire::{BOUNDARY, Frame, PartReader, opening};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
@@ -41,14 +41,14 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(DEADLINE, future).await.expect("done within the deadline") })
 }
 
-/// What has become of the guests.
+/// What has become of the attachments.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     pub(crate) seated: AtomicUsize,
     pub(crate) gone: AtomicUsize,
 }
 
-/// A guest that keeps the account.
+/// A attachment that keeps the account.
 #[derive(Debug)]
 pub(crate) struct Visitor {
     account: Arc<Account>,
@@ -57,12 +57,12 @@ pub(crate) struct Visitor {
     holds_up: Option<Receiver<()>>,
 }
 
-impl Guest for Visitor {
-    fn seated(&mut self) {
+impl Attachment for Visitor {
+    fn first_frame_sent(&mut self) {
         assert!(!std::mem::replace(&mut self.seated, true), "seated twice");
         self.account.seated.fetch_add(1, Ordering::SeqCst);
         if let Some(until) = self.holds_up.take() {
-            until.recv().expect_err("a guest of this test panics, on purpose");
+            until.recv().expect_err("a attachment of this test panics, on purpose");
         }
     }
 }
@@ -97,11 +97,11 @@ impl Rig {
         Self { engine, account: Arc::default(), registry, listener }
     }
 
-    pub(crate) fn feed(&self, first: Frame) -> Feed<Visitor> {
+    pub(crate) fn feed(&self, first: Frame) -> FeedHandle<Visitor> {
         self.engine.open("online".into(), first)
     }
 
-    pub(crate) fn guest(&self) -> Visitor {
+    pub(crate) fn attachment(&self) -> Visitor {
         Visitor { account: Arc::clone(&self.account), seated: false, holds_up: None }
     }
 
@@ -117,17 +117,17 @@ impl Rig {
     }
 
     /// Brings a viewer to `feed`.
-    pub(crate) fn join(&self, feed: &Feed<Visitor>, receive_buffer: Option<usize>) -> Peer {
+    pub(crate) fn join(&self, feed: &FeedHandle<Visitor>, receive_buffer: Option<usize>) -> Peer {
         self.try_join(feed, receive_buffer).expect("room for a viewer")
     }
 
     /// Brings a viewer to `feed` that has its first image, and keeps its shard from anything more until the sender is
     /// dropped; sending makes the shard panic.
-    pub(crate) fn hold_up(&self, feed: &Feed<Visitor>) -> (Peer, Sender<()>) {
+    pub(crate) fn hold_up(&self, feed: &FeedHandle<Visitor>) -> (Peer, Sender<()>) {
         let (held, until) = channel();
-        let mut guest = self.guest();
-        guest.holds_up = Some(until);
-        let mut peer = self.bring(feed, None, guest).expect("room for a viewer");
+        let mut attachment = self.attachment();
+        attachment.holds_up = Some(until);
+        let mut peer = self.bring(feed, None, attachment).expect("room for a viewer");
         wait_until("the first image comes", || {
             peer.read(usize::MAX);
             peer.newest().is_some()
@@ -137,20 +137,20 @@ impl Rig {
 
     pub(crate) fn try_join(
         &self,
-        feed: &Feed<Visitor>,
+        feed: &FeedHandle<Visitor>,
         receive_buffer: Option<usize>,
-    ) -> Result<Peer, Refused<Visitor>> {
-        self.bring(feed, receive_buffer, self.guest())
+    ) -> Result<Peer, RejectedViewer<Visitor>> {
+        self.bring(feed, receive_buffer, self.attachment())
     }
 
     fn bring(
         &self,
-        feed: &Feed<Visitor>,
+        feed: &FeedHandle<Visitor>,
         receive_buffer: Option<usize>,
-        guest: Visitor,
-    ) -> Result<Peer, Refused<Visitor>> {
+        attachment: Visitor,
+    ) -> Result<Peer, RejectedViewer<Visitor>> {
         let (ours, theirs) = self.connect(receive_buffer);
-        feed.adopt(ours, head(), guest)?;
+        feed.adopt(ours, head(), attachment)?;
         Ok(Peer::new(theirs))
     }
 
@@ -181,13 +181,13 @@ impl Rig {
         self.account.gone.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn seated(&self) -> usize {
+    pub(crate) fn first_frame_sent(&self) -> usize {
         self.account.seated.load(Ordering::SeqCst)
     }
 }
 
 /// Publishes `frame` and waits until a pass begins with it, which none does before the one before it has ended.
-pub(crate) fn show(feed: &Feed<Visitor>, frame: &Frame) {
+pub(crate) fn show(feed: &FeedHandle<Visitor>, frame: &Frame) {
     let frames = feed.frames();
     feed.publish(frame.clone());
     wait_until("a published frame is shown", || *frames.borrow() == *frame);

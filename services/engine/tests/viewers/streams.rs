@@ -21,7 +21,7 @@ fn a_viewer_gets_the_newest_frame_at_once_and_each_new_one() {
         peer.read_to(2);
     }
     assert_eq!((early.numbers, late.numbers), (vec![0, 1, 2], vec![1, 2]));
-    assert_eq!((rig.seated(), rig.gone(), feed.viewers(), rig.engine.viewers()), (2, 0, 2, 2));
+    assert_eq!((rig.first_frame_sent(), rig.gone(), feed.viewers(), rig.engine.viewers()), (2, 0, 2, 2));
     assert_eq!(rig.metric("viewers{counter=\"online\"}"), 2);
     assert_eq!(rig.metric("frames_pushed_total"), 5);
 }

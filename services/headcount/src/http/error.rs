@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headcount_drawing::LookError;
-use headcount_presence::Refusal;
+use headcount_presence::AdmissionError;
 
 use crate::counters::UnknownCounter;
 use crate::easels::Crowded;
@@ -35,7 +35,7 @@ pub(crate) enum Refused {
     Body,
     /// The engine has no room for the viewer.
     #[error("Sorry, {0}; try again in a few seconds.")]
-    Room(#[from] headcount_engine::Refusal),
+    Room(#[from] headcount_engine::Rejection),
     /// The node holds as many looks or counters as it may.
     #[error("This node shows as many different pictures as it can hold; try again in a few seconds.")]
     Looks,
@@ -44,7 +44,7 @@ pub(crate) enum Refused {
     Crowded(#[from] Crowded),
     /// Presence refuses the viewer or the counter.
     #[error("{0}.")]
-    Presence(Refusal),
+    Presence(AdmissionError),
     /// The node is on its way out.
     #[error("This node is shutting down; try again in a few seconds.")]
     Draining,
@@ -84,10 +84,10 @@ impl Refused {
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Room(_) | Self::Looks | Self::Crowded(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::Presence(refusal) => match refusal {
-                Refusal::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
-                Refusal::TooFast | Refusal::TooManyOfCounter { .. } | Refusal::TooManyInAll { .. } => {
-                    StatusCode::TOO_MANY_REQUESTS
-                }
+                AdmissionError::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                AdmissionError::TooFast
+                | AdmissionError::TooManyOfCounter { .. }
+                | AdmissionError::TooManyInAll { .. } => StatusCode::TOO_MANY_REQUESTS,
             },
         }
     }
@@ -100,15 +100,15 @@ impl Refused {
             Self::Look(_) => "look",
             Self::Method => "method",
             Self::Body => "body",
-            Self::Room(headcount_engine::Refusal::Full) => "max_viewers",
-            Self::Room(headcount_engine::Refusal::CounterFull) => "max_viewers_per_counter",
+            Self::Room(headcount_engine::Rejection::Full) => "max_viewers",
+            Self::Room(headcount_engine::Rejection::CounterFull) => "max_viewers_per_counter",
             Self::Room(_) => "engine",
             Self::Looks => "max_looks",
             Self::Crowded(_) => "drawing",
-            Self::Presence(Refusal::TooManyCounters { .. }) => "max_counters",
-            Self::Presence(Refusal::TooFast) => "address_rate",
-            Self::Presence(Refusal::TooManyOfCounter { .. }) => "address_streams",
-            Self::Presence(Refusal::TooManyInAll { .. }) => "address_streams_in_all",
+            Self::Presence(AdmissionError::TooManyCounters { .. }) => "max_counters",
+            Self::Presence(AdmissionError::TooFast) => "address_rate",
+            Self::Presence(AdmissionError::TooManyOfCounter { .. }) => "address_streams",
+            Self::Presence(AdmissionError::TooManyInAll { .. }) => "address_streams_in_all",
             Self::Draining => "draining",
         }
     }

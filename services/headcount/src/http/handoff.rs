@@ -14,7 +14,7 @@ pub(super) struct Adoption {
     pub(super) feed: Arc<LiveFeed>,
     /// The response's head and the stream's opening.
     pub(super) head: Bytes,
-    /// The viewer's seat.
+    /// The viewer's registration.
     pub(super) viewer: Viewer,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headcount_drawing::Format;
-use headcount_engine::Guest;
+use headcount_engine::Attachment;
 use tokio::sync::mpsc;
 
 use super::App;
@@ -27,8 +27,8 @@ pub(super) fn body(
     feed: &Arc<LiveFeed>,
     viewer: Viewer,
     format: Format,
-) -> Result<Body, headcount_engine::Refusal> {
-    let place = feed.frames().take_place()?;
+) -> Result<Body, headcount_engine::Rejection> {
+    let place = feed.frames().acquire_permit()?;
     // One frame at most waits for the viewer; behind it, the newest wins.
     let (sender, receiver) = mpsc::channel(1);
     let opening = headcount_wire::opening(format.content_type());
@@ -70,7 +70,7 @@ async fn pump(app: Arc<App>, feed: Arc<LiveFeed>, mut viewer: Viewer, opening: B
             Ok(Err(_)) | Err(_) => return,
         };
         if !std::mem::replace(&mut seated, true) {
-            viewer.seated();
+            viewer.first_frame_sent();
         }
         let ending = tokio::select! {
             changed = frames.changed() => changed.is_err(),

@@ -1,4 +1,4 @@
-//! `GET /{counter}.png`, `.jpg`: checks the request, takes a seat for the viewer, and hands its socket to the engine
+//! `GET /{counter}.png`, `.jpg`: checks the request, takes a registration for the viewer, and hands its socket to the engine
 //! (HTTP/1) or its frames to a [`pump`] (HTTP/2).
 
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(super) async fn answer(
     }
     let origin = request.extensions().get::<Origin>().cloned().expect("every connection puts its origin in");
     let client = Client {
-        address: origin.client(request.headers()),
+        ip: origin.client(request.headers()),
         user_agent: request
             .headers()
             .get(header::USER_AGENT)
@@ -56,8 +56,8 @@ pub(super) async fn answer(
 
     let feed = app.feeds.open(FeedKey { counter, look, format }).await?;
     feed.frames().has_room()?;
-    let seat = app.presence.admit(feed.counter(), &client).await.map_err(Refused::Presence)?;
-    let viewer = feed.viewer(seat);
+    let registration = app.presence.admit(feed.counter(), &client).await.map_err(Refused::Presence)?;
+    let viewer = feed.viewer(registration);
     match origin.handoff {
         Some(handoff) => {
             handoff.give(Adoption { feed, head: head(&headers, format), viewer });

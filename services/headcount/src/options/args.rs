@@ -107,7 +107,7 @@ pub(super) struct ServeArgs {
         long,
         env = "HEADCOUNT_LIMIT_EXEMPT",
         value_name = "CIDR,…",
-        default_value = headcount_presence::Limits::PRIVATE,
+        default_value = headcount_presence::AddressLimits::PRIVATE,
         help_heading = "Client addresses"
     )]
     pub(super) limit_exempt: String,

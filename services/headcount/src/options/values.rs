@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use headcount_drawing::{Format, Look};
-use headcount_presence::{CounterName, Limits, RedisUrl};
+use headcount_presence::{AddressLimits, CounterName, RedisUrl};
 use ipnet::IpNet;
 
 use super::args::{DrawArgs, HealthcheckArgs, ServeArgs, SignArgs, StatusArgs, WatchArgs};
@@ -39,7 +39,7 @@ pub(super) fn serve(args: ServeArgs, mistakes: &mut Mistakes) -> ServeOptions {
             .unwrap_or_default(),
         grace: mistakes.take("--grace", &args.grace, Duration::ZERO, duration(Duration::ZERO, HOUR)),
         small: mistakes.take("--small", &args.small, 0, number(0, u64::from(u32::MAX))),
-        limits: Limits {
+        limits: AddressLimits {
             per_counter: mistakes.take("--max-address-streams", &args.max_address_streams, 1, number(1, 1_000_000)),
             in_all: mistakes.take(
                 "--max-address-streams-in-all",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::network::Network;
 use crate::roll::ViewerId;
-use crate::{CounterName, Limits, Refusal};
+use crate::{AddressLimits, AdmissionError, CounterName};
 
 /// The table is not swept before it has so many addresses.
 const SWEPT_FROM: usize = 1024;
@@ -67,25 +67,25 @@ impl Table {
     /// Lets a stream in if this node's own figures allow it.
     pub(super) fn enter(
         &mut self,
-        limits: &Limits,
+        limits: &AddressLimits,
         network: Network,
         counter: &CounterName,
         now: Duration,
-    ) -> Result<ViewerId, Refusal> {
+    ) -> Result<ViewerId, AdmissionError> {
         self.sweep(now);
         let entry = self.networks.entry(network).or_default();
         let earned_at = entry.earned_at.max(now) + limits.gap();
         if earned_at > now + limits.burst() {
-            return Err(Refusal::TooFast);
+            return Err(AdmissionError::TooFast);
         }
         // Attempts are paced, whether they succeed or not.
         entry.earned_at = earned_at;
         let streams = entry.streams.iter().filter(|stream| stream.word != Word::Refused);
         if streams.clone().filter(|stream| stream.counter == *counter).count() >= limits.per_counter {
-            return Err(Refusal::TooManyOfCounter { limit: limits.per_counter });
+            return Err(AdmissionError::TooManyOfCounter { limit: limits.per_counter });
         }
         if streams.count() >= limits.in_all {
-            return Err(Refusal::TooManyInAll { limit: limits.in_all });
+            return Err(AdmissionError::TooManyInAll { limit: limits.in_all });
         }
         // A vector's own first step would be room for four.
         entry.streams.reserve_exact(usize::from(entry.streams.is_empty()));
@@ -184,8 +184,8 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(1_000);
 
-    fn limits() -> Limits {
-        Limits { per_counter: 3, in_all: 5, per_second: 10, exempt: Vec::new() }
+    fn limits() -> AddressLimits {
+        AddressLimits { per_counter: 3, in_all: 5, per_second: 10, exempt: Vec::new() }
     }
 
     fn network(last: u8) -> Network {
@@ -208,10 +208,10 @@ mod tests {
         for _ in 0..3 {
             enter(&mut table, 1, "one").unwrap();
         }
-        assert_eq!(enter(&mut table, 1, "one"), Err(Refusal::TooManyOfCounter { limit: 3 }));
+        assert_eq!(enter(&mut table, 1, "one"), Err(AdmissionError::TooManyOfCounter { limit: 3 }));
         enter(&mut table, 1, "two").unwrap();
         let last = enter(&mut table, 1, "three").unwrap();
-        assert_eq!(enter(&mut table, 1, "two"), Err(Refusal::TooManyInAll { limit: 5 }));
+        assert_eq!(enter(&mut table, 1, "two"), Err(AdmissionError::TooManyInAll { limit: 5 }));
         enter(&mut table, 2, "one").expect("another address is not concerned");
         // One whom Redis refuses has no place, and is not to be told of.
         assert!(table.leave(network(1), last, NOW));

@@ -20,7 +20,7 @@ use crate::gate::{Gate, Word};
 use crate::metrics::Decided;
 use crate::network::Network;
 use crate::roll::ViewerId;
-use crate::{CounterName, Refusal};
+use crate::{AdmissionError, CounterName};
 
 /// Leaves are gathered for this time: a browser that closes a page with several pictures leaves as often.
 const GATHER: Duration = Duration::from_millis(20);
@@ -77,7 +77,7 @@ impl Node {
         network: Network,
         viewer: ViewerId,
         counter: &CounterName,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AdmissionError> {
         let answer = match self.key_of(network).filter(|_| self.link.is_connected()) {
             Some(key) => {
                 let asked = Some(Asked { viewer, counter });
@@ -98,9 +98,9 @@ impl Node {
                 self.metrics.let_in(Decided::Everybody);
                 return Ok(());
             }
-            Verdict::TooFast => Refusal::TooFast,
-            Verdict::TooManyOfCounter => Refusal::TooManyOfCounter { limit: gate.limits.per_counter },
-            Verdict::TooMany => Refusal::TooManyInAll { limit: gate.limits.in_all },
+            Verdict::TooFast => AdmissionError::TooFast,
+            Verdict::TooManyOfCounter => AdmissionError::TooManyOfCounter { limit: gate.limits.per_counter },
+            Verdict::TooMany => AdmissionError::TooManyInAll { limit: gate.limits.in_all },
         };
         gate.settle(network, viewer, Word::Refused, elsewhere > 0);
         Err(refusal)

@@ -9,7 +9,7 @@ use crate::gate::Standing;
 use crate::roll::ViewerId;
 use crate::settings::Timing;
 use crate::visitor::Visitor;
-use crate::{CounterName, Limits};
+use crate::{AddressLimits, CounterName};
 
 /// How long a node that takes an ended session apart may be silent before another is asked to go on.
 const REAPING_CLAIM: Duration = Duration::from_secs(1);
@@ -220,7 +220,7 @@ impl Scripts {
         &self,
         key: &str,
         node: &str,
-        limits: &Limits,
+        limits: &AddressLimits,
         standing: &Standing,
         asked: Option<Asked<'_>>,
     ) -> Call<'_> {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use headcount_presence::{Client, Counter, CounterName, Health, Presence, Reading, Refusal, Seat, Settings};
+use headcount_presence::{
+    AdmissionError, Client, Counter, CounterName, Health, Presence, Reading, Registration, Settings,
+};
 
 pub(crate) fn name(text: &str) -> CounterName {
     CounterName::parse(text).unwrap()
@@ -10,13 +12,13 @@ pub(crate) fn name(text: &str) -> CounterName {
 
 pub(crate) fn client(number: u16) -> Client {
     let [high, low] = number.to_be_bytes();
-    Client { address: [203, 0, high, low].into(), user_agent: b"test".to_vec() }
+    Client { ip: [203, 0, high, low].into(), user_agent: b"test".to_vec() }
 }
 
-pub(crate) async fn seat(presence: &Presence, counter: &Counter, number: u16) -> Seat {
-    let mut seat = presence.admit(counter, &client(number)).await.unwrap();
-    seat.take();
-    seat
+pub(crate) async fn registration(presence: &Presence, counter: &Counter, number: u16) -> Registration {
+    let mut registration = presence.admit(counter, &client(number)).await.unwrap();
+    registration.start_counting();
+    registration
 }
 
 fn numbers(reading: Reading) -> (u64, u64) {
@@ -30,10 +32,10 @@ async fn viewers_count_from_taking_their_seat_to_leaving_it() {
     let readings = counter.watch();
     let mut first = presence.admit(&counter, &client(1)).await.unwrap();
     assert_eq!(numbers(*readings.borrow()), (0, 0), "not counted before it is taken");
-    first.take();
-    first.take();
-    let second = seat(&presence, &counter, 1).await;
-    let third = seat(&presence, &counter, 2).await;
+    first.start_counting();
+    first.start_counting();
+    let second = registration(&presence, &counter, 1).await;
+    let third = registration(&presence, &counter, 2).await;
     assert_eq!(numbers(*readings.borrow()), (3, 2), "three streams of two people");
     drop(second);
     assert_eq!(numbers(presence.read(&name("online")).await), (2, 2));
@@ -48,7 +50,7 @@ async fn readings_never_go_back_even_when_the_counter_ends_and_begins_again() {
     let mut last = (0, 0);
     for number in 0..10 {
         let counter = presence.counter(&name("online")).unwrap();
-        let taken = seat(&presence, &counter, number).await;
+        let taken = registration(&presence, &counter, number).await;
         for reading in [counter.settled().await, presence.read(&name("online")).await] {
             assert!((reading.epoch, reading.version) >= last && !reading.stale);
             last = (reading.epoch, reading.version);
@@ -65,13 +67,13 @@ async fn readings_never_go_back_even_when_the_counter_ends_and_begins_again() {
 async fn a_seat_keeps_its_counter_live_and_the_bound_on_counters_holds() {
     let presence = Presence::embedded(Settings { max_counters: 2, ..Settings::default() });
     let one = presence.counter(&name("one")).unwrap();
-    let taken = seat(&presence, &one, 1).await;
+    let taken = registration(&presence, &one, 1).await;
     drop(one);
     let two = presence.counter(&name("two")).unwrap();
-    assert_eq!(presence.counter(&name("three")).unwrap_err(), Refusal::TooManyCounters { limit: 2 });
+    assert_eq!(presence.counter(&name("three")).unwrap_err(), AdmissionError::TooManyCounters { limit: 2 });
     presence.counter(&name("one")).expect("a counter that is live already is no new one");
     drop(taken);
-    presence.counter(&name("three")).expect("the first has ended with its last seat");
+    presence.counter(&name("three")).expect("the first has ended with its last registration");
     drop(two);
 }
 
@@ -79,20 +81,20 @@ async fn a_seat_keeps_its_counter_live_and_the_bound_on_counters_holds() {
 async fn shards_take_and_leave_seats_without_a_runtime() {
     let presence = Presence::embedded(Settings::default());
     let counter = presence.counter(&name("online")).unwrap();
-    let mut seats = Vec::new();
+    let mut registrations = Vec::new();
     for number in 0..1_000 {
-        seats.push(presence.admit(&counter, &client(number)).await.unwrap());
+        registrations.push(presence.admit(&counter, &client(number)).await.unwrap());
     }
     let mut readings = counter.watch();
     let shard = std::thread::spawn(move || {
-        seats.iter_mut().for_each(Seat::take);
-        seats.truncate(400);
-        seats
+        registrations.iter_mut().for_each(Registration::start_counting);
+        registrations.truncate(400);
+        registrations
     });
     readings.wait_for(|reading| reading.count == 1_000 || reading.count == 400).await.unwrap();
-    let seats = shard.join().unwrap();
+    let registrations = shard.join().unwrap();
     assert_eq!(numbers(*readings.borrow()), (400, 400));
-    drop(seats);
+    drop(registrations);
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,11 +103,11 @@ async fn with_a_grace_only_those_count_who_stay() {
     let presence = Presence::embedded(Settings { grace, ..Settings::default() });
     let counter = presence.counter(&name("online")).unwrap();
     let mut readings = counter.watch();
-    let stays = seat(&presence, &counter, 1).await;
-    let reloads = seat(&presence, &counter, 2).await;
+    let stays = registration(&presence, &counter, 1).await;
+    let reloads = registration(&presence, &counter, 2).await;
     tokio::time::sleep(grace / 2).await;
     drop(reloads);
-    let later = seat(&presence, &counter, 3).await;
+    let later = registration(&presence, &counter, 3).await;
     assert_eq!(numbers(*readings.borrow_and_update()), (0, 0));
     readings.changed().await.unwrap();
     assert_eq!(numbers(*readings.borrow_and_update()), (1, 1), "the one who reloads never counted");

@@ -80,7 +80,7 @@ async fn after_flushall_the_number_never_falls_and_is_exact_within_ten_seconds()
         tokio::time::timeout(Duration::from_secs(10), healed).await.expect("exact within 10 s").unwrap();
     }
     println!("FLUSHALL is healed after {:?}", flushed.elapsed());
-    one.seats.truncate(1_000);
+    one.registrations.truncate(1_000);
     all_show(&[&one, &two, &watching], 1_700, Duration::from_secs(10)).await;
     for lowest in watched {
         assert!(lowest.await.unwrap() >= 1_700);
@@ -132,7 +132,7 @@ async fn without_redis_the_number_stays_and_is_marked_stale_and_leaves_are_not_f
     readings.wait_for(|reading| reading.stale).await.unwrap();
     assert!(killed.elapsed() < Duration::from_secs(3), "{:?}", killed.elapsed());
     assert_eq!(one.reading().count, 25);
-    one.seats.truncate(10);
+    one.registrations.truncate(10);
     two.join(60, 3).await;
     server.restart();
     all_show(&[&one, &two], 18, Duration::from_secs(10)).await;

@@ -13,7 +13,7 @@ async fn nodes_agree_at(url: &str) {
     one.join(0, 3).await;
     two.join(1, 4).await;
     all_show(&[&one, &two], 7, SOON * 2).await;
-    one.seats.clear();
+    one.registrations.clear();
     all_show(&[&one, &two], 4, SOON).await;
     let status = Presence::status(&RedisUrl::parse(url).unwrap(), "hc:").await.unwrap();
     assert_eq!(status.counters[0].count, 4);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headcount_presence::{Counter, CounterName, Health, Presence, Reading, RedisUrl, Seat, Settings};
+use headcount_presence::{Counter, CounterName, Health, Presence, Reading, RedisUrl, Registration, Settings};
 
 use crate::embedded::{client, name};
 use crate::server::Server;
@@ -14,7 +14,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(2);
 pub(crate) struct Node {
     pub(crate) presence: Presence,
     pub(crate) counter: Counter,
-    pub(crate) seats: Vec<Seat>,
+    pub(crate) registrations: Vec<Registration>,
 }
 
 impl Node {
@@ -25,15 +25,15 @@ impl Node {
     pub(crate) fn start_with(url: &str, counter: &str, settings: Settings) -> Node {
         let presence = Presence::redis(RedisUrl::parse(url).unwrap(), settings);
         let counter = presence.counter(&name(counter)).unwrap();
-        Node { presence, counter, seats: Vec::new() }
+        Node { presence, counter, registrations: Vec::new() }
     }
 
     /// Seats so many viewers, the people from this number on.
     pub(crate) async fn join(&mut self, first: u16, many: u16) {
         for person in first..first + many {
-            let mut seat = self.presence.admit(&self.counter, &client(person)).await.unwrap();
-            seat.take();
-            self.seats.push(seat);
+            let mut registration = self.presence.admit(&self.counter, &client(person)).await.unwrap();
+            registration.start_counting();
+            self.registrations.push(registration);
         }
     }
 
@@ -79,8 +79,8 @@ async fn all_nodes_agree_on_joins_and_leaves() {
     for node in &nodes {
         assert_eq!(node.shows(300, SOON).await.visitors, 200);
     }
-    nodes[0].seats.truncate(30);
-    nodes[2].seats.clear();
+    nodes[0].registrations.truncate(30);
+    nodes[2].registrations.clear();
     let [a, b, c] = &nodes;
     all_show(&[a, b, c], 130, SOON).await;
     assert_eq!(a.reading(), Reading { as_of: a.reading().as_of, ..c.reading() }, "the same state on all nodes");
@@ -110,7 +110,7 @@ async fn more_viewers_than_fit_into_one_report() {
     let (mut one, watching) = (Node::start(&server.url()), Node::start(&server.url()));
     one.join(0, 5_500).await;
     all_show(&[&one, &watching], 5_500, SOON * 3).await;
-    one.seats.truncate(100);
+    one.registrations.truncate(100);
     all_show(&[&one, &watching], 100, SOON * 3).await;
 }
 
@@ -136,8 +136,8 @@ async fn a_released_node_is_missed_by_nobody_for_longer_than_a_second() {
     staying.join(3_000, 5).await;
     all_show(&[&leaving, &staying], 2_005, SOON).await;
     let ended = Instant::now();
-    // Some seats are still taken when the leases end, as when the deadline of a shutdown is reached.
-    leaving.seats.truncate(500);
+    // Some registrations are still taken when the leases end, as when the deadline of a shutdown is reached.
+    leaving.registrations.truncate(500);
     leaving.presence.release().await;
     staying.shows(5, Duration::from_secs(1)).await;
     println!("2,000 viewers of a stopped node are gone after {:?}", ended.elapsed());
@@ -157,9 +157,9 @@ async fn counters_that_nobody_views_leave_nothing_behind() {
     let mut others = Vec::new();
     for number in 0..50 {
         let counter = node.presence.counter(&CounterName::parse(&format!("c{number}")).unwrap()).unwrap();
-        let mut seat = node.presence.admit(&counter, &client(number)).await.unwrap();
-        seat.take();
-        others.push(seat);
+        let mut registration = node.presence.admit(&counter, &client(number)).await.unwrap();
+        registration.start_counting();
+        others.push(registration);
     }
     let deadline = Instant::now() + SOON * 5;
     while keys(&server).iter().filter(|key| key.ends_with(":state")).count() < 50 {

@@ -15,7 +15,7 @@ use crate::roll::ViewerId;
 use crate::shared::addresses::{Answer, Verdict};
 use crate::shared::keys::Prefix;
 use crate::shared::scripts::{Asked, Scripts};
-use crate::{CounterName, Limits};
+use crate::{AddressLimits, CounterName};
 
 const CASES: u64 = 300;
 const STEPS: usize = 60;
@@ -45,8 +45,8 @@ const MISTAKES: [(&str, &str); 11] = [
     ("math.max(LEASE, math.ceil((earned_at - now_us) / 1000))", "math.ceil(LEASE / 2)"),
 ];
 
-fn limits() -> Limits {
-    Limits { per_counter: 4, in_all: 6, per_second: 50, exempt: Vec::new() }
+fn limits() -> AddressLimits {
+    AddressLimits { per_counter: 4, in_all: 6, per_second: 50, exempt: Vec::new() }
 }
 
 /// What a node says, and may say again.

@@ -9,33 +9,33 @@ use crate::network::Network;
 use crate::roll::ViewerId;
 use crate::visitor::Visitor;
 
-/// One viewer's place: counts from [`take`](Seat::take) until it is dropped, and until then is one of the streams that its
+/// One viewer's place: counts from [`take`](Registration::start_counting) until it is dropped, and until then is one of the streams that its
 /// address may have.
 ///
-/// Neither waits for Redis, nor needs an async context: a shard's thread takes and drops seats.
-pub struct Seat {
+/// Neither waits for Redis, nor needs an async context: a shard's thread takes and drops registrations.
+pub struct Registration {
     live: Arc<Live>,
     viewer: ViewerId,
     visitor: Visitor,
     network: Network,
 }
 
-impl Seat {
-    /// A seat for a viewer who has entered the gate.
-    pub(crate) fn new(counter: &Counter, viewer: ViewerId, visitor: Visitor, network: Network) -> Seat {
-        Seat { live: Arc::clone(&counter.0), viewer, visitor, network }
+impl Registration {
+    /// A registration for a viewer who has entered the gate.
+    pub(crate) fn new(counter: &Counter, viewer: ViewerId, visitor: Visitor, network: Network) -> Registration {
+        Registration { live: Arc::clone(&counter.0), viewer, visitor, network }
     }
 
     /// The viewer has its first bytes: it counts, at once or after the [grace](crate::Settings::grace).
-    /// Taking a seat again changes nothing.
-    pub fn take(&mut self) {
+    /// Taking a registration again changes nothing.
+    pub fn start_counting(&mut self) {
         self.live.book.grace.take(&self.live.roll, self.viewer, self.visitor);
         #[cfg(feature = "planted-mistakes")]
         crate::planted::after_take(&self.live.roll, self.viewer, self.visitor);
     }
 }
 
-impl Drop for Seat {
+impl Drop for Registration {
     fn drop(&mut self) {
         #[cfg(feature = "planted-mistakes")]
         if crate::planted::loses_leave(self.viewer) {
@@ -46,9 +46,9 @@ impl Drop for Seat {
     }
 }
 
-impl fmt::Debug for Seat {
+impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat").field("counter", &self.live.roll.name).field("viewer", &self.viewer.0).finish()
+        f.debug_struct("Registration").field("counter", &self.live.roll.name).field("viewer", &self.viewer.0).finish()
     }
 }
 
@@ -58,6 +58,6 @@ mod tests {
 
     #[test]
     fn a_seat_is_small() {
-        assert!(size_of::<Seat>() <= 32);
+        assert!(size_of::<Registration>() <= 32);
     }
 }
