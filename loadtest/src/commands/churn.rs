@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Args;
-use headcount_load::{
+use headcount_testkit::{
     Goal, Opening, Viewers, ViewersError,
     client::{Direction, Tracked},
     rig::{Node, NodeOptions, RedisServer, wait_until},
@@ -147,7 +147,7 @@ fn take_turn(
     viewers: &Viewers,
     direction: Direction,
     urls: &[String],
-    mut on_step: impl FnMut(&headcount_load::Snapshot),
+    mut on_step: impl FnMut(&headcount_testkit::Snapshot),
 ) -> anyhow::Result<usize> {
     let begun = Instant::now();
     let (mut done, mut looked) = (0, Instant::now());

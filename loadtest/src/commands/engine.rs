@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use headcount_load::{
+use headcount_testkit::{
     Latencies, Manner, Opening, Snapshot, Viewers,
     clock::now_ns,
     rig::{Node, NodeOptions, Usage},

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_load::{Goal, Manner, Opening, Viewers, Which, rig::Node};
+use headcount_testkit::{Goal, Manner, Opening, Viewers, Which, rig::Node};
 
 use super::{
     engine::{Arguments, Contender, Measured, push_at_leisure},
@@ -147,7 +147,7 @@ pub(super) fn churn(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
         let step = due - done;
         if step > 0 {
             guests.add(&Opening { count: step as usize, urls: urls.clone(), ..Opening::default() })?;
-            guests.leave(step as usize, Which::Oldest, headcount_load::Farewell::Close)?;
+            guests.leave(step as usize, Which::Oldest, headcount_testkit::Farewell::Close)?;
             done = due;
             progress.at(done);
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use headcount_load::{Goal, Manner, Opening, Snapshot, Viewers, ViewersError, client::Scrutiny};
+use headcount_testkit::{Goal, Manner, Opening, Snapshot, Viewers, ViewersError, client::Scrutiny};
 
 use super::{judge_parts, opened};
 use crate::{

@@ -8,7 +8,7 @@ mod waits;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use headcount_load::{
+use headcount_testkit::{
     Goal, Opening, Snapshot, Viewers, ViewersError,
     client::{capacity, open_files},
     clock::now_ns,
@@ -147,7 +147,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let opening = Opening { count: arguments.viewers, urls, ..Opening::default() };
     // Or this thread would hardly come to look at them. The nodes run already: they would inherit it.
-    headcount_load::prefer_this_thread();
+    headcount_testkit::prefer_this_thread();
     let viewers = Viewers::start_in(arguments.viewers.div_ceil(capacity()), &opening)?;
     let mut stage = Stage { redis, nodes, viewers, begun, course: Course::default() };
     let reached = fill(arguments, &mut stage, &mut report)?;

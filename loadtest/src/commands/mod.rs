@@ -10,7 +10,7 @@ mod million;
 use std::{process::ExitCode, time::Duration};
 
 use clap::Subcommand;
-use headcount_load::{
+use headcount_testkit::{
     Goal, Snapshot, Viewers, ViewersError,
     client::link,
     rig::{Node, RigError, wait_until},

@@ -15,7 +15,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::Subcommand;
 use headcount_drawing::{Artist, Figure, Format, Look};
-use headcount_load::{
+use headcount_testkit::{
     Manner,
     client::Scrutiny,
     clock::now_ns,

@@ -47,7 +47,7 @@ impl Plot {
     }
 
     /// The share of all times that were no longer, over the time in milliseconds.
-    pub(crate) fn distribution(&mut self, name: &str, latencies: &headcount_load::Latencies) {
+    pub(crate) fn distribution(&mut self, name: &str, latencies: &headcount_testkit::Latencies) {
         let (mut sum, all) = (0, latencies.len().max(1));
         let share = |(micros, count): (u64, u64)| {
             sum += count;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use headcount_load::{Goal, Opening, Snapshot, Viewers};
+use headcount_testkit::{Goal, Opening, Snapshot, Viewers};
 
 use crate::{stack::Stack, timing::within};
 

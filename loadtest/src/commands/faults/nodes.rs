@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use headcount_load::{Goal, Manner, Opening, Viewers, rig::NodeOptions};
+use headcount_testkit::{Goal, Manner, Opening, Viewers, rig::NodeOptions};
 use rand::{Rng, rngs::StdRng};
 
 use super::{

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, ensure};
-use headcount_load::{
+use headcount_testkit::{
     Goal,
     rig::{Data, NodeOptions, proxy::Mangle, resp, wait_until},
 };

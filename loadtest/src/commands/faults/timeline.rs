@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use headcount_load::Snapshot;
+use headcount_testkit::Snapshot;
 
 use super::super::hold::Course;
 use crate::report::{Plot, Table};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use headcount_load::{
+use headcount_testkit::{
     Farewell, Goal, Snapshot, Viewers, ViewersError, Which,
     clock::between,
     rig::{Node, NodeOptions, Proxy, RedisCluster, RedisServer, Sentinels},
@@ -141,7 +141,7 @@ impl World {
             let (joins, leaves) = (choice.random_range(1..30), choice.random_range(0..post.count.min(20)));
             let url = post.node.url(&format!("{COUNTER}.png"));
             post.viewers.leave(leaves, Which::Oldest, Farewell::Close)?;
-            post.viewers.add(&headcount_load::Opening { count: joins, urls: vec![url], ..Default::default() })?;
+            post.viewers.add(&headcount_testkit::Opening { count: joins, urls: vec![url], ..Default::default() })?;
             post.viewers.opened(PATIENCE)?;
             post.count = post.count + joins - leaves;
             timeline.add(format!("{joins} come to and {leaves} leave node {index}"));
@@ -259,14 +259,14 @@ impl World {
 
     /// Waits until the pictures of all viewers say that their number may be old, or none does.
     pub(super) fn all_stale(&self, posts: &[usize], stale: Goal, within: Duration) -> anyhow::Result<Duration> {
-        let begun = headcount_load::clock::now_ns();
+        let begun = headcount_testkit::clock::now_ns();
         for &index in posts {
             let post = &self.posts[index];
             let goal = if let Goal::Stale(_) = stale { Goal::Stale(post.count) } else { stale };
-            let left = within.saturating_sub(between(begun, headcount_load::clock::now_ns()));
+            let left = within.saturating_sub(between(begun, headcount_testkit::clock::now_ns()));
             post.viewers.reach(goal, left).with_context(|| format!("viewers of node {index}"))?;
         }
-        Ok(between(begun, headcount_load::clock::now_ns()))
+        Ok(between(begun, headcount_testkit::clock::now_ns()))
     }
 
     /// From now on, the lowest number that anybody sees is recorded afresh.

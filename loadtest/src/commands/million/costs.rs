@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_load::rig::{Node, Usage};
+use headcount_testkit::rig::{Node, Usage};
 
 use super::{Stage, needs};
 use crate::report::{Report, Table};
@@ -29,7 +29,7 @@ pub(super) fn costs(
         .viewers
         .processes()
         .into_iter()
-        .filter_map(|process| headcount_load::rig::usage::of(process).ok())
+        .filter_map(|process| headcount_testkit::rig::usage::of(process).ok())
         .map(|usage| usage.pss_bytes)
         .sum();
     let taken = available_before.saturating_sub(needs::available_bytes()?);

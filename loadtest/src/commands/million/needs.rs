@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Context;
-use headcount_load::rig::ports;
+use headcount_testkit::rig::ports;
 
 use crate::report::Table;
 

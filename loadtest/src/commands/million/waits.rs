@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headcount_load::{Goal, Snapshot, ViewersError};
+use headcount_testkit::{Goal, Snapshot, ViewersError};
 
 use super::{super::settled, COUNTER, Stage};
 use crate::{

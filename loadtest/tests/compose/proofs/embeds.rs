@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use headcount_load::Viewers;
+use headcount_testkit::Viewers;
 
 use crate::{browser::Browser, stack::Stack, timing::within};
 

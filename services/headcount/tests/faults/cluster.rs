@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_load::{
+use headcount_testkit::{
     Farewell, Opening, Viewers, Which,
     rig::{Node, NodeOptions, RedisCluster, wait_until},
 };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headcount_load::{
+use headcount_testkit::{
     Goal, Opening, Viewers,
     client::Direction,
     rig::{NodeOptions, RedisServer},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_load::rig::{Sentinels, wait_until};
+use headcount_testkit::rig::{Sentinels, wait_until};
 
 use crate::{
     fleet::{Fleet, PATIENCE, pass},

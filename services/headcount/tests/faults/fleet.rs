@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_load::{
+use headcount_testkit::{
     Farewell, Goal, Manner, Opening, Viewers, Which,
     rig::{Node, NodeOptions, Proxy, RedisServer, wait_until},
 };

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_load::{
+use headcount_testkit::{
     Latencies,
     rig::{Node, NodeOptions, RedisServer, usage, wait_until},
 };
@@ -149,7 +149,7 @@ impl Most {
     fn watch(redis: &RedisServer) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, address) = (Arc::clone(&stop), redis.address());
-        let ask = move |command: &[&str]| headcount_load::rig::resp::ask(address, command).unwrap();
+        let ask = move |command: &[&str]| headcount_testkit::rig::resp::ask(address, command).unwrap();
         let watcher = thread::spawn(move || {
             let (mut keys, mut memory) = (0, 0);
             while !stopped.load(Ordering::Relaxed) {

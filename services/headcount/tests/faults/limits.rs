@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use headcount_load::{
+use headcount_testkit::{
     Goal, Manner, Opening, Snapshot, Viewers,
     client::{Disguise, ProxyVersion},
     rig::{Data, Node, NodeOptions, RedisCluster, RedisServer, wait_until},

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use headcount_load::{
+use headcount_testkit::{
     Goal,
     rig::{NodeOptions, RedisServer},
 };

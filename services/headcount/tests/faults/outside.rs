@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, TcpStream},
 };
 
-use headcount_load::{
+use headcount_testkit::{
     Manner, Opening, Viewers,
     client::{Disguise, ProxyVersion},
     rig::{Node, NodeOptions, RedisServer, http},

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use headcount_load::{
+use headcount_testkit::{
     Goal, Manner, Opening, Viewers,
     rig::{Data, Node, NodeOptions, RedisServer, resp::Value},
 };

@@ -1,6 +1,6 @@
 //! Visitors: distinct people, by address and browser, whichever nodes their connections lead to.
 
-use headcount_load::{
+use headcount_testkit::{
     Manner, Opening, Viewers,
     client::{Disguise, ProxyVersion},
     rig::{NodeOptions, RedisServer, resp::Value, wait_until},

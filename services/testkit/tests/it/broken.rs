@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use headcount_load::{Goal, Opening, Snapshot, Viewers};
+use headcount_testkit::{Goal, Opening, Snapshot, Viewers};
 use headcount_wire::opening;
 
 use crate::server::{badge, head};

@@ -1,5 +1,5 @@
-//! Opens real viewers, breaks things, and says whether the number was right: the client ([`client`]), the rig that
-//! starts and breaks real processes ([`rig`]), and the clock and distributions that both measure with.
+//! What tests and load tests share: viewers by the thousand ([`client`]), real processes that can be broken ([`rig`]), and
+//! the clock and distributions that both measure with.
 
 pub mod client;
 pub mod clock;

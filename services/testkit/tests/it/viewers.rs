@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_load::{
+use headcount_testkit::{
     Farewell, Goal, Manner, Opening, Viewers, Which,
     client::{Direction, Disguise, ProxyVersion, Scrutiny},
     clock::now_ns,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_load::rig::{
+use headcount_testkit::rig::{
     Proxy, RedisServer,
     proxy::{Direction, Mangle},
     resp::{self, Value},

@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use headcount_load::{
+use headcount_testkit::{
     Goal, Manner, Opening, Viewers,
     client::Scrutiny,
     rig::{Process, ports, wait_until},
