@@ -11,12 +11,12 @@ use headcount_wire::Frame;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
+use crate::feed_state::{Inboxes, Schedule};
 use crate::inbox::DrainOrder;
-use crate::limits::{Audience, Limits};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
-use crate::schedule::{Inboxes, Schedule};
 use crate::shard::Shard;
+use crate::viewer_limits::{Audience, Limits};
 use crate::{Attachment, FeedHandle, FeedLabel, Settings};
 
 /// Holds the viewers of a node. Clones are handles of the same engine; when the last is dropped, its shards stop and

@@ -11,9 +11,9 @@ use mio::{Registry, Token, Waker};
 use socket2::Socket;
 use tokio::sync::mpsc;
 
-use crate::feed::Rejection;
-use crate::limits::ViewerPermit;
-use crate::schedule::Schedule;
+use crate::feed_handle::Rejection;
+use crate::feed_state::Schedule;
+use crate::viewer_limits::ViewerPermit;
 
 /// Newcomers that wait for one shard at most: about 1.5 MB. A shard takes some 30,000 a second, so the last of these
 /// waits half a second.

@@ -5,24 +5,24 @@
 //! A viewer costs no task and no buffer; one that does not take its bytes in time is *lagging*, and only then has
 //! state of its own. The newest frame wins: nobody has a queue.
 //!
-//! What happens to a frame, file by file: `feed` takes it in, `schedule` decides by `pace` when it is shown, `inbox`
+//! What happens to a frame, file by file: `feed_handle` takes it in, `feed_state` decides by `pace` when it is shown, `inbox`
 //! carries the word to the shards, `shard` makes the pass over the viewers, `shard::viewer` writes it to one socket.
 
 mod engine;
-mod feed;
+mod feed_handle;
+mod feed_state;
 mod inbox;
-mod limits;
 mod metrics;
 mod pace;
-mod schedule;
 mod settings;
 mod shard;
 mod socket;
+mod viewer_limits;
 
 pub use engine::Engine;
-pub use feed::{FeedHandle, RejectedViewer, Rejection};
-pub use limits::ViewerPermit;
+pub use feed_handle::{FeedHandle, RejectedViewer, Rejection};
 pub use settings::{FeedLabel, Settings};
+pub use viewer_limits::ViewerPermit;
 
 /// What rides along with a viewer, and is dropped when the viewer has gone, on a shard's thread.
 ///

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::limits::Limits;
+use crate::viewer_limits::Limits;
 
 /// Counters told apart by name, those with most viewers first; the rest are summed under [`OTHERS`]. Bounds what a
 /// scrape returns where anybody may make counters.

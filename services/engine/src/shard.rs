@@ -1,13 +1,13 @@
 //! One shard: a thread that owns the sockets of its viewers, and goes round between what their peers do, what the
 //! rest of the engine asks for, what time it is, and the passes that are on.
 
-mod farewell;
-mod members;
-mod pass;
-mod roster;
-mod showing;
+mod departing_sockets;
+mod feed_viewers;
+mod keepalive_rotation;
+mod pass_queue;
+mod shard_feed;
 mod viewer;
-mod wheel;
+mod viewer_table;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -18,13 +18,13 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
-use self::farewell::{Drain, LINGER_CHECK, Leaving};
-use self::showing::{Pass, Showing};
+use self::departing_sockets::{Drain, LINGER_CHECK, Leaving};
+use self::keepalive_rotation::Wheel;
+use self::shard_feed::{Pass, Showing};
 use self::viewer::Viewer;
-use self::wheel::Wheel;
+use crate::feed_state::Schedule;
 use crate::inbox::{Inbox, Mail};
 use crate::metrics::{Cause, Metrics, Tally};
-use crate::schedule::Schedule;
 use crate::socket::Read;
 use crate::{Attachment, Settings, socket};
 
@@ -102,7 +102,7 @@ impl<G: Attachment> Shard<G> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(poll.registry(), WAKER)?);
         let now = Instant::now();
-        let (round, fresh) = pass::round_and_fresh(settings.keepalive);
+        let (round, fresh) = pass_queue::round_and_fresh(settings.keepalive);
         Ok(Self {
             index,
             poll,

@@ -7,9 +7,9 @@ use bytes::{Bytes, BytesMut};
 use headcount_wire::Frame;
 use socket2::Socket;
 
-use crate::limits::ViewerPermit;
 use crate::metrics::{Cause, Tally};
 use crate::socket;
+use crate::viewer_limits::ViewerPermit;
 
 /// A viewer in a shard. All but `behind` is settled when it joins.
 pub(super) struct Viewer<G> {

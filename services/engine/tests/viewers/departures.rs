@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use headcount_engine::Settings;
 
-use crate::rig::{End, Peer, Rig, frame, show, wait_until};
+use crate::harness::{End, Peer, Rig, frame, show, wait_until};
 
 fn short_stall() -> Settings {
     Settings { stall_limit: Duration::from_secs(1), frame_rate: 100_000.0, ..Settings::default() }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use headcount_engine::{Attachment, Engine, Rejection, Settings};
 
-use crate::rig::{End, Peer, Rig, block_on, frame, show, wait_until};
+use crate::harness::{End, Peer, Rig, block_on, frame, show, wait_until};
 
 #[test]
 fn a_drain_ends_every_stream_cleanly() {

@@ -2,9 +2,9 @@
 
 use headcount_engine::{Rejection, Settings};
 
-use crate::rig::{Peer, Rig, frame, wait_until};
+use crate::harness::{Peer, Rig, frame, wait_until};
 
-fn refusal(joined: Result<Peer, headcount_engine::RejectedViewer<crate::rig::Visitor>>) -> Rejection {
+fn refusal(joined: Result<Peer, headcount_engine::RejectedViewer<crate::harness::Visitor>>) -> Rejection {
     joined.err().expect("a refusal").refusal
 }
 

@@ -2,8 +2,8 @@
 
 mod departures;
 mod ending;
+mod harness;
 mod limits;
 mod pace;
 mod random;
-mod rig;
 mod streams;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use headcount_engine::Settings;
 
-use crate::rig::{Rig, frame, show};
+use crate::harness::{Rig, frame, show};
 
 #[test]
 fn a_storm_is_shown_at_the_frame_rate_and_its_last_frame_wins() {

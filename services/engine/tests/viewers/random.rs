@@ -6,7 +6,7 @@ use std::time::Duration;
 use headcount_engine::Settings;
 use proptest::prelude::*;
 
-use crate::rig::{End, Peer, Rig, block_on, frame, wait_until};
+use crate::harness::{End, Peer, Rig, block_on, frame, wait_until};
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use headcount_engine::Settings;
 
-use crate::rig::{Rig, frame, show, wait_until};
+use crate::harness::{Rig, frame, show, wait_until};
 
 #[test]
 fn a_viewer_gets_the_newest_frame_at_once_and_each_new_one() {

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use headcount_wire::Frame;
 use tokio::sync::watch;
 
+use crate::feed_state::Schedule;
 use crate::inbox::Newcomer;
-use crate::limits::ViewerPermit;
-use crate::schedule::Schedule;
 use crate::socket;
+use crate::viewer_limits::ViewerPermit;
 
 /// Why a viewer was not taken.
 #[derive(Debug, thiserror::Error)]

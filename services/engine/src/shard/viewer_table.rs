@@ -8,7 +8,7 @@ use mio::{Interest, Token};
 use socket2::Socket;
 
 use super::Shard;
-use super::showing::{Pass, Showing};
+use super::shard_feed::{Pass, Showing};
 use super::viewer::{self, Behind, Viewer};
 use crate::Attachment;
 use crate::inbox::Newcomer;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use headcount_wire::Frame;
 
-use super::roster::Roster;
-use crate::schedule::Schedule;
+use super::feed_viewers::Roster;
+use crate::feed_state::Schedule;
 
 /// What goes to all viewers of a feed, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 
 use super::Shard;
-use super::showing::Pass;
+use super::keepalive_rotation::PLACES;
+use super::shard_feed::Pass;
 use super::viewer::Shown;
-use super::wheel::PLACES;
 use crate::Attachment;
+use crate::feed_state::Schedule;
 use crate::metrics::Tally;
-use crate::schedule::Schedule;
 
 /// Viewers that are visited before the shard looks up from its passes: about 2.5 ms of sends. What is lost by looking
 /// up is one empty poll, well below a thousandth of that.

@@ -8,8 +8,8 @@ use headcount_wire::Frame;
 use tokio::sync::watch;
 
 use crate::inbox::Inbox;
-use crate::limits::Audience;
 use crate::pace::Pace;
+use crate::viewer_limits::Audience;
 
 /// The mailboxes of all shards.
 pub(crate) type Inboxes<G> = Arc<[Arc<Inbox<G>>]>;

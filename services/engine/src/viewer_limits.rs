@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::feed::Rejection;
+use crate::feed_handle::Rejection;
 use crate::{FeedLabel, Settings};
 
 /// The viewers of the whole engine.
