@@ -133,9 +133,9 @@ fn write_record(counts: &BTreeMap<&str, u64>) {
 
 /// A attachment that does nothing: what it does is not the engine's.
 #[derive(Debug)]
-struct Nobody;
+struct NoAttachment;
 
-impl Attachment for Nobody {
+impl Attachment for NoAttachment {
     fn first_frame_sent(&mut self) {}
 }
 
@@ -146,7 +146,7 @@ fn frame(number: u64) -> Frame {
 }
 
 /// An engine of one shard with [`VIEWERS`] viewers that have their first frame.
-fn first_frame_sent() -> (Engine<Nobody>, FeedHandle<Nobody>, Vec<TcpStream>) {
+fn first_frame_sent() -> (Engine<NoAttachment>, FeedHandle<NoAttachment>, Vec<TcpStream>) {
     // No frame is repeated while valgrind takes its time, and none held back.
     let keepalive = std::time::Duration::from_secs(3600);
     let settings = Settings { shards: 1, keepalive, frame_rate: 1000.0, ..Settings::default() };
@@ -157,7 +157,7 @@ fn first_frame_sent() -> (Engine<Nobody>, FeedHandle<Nobody>, Vec<TcpStream>) {
     let mut peers = Vec::new();
     for _ in 0..VIEWERS {
         peers.push(TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection"));
-        feed.adopt(listener.accept().expect("a connection").0, head.clone(), Nobody).expect("room for a viewer");
+        feed.adopt(listener.accept().expect("a connection").0, head.clone(), NoAttachment).expect("room for a viewer");
     }
     read_each(&mut peers, head.len() + frame(0).bytes().len());
     (engine, feed, peers)

@@ -11,44 +11,44 @@ use headcount_wire::Frame;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
-use crate::feed_state::{Inboxes, Schedule};
+use crate::feed_state::{FeedState, Inboxes};
 use crate::inbox::DrainOrder;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::shard::Shard;
-use crate::viewer_limits::{Audience, Limits};
+use crate::viewer_limits::{FeedLoad, ViewerLimits};
 use crate::{Attachment, FeedHandle, FeedLabel, Settings};
 
 /// Holds the viewers of a node. Clones are handles of the same engine; when the last is dropped, its shards stop and
 /// what viewers are left are cut off (see [`drain`](Self::drain)).
-pub struct Engine<G>(Arc<Core<G>>);
+pub struct Engine<A>(Arc<Core<A>>);
 
-struct Core<G> {
+struct Core<A> {
     settings: Settings,
-    inboxes: Inboxes<G>,
-    limits: Arc<Limits>,
+    inboxes: Inboxes<A>,
+    limits: Arc<ViewerLimits>,
     metrics: Metrics,
     next_feed: AtomicU64,
 }
 
-impl<G> Drop for Core<G> {
+impl<A> Drop for Core<A> {
     fn drop(&mut self) {
         self.inboxes.iter().for_each(|inbox| inbox.abandon());
     }
 }
 
-impl<G: Attachment> Engine<G> {
+impl<A: Attachment> Engine<A> {
     /// Starts the shards.
     ///
     /// # Errors
     /// Where the system gives no thread or no poller.
     pub fn start(settings: Settings) -> io::Result<Self> {
-        let limits = Limits::new(&settings);
+        let limits = ViewerLimits::new(&settings);
         let metrics = Metrics::new(Arc::clone(&limits));
         let shards = (0..settings.shards.max(1))
             .map(|index| Shard::new(index, &settings, metrics.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        let inboxes: Inboxes<G> = shards.iter().map(Shard::inbox).collect();
+        let inboxes: Inboxes<A> = shards.iter().map(Shard::inbox).collect();
         let core = Core { settings, inboxes, limits, metrics, next_feed: AtomicU64::new(0) };
         for (index, shard) in shards.into_iter().enumerate() {
             thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run())?;
@@ -57,12 +57,12 @@ impl<G: Attachment> Engine<G> {
     }
 
     /// Opens a feed whose viewers count under `label` and see `first` until something is published.
-    pub fn open(&self, label: FeedLabel, first: Frame) -> FeedHandle<G> {
+    pub fn open(&self, label: FeedLabel, first: Frame) -> FeedHandle<A> {
         let Core { settings, inboxes, limits, next_feed, .. } = &*self.0;
         let id = next_feed.fetch_add(1, Ordering::Relaxed);
-        let audience = Audience::new(limits.tally(label));
+        let audience = FeedLoad::new(limits.tally(label));
         let pace = Pace::new(settings.frame_rate, rand::random(), Instant::now());
-        let schedule = Schedule::new(id, audience, Arc::clone(inboxes), pace, first);
+        let schedule = FeedState::new(id, audience, Arc::clone(inboxes), pace, first);
         FeedHandle::new(schedule, settings.keepalive, settings.stall_limit)
     }
 
@@ -90,13 +90,13 @@ impl<G: Attachment> Engine<G> {
     }
 }
 
-impl<G> Clone for Engine<G> {
+impl<A> Clone for Engine<A> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<G> fmt::Debug for Engine<G> {
+impl<A> fmt::Debug for Engine<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("settings", &self.0.settings).field("viewers", &self.0.limits.viewers()).finish()
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use headcount_wire::Frame;
 use tokio::sync::watch;
 
-use crate::feed_state::Schedule;
+use crate::feed_state::FeedState;
 use crate::inbox::Newcomer;
 use crate::socket;
 use crate::viewer_limits::ViewerPermit;
@@ -38,33 +38,33 @@ pub enum Rejection {
 /// A viewer that was not taken, given back whole: its socket is still open, though set to non-blocking, and nothing
 /// has been written to it.
 #[derive(Debug)]
-pub struct RejectedViewer<G> {
+pub struct RejectedViewer<A> {
     /// The viewer's socket.
     pub socket: TcpStream,
     /// The viewer's attachment.
-    pub attachment: G,
+    pub attachment: A,
     /// Why.
     pub refusal: Rejection,
 }
 
 /// What a group of viewers sees: one newest frame. Clones are handles of the same feed; when the last is dropped, its
 /// viewers get the newest image once more and a clean end.
-pub struct FeedHandle<G>(Arc<Handle<G>>);
+pub struct FeedHandle<A>(Arc<Handle<A>>);
 
-struct Handle<G> {
-    schedule: Arc<Schedule<G>>,
+struct Handle<A> {
+    schedule: Arc<FeedState<A>>,
     keepalive: Duration,
     stall_limit: Duration,
 }
 
-impl<G> Drop for Handle<G> {
+impl<A> Drop for Handle<A> {
     fn drop(&mut self) {
         self.schedule.end();
     }
 }
 
-impl<G> FeedHandle<G> {
-    pub(crate) fn new(schedule: Arc<Schedule<G>>, keepalive: Duration, stall_limit: Duration) -> Self {
+impl<A> FeedHandle<A> {
+    pub(crate) fn new(schedule: Arc<FeedState<A>>, keepalive: Duration, stall_limit: Duration) -> Self {
         Self(Arc::new(Handle { schedule, keepalive, stall_limit }))
     }
 
@@ -107,7 +107,7 @@ impl<G> FeedHandle<G> {
     /// The viewer is given back, with the reason.
     // Kept apart for the instruction counts.
     #[inline(never)]
-    pub fn adopt(&self, socket: TcpStream, head: Bytes, attachment: G) -> Result<(), RejectedViewer<G>> {
+    pub fn adopt(&self, socket: TcpStream, head: Bytes, attachment: A) -> Result<(), RejectedViewer<A>> {
         let Handle { schedule, keepalive, stall_limit } = &*self.0;
         let place = match ViewerPermit::take(&schedule.audience) {
             Ok(place) => place,
@@ -125,13 +125,13 @@ impl<G> FeedHandle<G> {
     }
 }
 
-impl<G> Clone for FeedHandle<G> {
+impl<A> Clone for FeedHandle<A> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<G> fmt::Debug for FeedHandle<G> {
+impl<A> fmt::Debug for FeedHandle<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FeedHandle").field("id", &self.0.schedule.id).field("viewers", &self.viewers()).finish()
     }

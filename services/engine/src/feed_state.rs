@@ -9,23 +9,23 @@ use tokio::sync::watch;
 
 use crate::inbox::Inbox;
 use crate::pace::Pace;
-use crate::viewer_limits::Audience;
+use crate::viewer_limits::FeedLoad;
 
 /// The mailboxes of all shards.
-pub(crate) type Inboxes<G> = Arc<[Arc<Inbox<G>>]>;
+pub(crate) type Inboxes<A> = Arc<[Arc<Inbox<A>>]>;
 
 /// What the feed's handles and the shards share.
-pub(crate) struct Schedule<G> {
+pub(crate) struct FeedState<A> {
     /// Told apart by this in the shards; never used twice.
     pub(crate) id: u64,
-    pub(crate) audience: Arc<Audience>,
-    inboxes: Inboxes<G>,
+    pub(crate) audience: Arc<FeedLoad>,
+    inboxes: Inboxes<A>,
     /// The frame that the last pass began with.
     shown: watch::Sender<Frame>,
-    plan: Mutex<Plan>,
+    plan: Mutex<PassControl>,
 }
 
-struct Plan {
+struct PassControl {
     pace: Pace,
     /// The newest frame that no pass has begun with yet. A newer one takes its place.
     next: Option<Frame>,
@@ -40,11 +40,18 @@ struct Plan {
     ended: bool,
 }
 
-impl<G> Schedule<G> {
-    pub(crate) fn new(id: u64, audience: Arc<Audience>, inboxes: Inboxes<G>, pace: Pace, first: Frame) -> Arc<Self> {
+impl<A> FeedState<A> {
+    pub(crate) fn new(id: u64, audience: Arc<FeedLoad>, inboxes: Inboxes<A>, pace: Pace, first: Frame) -> Arc<Self> {
         let holders = vec![false; inboxes.len()];
-        let plan =
-            Plan { pace, next: None, holders, passing: 0, worked: Duration::ZERO, alarm_set: false, ended: false };
+        let plan = PassControl {
+            pace,
+            next: None,
+            holders,
+            passing: 0,
+            worked: Duration::ZERO,
+            alarm_set: false,
+            ended: false,
+        };
         Arc::new(Self { id, audience, inboxes, shown: watch::Sender::new(first), plan: Mutex::new(plan) })
     }
 
@@ -57,7 +64,7 @@ impl<G> Schedule<G> {
     }
 
     /// The shard with the fewest viewers.
-    pub(crate) fn lightest(&self) -> &Arc<Inbox<G>> {
+    pub(crate) fn lightest(&self) -> &Arc<Inbox<A>> {
         self.inboxes.iter().min_by_key(|inbox| inbox.load()).expect("an engine has at least one shard")
     }
 
@@ -119,7 +126,7 @@ impl<G> Schedule<G> {
     }
 
     /// Begins the next pass, or sees to it that it will begin.
-    fn proceed(self: &Arc<Self>, plan: &mut Plan, now: Instant) {
+    fn proceed(self: &Arc<Self>, plan: &mut PassControl, now: Instant) {
         if plan.next.is_none() || plan.passing > 0 || plan.alarm_set {
             return;
         }
@@ -138,7 +145,7 @@ impl<G> Schedule<G> {
         }
     }
 
-    fn plan(&self) -> MutexGuard<'_, Plan> {
+    fn plan(&self) -> MutexGuard<'_, PassControl> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

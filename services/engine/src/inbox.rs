@@ -12,7 +12,7 @@ use socket2::Socket;
 use tokio::sync::mpsc;
 
 use crate::feed_handle::Rejection;
-use crate::feed_state::Schedule;
+use crate::feed_state::FeedState;
 use crate::viewer_limits::ViewerPermit;
 
 /// Newcomers that wait for one shard at most: about 1.5 MB. A shard takes some 30,000 a second, so the last of these
@@ -20,12 +20,12 @@ use crate::viewer_limits::ViewerPermit;
 const MAX_NEWCOMERS: usize = 16 << 10;
 
 /// A viewer on its way into a shard.
-pub(crate) struct Newcomer<G> {
+pub(crate) struct Newcomer<A> {
     pub(crate) socket: Socket,
     pub(crate) head: Bytes,
-    pub(crate) attachment: G,
+    pub(crate) attachment: A,
     pub(crate) place: ViewerPermit,
-    pub(crate) feed: Arc<Schedule<G>>,
+    pub(crate) feed: Arc<FeedState<A>>,
 }
 
 /// The order to end all viewers.
@@ -36,14 +36,14 @@ pub(crate) struct DrainOrder {
 }
 
 /// What waits for a shard. Each feed is in each list once at most, so all are bounded.
-pub(crate) struct Mail<G> {
-    pub(crate) newcomers: VecDeque<Newcomer<G>>,
+pub(crate) struct Mail<A> {
+    pub(crate) newcomers: VecDeque<Newcomer<A>>,
     /// Feeds with a new frame to show.
-    pub(crate) released: Vec<Arc<Schedule<G>>>,
+    pub(crate) released: Vec<Arc<FeedState<A>>>,
     /// Feeds that want to be asked again at a time.
-    pub(crate) alarms: Vec<(Instant, Arc<Schedule<G>>)>,
+    pub(crate) alarms: Vec<(Instant, Arc<FeedState<A>>)>,
     /// Feeds that have ended.
-    pub(crate) ended: Vec<Arc<Schedule<G>>>,
+    pub(crate) ended: Vec<Arc<FeedState<A>>>,
     pub(crate) drains: Vec<DrainOrder>,
     /// Nobody can reach the engine any more.
     pub(crate) abandoned: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Mail<G> {
     stopped: bool,
 }
 
-impl<G> Default for Mail<G> {
+impl<A> Default for Mail<A> {
     fn default() -> Self {
         Self {
             newcomers: VecDeque::new(),
@@ -69,8 +69,8 @@ impl<G> Default for Mail<G> {
 }
 
 /// One shard's mailbox.
-pub(crate) struct Inbox<G> {
-    mail: Mutex<Mail<G>>,
+pub(crate) struct Inbox<A> {
+    mail: Mutex<Mail<A>>,
     waker: Waker,
     /// The waker has been used since the shard last looked.
     woken: AtomicBool,
@@ -78,7 +78,7 @@ pub(crate) struct Inbox<G> {
     load: AtomicUsize,
 }
 
-impl<G> Inbox<G> {
+impl<A> Inbox<A> {
     pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         Ok(Self {
             mail: Mutex::default(),
@@ -98,7 +98,7 @@ impl<G> Inbox<G> {
     }
 
     /// Leaves a newcomer for the shard, or gives it back with the reason.
-    pub(crate) fn join(&self, newcomer: Newcomer<G>) -> Result<(), (Newcomer<G>, Rejection)> {
+    pub(crate) fn join(&self, newcomer: Newcomer<A>) -> Result<(), (Newcomer<A>, Rejection)> {
         {
             let mut mail = self.lock();
             if mail.closed {
@@ -115,16 +115,16 @@ impl<G> Inbox<G> {
     }
 
     /// Gives whether the shard is still there to make the pass.
-    pub(crate) fn release(&self, feed: Arc<Schedule<G>>) -> bool {
+    pub(crate) fn release(&self, feed: Arc<FeedState<A>>) -> bool {
         self.post(|mail| mail.released.push(feed))
     }
 
     /// Gives whether the shard is still there to keep the time.
-    pub(crate) fn alarm(&self, at: Instant, feed: Arc<Schedule<G>>) -> bool {
+    pub(crate) fn alarm(&self, at: Instant, feed: Arc<FeedState<A>>) -> bool {
         self.post(|mail| mail.alarms.push((at, feed)))
     }
 
-    pub(crate) fn end(&self, feed: Arc<Schedule<G>>) {
+    pub(crate) fn end(&self, feed: Arc<FeedState<A>>) {
         self.post(|mail| mail.ended.push(feed));
     }
 
@@ -144,7 +144,7 @@ impl<G> Inbox<G> {
     }
 
     /// Takes the mail, of the newcomers `newcomers` at most. The flag says whether some are left.
-    pub(crate) fn take(&self, newcomers: usize) -> (Mail<G>, bool) {
+    pub(crate) fn take(&self, newcomers: usize) -> (Mail<A>, bool) {
         self.woken.store(false, Ordering::SeqCst);
         let mut mail = self.lock();
         let take = mail.newcomers.len().min(newcomers);
@@ -162,7 +162,7 @@ impl<G> Inbox<G> {
     }
 
     /// The shard stops: whatever comes later is dropped, newcomers go to others. Gives what waits.
-    pub(crate) fn stop(&self) -> Mail<G> {
+    pub(crate) fn stop(&self) -> Mail<A> {
         let stopped = Mail { closed: true, stopped: true, ..Mail::default() };
         let waiting = std::mem::replace(&mut *self.lock(), stopped);
         self.load.store(usize::MAX, Ordering::Relaxed);
@@ -170,7 +170,7 @@ impl<G> Inbox<G> {
     }
 
     /// Gives whether anybody will read it.
-    fn post(&self, write: impl FnOnce(&mut Mail<G>)) -> bool {
+    fn post(&self, write: impl FnOnce(&mut Mail<A>)) -> bool {
         let mut mail = self.lock();
         if mail.stopped {
             return false;
@@ -181,7 +181,7 @@ impl<G> Inbox<G> {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mail<G>> {
+    fn lock(&self) -> MutexGuard<'_, Mail<A>> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::viewer_limits::Limits;
+use crate::viewer_limits::ViewerLimits;
 
 /// Counters told apart by name, those with most viewers first; the rest are summed under [`OTHERS`]. Bounds what a
 /// scrape returns where anybody may make counters.
@@ -26,7 +26,7 @@ const PASS_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.0
 
 /// What has been written to viewers, added up for the metrics.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct SendTotals {
     /// Frames of which at least the beginning has been written: the rest follows, or the viewer goes.
     pub(crate) frames: u64,
     /// Frames in whose place lagging viewers will get a newer one.
@@ -36,7 +36,7 @@ pub(crate) struct Tally {
 
 /// Why a viewer went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Cause {
+pub(crate) enum DepartureCause {
     /// It closed the connection.
     Closed,
     /// It, or something between, reset the connection.
@@ -55,7 +55,7 @@ pub(crate) enum Cause {
     Dropped,
 }
 
-impl Cause {
+impl DepartureCause {
     const ALL: [Self; 8] = [
         Self::Closed,
         Self::Reset,
@@ -81,36 +81,36 @@ impl Cause {
     }
 }
 
-impl EncodeLabelValue for Cause {
+impl EncodeLabelValue for DepartureCause {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.as_str().encode(encoder)
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Departed {
-    cause: Cause,
+struct DepartureLabels {
+    cause: DepartureCause,
 }
 
 /// All metrics of one engine; its shards share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    limits: Arc<Limits>,
+    limits: Arc<ViewerLimits>,
     lagging: Arc<AtomicI64>,
     pushed: Counter<u64, AtomicU64>,
     repeated: Counter<u64, AtomicU64>,
     skipped: Counter<u64, AtomicU64>,
     sent_bytes: Counter<u64, AtomicU64>,
     pub(crate) passes: Histogram,
-    departures: Family<Departed, Counter>,
+    departures: Family<DepartureLabels, Counter>,
 }
 
 impl Metrics {
-    pub(crate) fn new(limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(limits: Arc<ViewerLimits>) -> Self {
         let departures = Family::default();
         // So that a cause reads 0 from the start, and not only once it has happened.
-        for cause in Cause::ALL {
-            let _: &Counter = &departures.get_or_create(&Departed { cause });
+        for cause in DepartureCause::ALL {
+            let _: &Counter = &departures.get_or_create(&DepartureLabels { cause });
         }
         Self {
             limits,
@@ -124,19 +124,19 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn departed(&self, cause: Cause) {
-        self.departures.get_or_create(&Departed { cause }).inc();
+    pub(crate) fn departed(&self, cause: DepartureCause) {
+        self.departures.get_or_create(&DepartureLabels { cause }).inc();
     }
 
     /// New frames have been written, or passed over.
-    pub(crate) fn pushed(&self, tally: &Tally) {
+    pub(crate) fn pushed(&self, tally: &SendTotals) {
         self.pushed.inc_by(tally.frames);
         self.skipped.inc_by(tally.skipped);
         self.sent_bytes.inc_by(tally.bytes);
     }
 
     /// Frames have been written once more.
-    pub(crate) fn repeated(&self, tally: &Tally) {
+    pub(crate) fn repeated(&self, tally: &SendTotals) {
         self.repeated.inc_by(tally.frames);
         self.sent_bytes.inc_by(tally.bytes);
     }

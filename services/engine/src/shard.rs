@@ -18,20 +18,20 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
-use self::departing_sockets::{Drain, LINGER_CHECK, Leaving};
-use self::keepalive_rotation::Wheel;
-use self::shard_feed::{Pass, Showing};
+use self::departing_sockets::{DepartingSocket, Drain, LINGER_CHECK};
+use self::keepalive_rotation::KeepaliveRotation;
+use self::shard_feed::{Pass, ShardFeed};
 use self::viewer::Viewer;
-use crate::feed_state::Schedule;
+use crate::feed_state::FeedState;
 use crate::inbox::{Inbox, Mail};
-use crate::metrics::{Cause, Metrics, Tally};
+use crate::metrics::{DepartureCause, Metrics, SendTotals};
 use crate::socket::Read;
 use crate::{Attachment, Settings, socket};
 
-/// The waker's token; all others are keys of viewers, or of leaving sockets with [`LEAVING`].
+/// The waker's token; all others are keys of viewers, or of leaving sockets with [`DEPARTING`].
 const WAKER: Token = Token(usize::MAX);
 /// Marks the tokens of sockets that are leaving.
-const LEAVING: usize = 1 << 62;
+const DEPARTING: usize = 1 << 62;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 /// Newcomers taken in before the shard goes on with its passes: about 1 ms, less than a slice of a pass takes. So a
@@ -46,34 +46,34 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 const STALL_CHECKS: u32 = 50;
 
 /// A shard, to be [`run`](Self::run) by its thread.
-pub(crate) struct Shard<G> {
+pub(crate) struct Shard<A> {
     index: usize,
     poll: Poll,
-    inbox: Arc<Inbox<G>>,
+    inbox: Arc<Inbox<A>>,
     metrics: Metrics,
-    viewers: Slab<Viewer<G>>,
-    feeds: Slab<Showing<G>>,
+    viewers: Slab<Viewer<A>>,
+    feeds: Slab<ShardFeed<A>>,
     /// By the schedule's id.
     feed_keys: HashMap<u64, usize>,
     /// Feeds with a pass on; each once.
     passes: VecDeque<usize>,
     /// When schedules want to be asked again.
-    alarms: BTreeMap<(Instant, u64), Arc<Schedule<G>>>,
-    wheel: Wheel,
+    alarms: BTreeMap<(Instant, u64), Arc<FeedState<A>>>,
+    wheel: KeepaliveRotation,
     /// A frame that all of a feed were shown less than this ago need not be repeated.
     fresh: Duration,
     /// Keys of the viewers that lag.
     lagging: Vec<u32>,
     stall_limit: Duration,
     stalls_checked: Instant,
-    leaving: Slab<Leaving>,
+    leaving: Slab<DepartingSocket>,
     leaving_checked: Instant,
     drain: Option<Drain>,
     /// More newcomers wait than the last round took in.
     newcomers_wait: bool,
 }
 
-impl<G> Drop for Shard<G> {
+impl<A> Drop for Shard<A> {
     /// Also when a attachment has panicked: then nobody may wait for this shard.
     fn drop(&mut self) {
         let waiting = self.inbox.stop();
@@ -97,7 +97,7 @@ impl<G> Drop for Shard<G> {
     }
 }
 
-impl<G: Attachment> Shard<G> {
+impl<A: Attachment> Shard<A> {
     pub(crate) fn new(index: usize, settings: &Settings, metrics: Metrics) -> io::Result<Self> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(poll.registry(), WAKER)?);
@@ -113,7 +113,7 @@ impl<G: Attachment> Shard<G> {
             feed_keys: HashMap::new(),
             passes: VecDeque::new(),
             alarms: BTreeMap::new(),
-            wheel: Wheel::new(round, now),
+            wheel: KeepaliveRotation::new(round, now),
             fresh,
             lagging: Vec::new(),
             stall_limit: settings.stall_limit,
@@ -125,7 +125,7 @@ impl<G: Attachment> Shard<G> {
         })
     }
 
-    pub(crate) fn inbox(&self) -> Arc<Inbox<G>> {
+    pub(crate) fn inbox(&self) -> Arc<Inbox<A>> {
         Arc::clone(&self.inbox)
     }
 
@@ -141,12 +141,12 @@ impl<G: Attachment> Shard<G> {
             }
             let now = Instant::now();
             for event in &events {
-                self.heed(event, now);
+                self.handle_event(event, now);
             }
             let (mail, more) = self.inbox.take(NEWCOMERS_A_ROUND);
             self.newcomers_wait = more;
             if mail.abandoned {
-                self.viewers.iter().for_each(|_| self.metrics.departed(Cause::Dropped));
+                self.viewers.iter().for_each(|_| self.metrics.departed(DepartureCause::Dropped));
                 return;
             }
             self.open(mail, now);
@@ -179,13 +179,13 @@ impl<G: Attachment> Shard<G> {
         until.saturating_duration_since(now)
     }
 
-    fn heed(&mut self, event: &Event, now: Instant) {
+    fn handle_event(&mut self, event: &Event, now: Instant) {
         let Token(key) = event.token();
         if event.token() == WAKER {
             return;
         }
-        if key & LEAVING != 0 {
-            return self.heed_leaving(key & !LEAVING);
+        if key & DEPARTING != 0 {
+            return self.handle_departing_event(key & !DEPARTING);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read(key);
@@ -201,8 +201,8 @@ impl<G: Attachment> Shard<G> {
         let allowance = MAX_INPUT_BYTES - viewer.input_bytes as usize;
         match socket::discard_input(&viewer.socket, allowance) {
             Ok(Read::Discarded(bytes)) if bytes <= allowance => viewer.input_bytes += bytes as u32,
-            Ok(Read::Discarded(_)) => self.depart(key, Cause::Talkative),
-            Ok(Read::Ended) => self.depart(key, Cause::Closed),
+            Ok(Read::Discarded(_)) => self.depart(key, DepartureCause::Talkative),
+            Ok(Read::Ended) => self.depart(key, DepartureCause::Closed),
             Err(error) => self.depart_broken(key, &error),
         }
     }
@@ -213,13 +213,13 @@ impl<G: Attachment> Shard<G> {
         if viewer.behind.is_none() {
             return;
         }
-        let mut tally = Tally::default();
+        let mut tally = SendTotals::default();
         let progress = viewer.catch_up(&self.feeds[viewer.feed as usize].frame, now, &mut tally);
         self.metrics.pushed(&tally);
         self.settle(key, progress, now);
     }
 
-    fn open(&mut self, mail: Mail<G>, now: Instant) {
+    fn open(&mut self, mail: Mail<A>, now: Instant) {
         // Before the newcomers, whose attachments may panic: then somebody else has to keep the time.
         for (at, schedule) in mail.alarms {
             self.alarms.insert((at, schedule.id), schedule);

@@ -9,22 +9,22 @@ use crate::{FeedLabel, Settings};
 
 /// The viewers of the whole engine.
 #[derive(Debug)]
-pub(crate) struct Limits {
+pub(crate) struct ViewerLimits {
     viewers: AtomicUsize,
     max_viewers: usize,
     max_viewers_per_counter: usize,
-    tallies: Mutex<HashMap<FeedLabel, Weak<Tally>>>,
+    tallies: Mutex<HashMap<FeedLabel, Weak<CounterLoad>>>,
 }
 
 /// The viewers under one label; all its feeds share it.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct CounterLoad {
     label: FeedLabel,
     viewers: AtomicUsize,
-    limits: Arc<Limits>,
+    limits: Arc<ViewerLimits>,
 }
 
-impl Limits {
+impl ViewerLimits {
     pub(crate) fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             viewers: AtomicUsize::new(0),
@@ -39,12 +39,13 @@ impl Limits {
     }
 
     /// The tally of `label`, made where no feed has it yet.
-    pub(crate) fn tally(self: &Arc<Self>, label: FeedLabel) -> Arc<Tally> {
+    pub(crate) fn tally(self: &Arc<Self>, label: FeedLabel) -> Arc<CounterLoad> {
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tally) = tallies.get(&label).and_then(Weak::upgrade) {
             return tally;
         }
-        let tally = Arc::new(Tally { label: label.clone(), viewers: AtomicUsize::new(0), limits: Arc::clone(self) });
+        let tally =
+            Arc::new(CounterLoad { label: label.clone(), viewers: AtomicUsize::new(0), limits: Arc::clone(self) });
         tallies.insert(label, Arc::downgrade(&tally));
         tally
     }
@@ -59,7 +60,7 @@ impl Limits {
     }
 }
 
-impl Drop for Tally {
+impl Drop for CounterLoad {
     fn drop(&mut self) {
         let mut tallies = self.limits.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         // A new tally may have taken the label meanwhile; that one stays.
@@ -71,13 +72,13 @@ impl Drop for Tally {
 
 /// The viewers of one feed.
 #[derive(Debug)]
-pub(crate) struct Audience {
+pub(crate) struct FeedLoad {
     viewers: AtomicUsize,
-    tally: Arc<Tally>,
+    tally: Arc<CounterLoad>,
 }
 
-impl Audience {
-    pub(crate) fn new(tally: Arc<Tally>) -> Arc<Self> {
+impl FeedLoad {
+    pub(crate) fn new(tally: Arc<CounterLoad>) -> Arc<Self> {
         Arc::new(Self { viewers: AtomicUsize::new(0), tally })
     }
 
@@ -87,7 +88,7 @@ impl Audience {
 
     /// Why there is no room for one more viewer.
     pub(crate) fn refusal(&self) -> Option<Rejection> {
-        let Tally { viewers, limits, .. } = &*self.tally;
+        let CounterLoad { viewers, limits, .. } = &*self.tally;
         if limits.viewers() >= limits.max_viewers {
             Some(Rejection::Full)
         } else if viewers.load(Ordering::Relaxed) >= limits.max_viewers_per_counter {
@@ -100,11 +101,11 @@ impl Audience {
 
 /// One viewer's place within the limits: counted from when it is taken until it is dropped.
 #[derive(Debug)]
-pub struct ViewerPermit(Arc<Audience>);
+pub struct ViewerPermit(Arc<FeedLoad>);
 
 impl ViewerPermit {
-    pub(crate) fn take(audience: &Arc<Audience>) -> Result<Self, Rejection> {
-        let Tally { viewers, limits, .. } = &*audience.tally;
+    pub(crate) fn take(audience: &Arc<FeedLoad>) -> Result<Self, Rejection> {
+        let CounterLoad { viewers, limits, .. } = &*audience.tally;
         if limits.viewers.fetch_add(1, Ordering::Relaxed) >= limits.max_viewers {
             limits.viewers.fetch_sub(1, Ordering::Relaxed);
             return Err(Rejection::Full);
@@ -121,7 +122,7 @@ impl ViewerPermit {
 
 impl Drop for ViewerPermit {
     fn drop(&mut self) {
-        let Tally { viewers, limits, .. } = &*self.0.tally;
+        let CounterLoad { viewers, limits, .. } = &*self.0.tally;
         self.0.viewers.fetch_sub(1, Ordering::Relaxed);
         viewers.fetch_sub(1, Ordering::Relaxed);
         limits.viewers.fetch_sub(1, Ordering::Relaxed);

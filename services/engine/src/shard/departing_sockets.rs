@@ -11,10 +11,10 @@ use socket2::Socket;
 use tokio::sync::mpsc;
 
 use super::viewer::Progress;
-use super::{LEAVING, STALL_CHECKS, Shard};
+use super::{DEPARTING, STALL_CHECKS, Shard};
 use crate::Attachment;
 use crate::inbox::DrainOrder;
-use crate::metrics::Cause;
+use crate::metrics::DepartureCause;
 use crate::socket::{self, Read};
 
 /// After our FIN, how long the peer has to send its own. Closed before, and with unread input, the connection would be
@@ -26,7 +26,7 @@ pub(super) const LINGER_CHECK: Duration = Duration::from_millis(100);
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// A socket that has had its end and our FIN.
-pub(super) struct Leaving {
+pub(super) struct DepartingSocket {
     socket: Socket,
     until: Instant,
     input_bytes: usize,
@@ -54,7 +54,7 @@ impl Drain {
     }
 }
 
-impl<G: Attachment> Shard<G> {
+impl<A: Attachment> Shard<A> {
     /// The viewer's connection is broken.
     pub(super) fn depart_broken(&mut self, key: usize, error: &io::Error) {
         let cause = self.viewers[key].cause(error);
@@ -62,9 +62,9 @@ impl<G: Attachment> Shard<G> {
     }
 
     /// The viewer has gone.
-    pub(super) fn depart(&mut self, key: usize, cause: Cause) {
+    pub(super) fn depart(&mut self, key: usize, cause: DepartureCause) {
         let socket = self.remove(key, cause);
-        if matches!(cause, Cause::Stalled | Cause::Talkative) {
+        if matches!(cause, DepartureCause::Stalled | DepartureCause::Talkative) {
             // A reset instead of a FIN, which would wait behind what the peer does not take.
             if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
                 tracing::debug!(%error, "a viewer's socket could not be set to reset");
@@ -95,13 +95,13 @@ impl<G: Attachment> Shard<G> {
 
     /// The viewer has its end: it goes, its socket stays until the peer has closed as well.
     fn say_goodbye(&mut self, key: usize, now: Instant) {
-        let cause = if self.drain.is_some() { Cause::Drained } else { Cause::FeedEnded };
+        let cause = if self.drain.is_some() { DepartureCause::Drained } else { DepartureCause::FeedEnded };
         let socket = self.remove(key, cause);
         // Fails where the peer has gone already; then there is nothing to wait for.
         if socket.shutdown(Shutdown::Write).is_ok() {
             let fd = socket.as_raw_fd();
-            let key = self.leaving.insert(Leaving { socket, until: now + LINGER, input_bytes: 0 });
-            let token = Token(key | LEAVING);
+            let key = self.leaving.insert(DepartingSocket { socket, until: now + LINGER, input_bytes: 0 });
+            let token = Token(key | DEPARTING);
             if self.poll.registry().reregister(&mut SourceFd(&fd), token, Interest::READABLE).is_err() {
                 self.leaving.remove(key);
             }
@@ -109,7 +109,7 @@ impl<G: Attachment> Shard<G> {
     }
 
     /// Something has come for a socket that is leaving.
-    pub(super) fn heed_leaving(&mut self, key: usize) {
+    pub(super) fn handle_departing_event(&mut self, key: usize) {
         let Some(leaving) = self.leaving.get_mut(key) else { return };
         let allowance = super::MAX_INPUT_BYTES.saturating_sub(leaving.input_bytes);
         match socket::discard_input(&leaving.socket, allowance) {
@@ -138,7 +138,7 @@ impl<G: Attachment> Shard<G> {
             let since = self.viewers[key as usize].behind.as_ref().expect("a listed viewer lags").since;
             if now.saturating_duration_since(since) >= self.stall_limit {
                 // Another viewer takes its place in the list.
-                self.depart(key as usize, Cause::Stalled);
+                self.depart(key as usize, DepartureCause::Stalled);
             } else {
                 index += 1;
             }
@@ -176,7 +176,7 @@ impl<G: Attachment> Shard<G> {
         }
         if overdue {
             while let Some(&key) = self.lagging.last() {
-                self.depart(key as usize, Cause::Stalled);
+                self.depart(key as usize, DepartureCause::Stalled);
             }
         }
         if let Some(drain) = &mut self.drain {

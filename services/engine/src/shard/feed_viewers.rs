@@ -3,7 +3,7 @@
 
 /// Keys of viewers, kept dense. A viewer's position changes when another goes; [`Moved`] says so.
 #[derive(Debug, Default)]
-pub(super) struct Roster {
+pub(super) struct FeedViewers {
     viewers: Vec<u32>,
     /// The first so many are unvisited.
     unvisited: usize,
@@ -12,7 +12,7 @@ pub(super) struct Roster {
 /// Viewers whose position has changed: key and new position.
 pub(super) type Moved = [Option<(u32, u32)>; 2];
 
-impl Roster {
+impl FeedViewers {
     pub(super) fn is_empty(&self) -> bool {
         self.viewers.is_empty()
     }
@@ -91,7 +91,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_pass_visits_each_viewer_that_was_there_once(steps in steps()) {
-            let mut roster = Roster::default();
+            let mut roster = FeedViewers::default();
             let mut positions: HashMap<u32, u32> = HashMap::new();
             let mut due: HashSet<u32> = HashSet::new();
             for (key, step) in (0u32..).zip(steps) {

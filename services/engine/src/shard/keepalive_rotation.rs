@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 /// Places on the wheel. At 100,000 viewers some 400 share one, which takes about 4 ms.
-pub(super) const PLACES: usize = 1 << u8::BITS;
+pub(super) const SLOTS: usize = 1 << u8::BITS;
 
 /// The wheel.
 #[derive(Debug)]
-pub(super) struct Wheel {
+pub(super) struct KeepaliveRotation {
     /// The time between two places.
     step: Duration,
     /// When the next place's turn comes.
@@ -17,9 +17,9 @@ pub(super) struct Wheel {
     next: u8,
 }
 
-impl Wheel {
+impl KeepaliveRotation {
     pub(super) fn new(round: Duration, now: Instant) -> Self {
-        let step = (round / PLACES as u32).max(Duration::from_micros(100));
+        let step = (round / SLOTS as u32).max(Duration::from_micros(100));
         Self { step, next_at: now + step, next: 0 }
     }
 
@@ -28,7 +28,7 @@ impl Wheel {
         self.next_at
     }
 
-    /// The place whose turn has come. Viewers at it are those whose keys leave it as the remainder by [`PLACES`].
+    /// The place whose turn has come. Viewers at it are those whose keys leave it as the remainder by [`SLOTS`].
     ///
     /// The places' turns come in bit-reversed order: keys are given out from 0 up, and a few viewers, with keys that
     /// follow each other, are to be spread over the whole round as well.
@@ -40,7 +40,7 @@ impl Wheel {
         self.next = self.next.wrapping_add(1);
         // A wheel that stood still, because the machine slept, does not make up for it: it turns on from here.
         let late = now - self.next_at;
-        self.next_at = if late > self.step * PLACES as u32 { now } else { self.next_at } + self.step;
+        self.next_at = if late > self.step * SLOTS as u32 { now } else { self.next_at } + self.step;
         Some(usize::from(turn.reverse_bits()))
     }
 }
@@ -53,8 +53,8 @@ mod tests {
     fn every_place_has_its_turn_once_a_round_evenly() {
         let start = Instant::now();
         let round = Duration::from_secs(12);
-        let mut wheel = Wheel::new(round, start);
-        let mut turns = vec![Vec::new(); PLACES];
+        let mut wheel = KeepaliveRotation::new(round, start);
+        let mut turns = vec![Vec::new(); SLOTS];
         for millisecond in 0..=24_000 {
             let now = start + Duration::from_millis(millisecond);
             while let Some(place) = wheel.turn(now) {
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_long_sleep_is_not_made_up_for() {
         let start = Instant::now();
-        let mut wheel = Wheel::new(Duration::from_secs(1), start);
+        let mut wheel = KeepaliveRotation::new(Duration::from_secs(1), start);
         let later = start + Duration::from_secs(3600);
         let mut turns = 0;
         while wheel.turn(later).is_some() {

@@ -1,4 +1,4 @@
-//! Showing frames: the passes over a feed's viewers, in slices, so that a long pass holds nothing else up; and the
+//! ShardFeed frames: the passes over a feed's viewers, in slices, so that a long pass holds nothing else up; and the
 //! repeats that keep quiet streams alive.
 
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 
 use super::Shard;
-use super::keepalive_rotation::PLACES;
+use super::keepalive_rotation::SLOTS;
 use super::shard_feed::Pass;
-use super::viewer::Shown;
+use super::viewer::PushOutcome;
 use crate::Attachment;
-use crate::feed_state::Schedule;
-use crate::metrics::Tally;
+use crate::feed_state::FeedState;
+use crate::metrics::SendTotals;
 
 /// Viewers that are visited before the shard looks up from its passes: about 2.5 ms of sends. What is lost by looking
 /// up is one empty poll, well below a thousandth of that.
 const SLICE: usize = 256;
 
-impl<G: Attachment> Shard<G> {
+impl<A: Attachment> Shard<A> {
     /// Begins the pass that `schedule` has released.
-    pub(super) fn begin_pass(&mut self, schedule: &Arc<Schedule<G>>, now: Instant) {
+    pub(super) fn begin_pass(&mut self, schedule: &Arc<FeedState<A>>, now: Instant) {
         match self.feed_keys.get(&schedule.id) {
             Some(&feed) => {
                 self.feeds[feed].begin(now);
@@ -32,7 +32,7 @@ impl<G: Attachment> Shard<G> {
     }
 
     /// Begins to end the viewers of a feed that has ended.
-    pub(super) fn begin_ending(&mut self, schedule: &Arc<Schedule<G>>, now: Instant) {
+    pub(super) fn begin_ending(&mut self, schedule: &Arc<FeedState<A>>, now: Instant) {
         let Some(&feed) = self.feed_keys.get(&schedule.id) else { return };
         let showing = &mut self.feeds[feed];
         match showing.pass {
@@ -88,7 +88,7 @@ impl<G: Attachment> Shard<G> {
 
     fn show_some(&mut self, feed: usize, budget: usize, now: Instant) -> usize {
         let frame = self.feeds[feed].frame.clone();
-        let mut tally = Tally::default();
+        let mut tally = SendTotals::default();
         let mut left = budget;
         while left > 0
             && let Some(viewer) = self.feeds[feed].roster.next()
@@ -102,11 +102,11 @@ impl<G: Attachment> Shard<G> {
 
     // A call for each viewer would be an eighth of the work.
     #[inline(always)]
-    fn show(&mut self, key: usize, frame: &bytes::Bytes, now: Instant, tally: &mut Tally) {
+    fn show(&mut self, key: usize, frame: &bytes::Bytes, now: Instant, tally: &mut SendTotals) {
         match self.viewers[key].show(frame, now, tally) {
-            Shown::Settled => {}
-            Shown::FellBehind(behind) => self.fall_behind(key, behind),
-            Shown::Broken(error) => self.depart_broken(key, &error),
+            PushOutcome::Settled => {}
+            PushOutcome::FellBehind(behind) => self.fall_behind(key, behind),
+            PushOutcome::Broken(error) => self.depart_broken(key, &error),
         }
     }
 
@@ -121,9 +121,9 @@ impl<G: Attachment> Shard<G> {
 
     /// Shows the viewers whose turn has come their frame again, unless their feed has just shown it to all.
     pub(super) fn keep_alive(&mut self, now: Instant) {
-        let mut tally = Tally::default();
+        let mut tally = SendTotals::default();
         while let Some(place) = self.wheel.turn(now) {
-            for key in (place..self.viewers.capacity()).step_by(PLACES) {
+            for key in (place..self.viewers.capacity()).step_by(SLOTS) {
                 let Some(viewer) = self.viewers.get(key) else { continue };
                 let showing = &self.feeds[viewer.feed as usize];
                 if viewer.behind.is_some() || now.saturating_duration_since(showing.shown_at) < self.fresh {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use headcount_wire::Frame;
 
-use super::feed_viewers::Roster;
-use crate::feed_state::Schedule;
+use super::feed_viewers::FeedViewers;
+use crate::feed_state::FeedState;
 
 /// What goes to all viewers of a feed, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +21,12 @@ pub(super) enum Pass {
 }
 
 /// One feed in one shard; there is one only while the shard has viewers of it.
-pub(super) struct Showing<G> {
-    pub(super) schedule: Arc<Schedule<G>>,
+pub(super) struct ShardFeed<A> {
+    pub(super) schedule: Arc<FeedState<A>>,
     pub(super) frame: Frame,
     /// Made of `frame` when it is first needed.
     ending: Option<Bytes>,
-    pub(super) roster: Roster,
+    pub(super) roster: FeedViewers,
     pub(super) pass: Pass,
     /// The processor time that the shard has spent on the pass.
     pub(super) worked: Duration,
@@ -36,14 +36,14 @@ pub(super) struct Showing<G> {
     pub(super) ended: bool,
 }
 
-impl<G> Showing<G> {
+impl<A> ShardFeed<A> {
     /// The shard `shard` gets its first viewer of the feed.
-    pub(super) fn new(schedule: Arc<Schedule<G>>, shard: usize, now: Instant) -> Self {
+    pub(super) fn new(schedule: Arc<FeedState<A>>, shard: usize, now: Instant) -> Self {
         let (frame, ended) = match schedule.hold(shard) {
             Ok(frame) => (frame, false),
             Err(last) => (last, true),
         };
-        let (roster, pass, worked) = (Roster::default(), Pass::None, Duration::ZERO);
+        let (roster, pass, worked) = (FeedViewers::default(), Pass::None, Duration::ZERO);
         Self { schedule, frame, ending: None, roster, pass, worked, shown_at: now, ended }
     }
 

@@ -7,12 +7,12 @@ use bytes::{Bytes, BytesMut};
 use headcount_wire::Frame;
 use socket2::Socket;
 
-use crate::metrics::{Cause, Tally};
+use crate::metrics::{DepartureCause, SendTotals};
 use crate::socket;
 use crate::viewer_limits::ViewerPermit;
 
 /// A viewer in a shard. All but `behind` is settled when it joins.
-pub(super) struct Viewer<G> {
+pub(super) struct Viewer<A> {
     pub(super) socket: Socket,
     /// The key of its feed in this shard.
     pub(super) feed: u32,
@@ -21,20 +21,20 @@ pub(super) struct Viewer<G> {
     /// What it has sent so far, all thrown away.
     pub(super) input_bytes: u32,
     /// What it has yet to take; `None` for a live viewer. Boxed, because few lag.
-    pub(super) behind: Option<Box<Behind>>,
-    pub(super) attachment: G,
+    pub(super) behind: Option<Box<Lag>>,
+    pub(super) attachment: A,
     /// Held for its drop.
     pub(super) _place: ViewerPermit,
 }
 
 /// What a lagging viewer has yet to take.
 #[derive(Debug)]
-pub(super) struct Behind {
+pub(super) struct Lag {
     /// The rest of the part that it has taken the beginning of. Before it nothing else may be written.
     rest: Bytes,
-    owed: Owed,
+    owed: AfterRest,
     /// With the rest it will have its first image.
-    seats: bool,
+    first_frame: bool,
     /// When it last took anything.
     pub(super) since: Instant,
     /// Where it stands in the shard's list of lagging viewers.
@@ -43,7 +43,7 @@ pub(super) struct Behind {
 
 /// What follows the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owed {
+enum AfterRest {
     /// Nothing: then it is live again.
     Nothing,
     /// The newest frame, whichever that will be.
@@ -55,11 +55,11 @@ enum Owed {
 }
 
 /// What a frame came to for a viewer that the pass visited.
-pub(super) enum Shown {
+pub(super) enum PushOutcome {
     /// It has it, or lags already and will get it or a newer one.
     Settled,
     /// It took none or only a beginning of it, and lags from now on.
-    FellBehind(Box<Behind>),
+    FellBehind(Box<Lag>),
     /// Its connection is broken.
     Broken(io::Error),
 }
@@ -76,29 +76,29 @@ pub(super) enum Progress {
     Broken(io::Error),
 }
 
-impl Behind {
+impl Lag {
     /// `taken` bytes of `part` have been written.
-    fn new(part: &Bytes, taken: usize, none_taken: Owed, some_taken: Owed, now: Instant) -> Box<Self> {
+    fn new(part: &Bytes, taken: usize, none_taken: AfterRest, some_taken: AfterRest, now: Instant) -> Box<Self> {
         let (rest, owed) = if taken == 0 { (Bytes::new(), none_taken) } else { (part.slice(taken..), some_taken) };
-        Box::new(Self { rest, owed, seats: false, since: now, position: 0 })
+        Box::new(Self { rest, owed, first_frame: false, since: now, position: 0 })
     }
 
     /// Makes the stream's end follow what has begun.
     fn end(&mut self) {
-        if self.owed != Owed::Fin {
-            self.owed = Owed::Ending;
+        if self.owed != AfterRest::Fin {
+            self.owed = AfterRest::Ending;
         }
     }
 }
 
 /// The first write of a stream: `head` and `frame` together. Gives what is left of them, if anything.
-pub(super) fn greet(
+pub(super) fn send_first_frame(
     socket: &Socket,
     head: &Bytes,
     frame: &Bytes,
     now: Instant,
-    tally: &mut Tally,
-) -> io::Result<Option<Box<Behind>>> {
+    tally: &mut SendTotals,
+) -> io::Result<Option<Box<Lag>>> {
     let sent = socket::send_both(socket, head, frame)?;
     tally.bytes += sent as u64;
     tally.frames += 1;
@@ -109,51 +109,51 @@ pub(super) fn greet(
     rest.extend_from_slice(head);
     rest.extend_from_slice(frame);
     let rest = rest.freeze().slice(sent..);
-    Ok(Some(Box::new(Behind { rest, owed: Owed::Nothing, seats: true, since: now, position: 0 })))
+    Ok(Some(Box::new(Lag { rest, owed: AfterRest::Nothing, first_frame: true, since: now, position: 0 })))
 }
 
-impl<G> Viewer<G> {
+impl<A> Viewer<A> {
     /// Shows a frame.
-    pub(super) fn show(&mut self, frame: &Bytes, now: Instant, tally: &mut Tally) -> Shown {
+    pub(super) fn show(&mut self, frame: &Bytes, now: Instant, tally: &mut SendTotals) -> PushOutcome {
         if let Some(behind) = &mut self.behind {
             match behind.owed {
-                Owed::Nothing => behind.owed = Owed::Newest,
-                Owed::Newest => tally.skipped += 1,
-                Owed::Ending | Owed::Fin => {}
+                AfterRest::Nothing => behind.owed = AfterRest::Newest,
+                AfterRest::Newest => tally.skipped += 1,
+                AfterRest::Ending | AfterRest::Fin => {}
             }
-            return Shown::Settled;
+            return PushOutcome::Settled;
         }
         match socket::send(&self.socket, frame) {
             Ok(taken) => {
                 tally.bytes += taken as u64;
                 tally.frames += u64::from(taken > 0);
                 if taken == frame.len() {
-                    Shown::Settled
+                    PushOutcome::Settled
                 } else {
-                    Shown::FellBehind(Behind::new(frame, taken, Owed::Newest, Owed::Nothing, now))
+                    PushOutcome::FellBehind(Lag::new(frame, taken, AfterRest::Newest, AfterRest::Nothing, now))
                 }
             }
-            Err(error) => Shown::Broken(error),
+            Err(error) => PushOutcome::Broken(error),
         }
     }
 
     /// Ends the stream. Gives what to lag with, if the viewer does from now on.
-    pub(super) fn end(&mut self, ending: &Bytes, now: Instant) -> (Progress, Option<Box<Behind>>) {
+    pub(super) fn end(&mut self, ending: &Bytes, now: Instant) -> (Progress, Option<Box<Lag>>) {
         if let Some(behind) = &mut self.behind {
             behind.end();
             return (Progress::Lagging, None);
         }
         match socket::send(&self.socket, ending) {
             Ok(taken) if taken == ending.len() => (Progress::Ended, None),
-            Ok(taken) => (Progress::Lagging, Some(Behind::new(ending, taken, Owed::Ending, Owed::Fin, now))),
+            Ok(taken) => (Progress::Lagging, Some(Lag::new(ending, taken, AfterRest::Ending, AfterRest::Fin, now))),
             Err(error) => (Progress::Broken(error), None),
         }
     }
 
     /// Writes on where the viewer left off, and then what it is owed.
-    pub(super) fn catch_up(&mut self, newest: &Frame, now: Instant, tally: &mut Tally) -> Progress
+    pub(super) fn catch_up(&mut self, newest: &Frame, now: Instant, tally: &mut SendTotals) -> Progress
     where
-        G: crate::Attachment,
+        A: crate::Attachment,
     {
         let Some(behind) = &mut self.behind else { return Progress::Live };
         loop {
@@ -170,22 +170,22 @@ impl<G> Viewer<G> {
                 if !behind.rest.is_empty() {
                     return Progress::Lagging;
                 }
-                if std::mem::take(&mut behind.seats) {
+                if std::mem::take(&mut behind.first_frame) {
                     self.attachment.first_frame_sent();
                 }
             }
             let (part, then) = match behind.owed {
-                Owed::Nothing => return Progress::Live,
-                Owed::Newest => (newest.bytes().clone(), Owed::Nothing),
-                Owed::Ending => (newest.ending(), Owed::Fin),
-                Owed::Fin => return Progress::Ended,
+                AfterRest::Nothing => return Progress::Live,
+                AfterRest::Newest => (newest.bytes().clone(), AfterRest::Nothing),
+                AfterRest::Ending => (newest.ending(), AfterRest::Fin),
+                AfterRest::Fin => return Progress::Ended,
             };
             match socket::send(&self.socket, &part) {
                 // None of it is taken: a newer one may still take its place.
                 Ok(0) => return Progress::Lagging,
                 Ok(taken) => {
                     tally.bytes += taken as u64;
-                    tally.frames += u64::from(then == Owed::Nothing);
+                    tally.frames += u64::from(then == AfterRest::Nothing);
                     behind.since = now;
                     (behind.rest, behind.owed) = (part.slice(taken..), then);
                 }
@@ -198,13 +198,13 @@ impl<G> Viewer<G> {
     }
 
     /// Why a viewer whose connection broke with `error` has gone.
-    pub(super) fn cause(&self, error: &io::Error) -> Cause {
+    pub(super) fn cause(&self, error: &io::Error) -> DepartureCause {
         use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
         match error.kind() {
             // The kernel gives the network's last word, if there was one, in place of its own.
-            TimedOut | HostUnreachable | NetworkUnreachable if self.behind.is_some() => Cause::Stalled,
-            TimedOut | HostUnreachable | NetworkUnreachable => Cause::TimedOut,
-            _ => Cause::Reset,
+            TimedOut | HostUnreachable | NetworkUnreachable if self.behind.is_some() => DepartureCause::Stalled,
+            TimedOut | HostUnreachable | NetworkUnreachable => DepartureCause::TimedOut,
+            _ => DepartureCause::Reset,
         }
     }
 }

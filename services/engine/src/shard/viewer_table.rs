@@ -8,24 +8,24 @@ use mio::{Interest, Token};
 use socket2::Socket;
 
 use super::Shard;
-use super::shard_feed::{Pass, Showing};
-use super::viewer::{self, Behind, Viewer};
+use super::shard_feed::{Pass, ShardFeed};
+use super::viewer::{self, Lag, Viewer};
 use crate::Attachment;
 use crate::inbox::Newcomer;
-use crate::metrics::{Cause, Tally};
+use crate::metrics::{DepartureCause, SendTotals};
 
-impl<G: Attachment> Shard<G> {
+impl<A: Attachment> Shard<A> {
     /// Takes a viewer in: writes its first image, and watches its socket.
     // Kept apart for the instruction counts.
     #[inline(never)]
-    pub(super) fn join(&mut self, newcomer: Newcomer<G>, now: Instant) {
+    pub(super) fn join(&mut self, newcomer: Newcomer<A>, now: Instant) {
         let Newcomer { socket, head, mut attachment, place, feed: schedule } = newcomer;
         let feed = *self
             .feed_keys
             .entry(schedule.id)
-            .or_insert_with(|| self.feeds.insert(Showing::new(schedule, self.index, now)));
-        let mut tally = Tally::default();
-        let greeted = viewer::greet(&socket, &head, self.feeds[feed].frame.bytes(), now, &mut tally);
+            .or_insert_with(|| self.feeds.insert(ShardFeed::new(schedule, self.index, now)));
+        let mut tally = SendTotals::default();
+        let greeted = viewer::send_first_frame(&socket, &head, self.feeds[feed].frame.bytes(), now, &mut tally);
         let entry = self.viewers.vacant_entry();
         let key = entry.key();
         let registered = greeted.and_then(|greeted| {
@@ -37,7 +37,7 @@ impl<G: Attachment> Shard<G> {
             Err(error) => {
                 tracing::debug!(%error, "a viewer was gone before its first image");
                 self.inbox.unload();
-                self.metrics.departed(Cause::Reset);
+                self.metrics.departed(DepartureCause::Reset);
                 return self.drop_if_empty(feed);
             }
         };
@@ -58,7 +58,7 @@ impl<G: Attachment> Shard<G> {
     }
 
     /// The viewer lags from now on.
-    pub(super) fn fall_behind(&mut self, key: usize, mut behind: Box<Behind>) {
+    pub(super) fn fall_behind(&mut self, key: usize, mut behind: Box<Lag>) {
         behind.position = self.lagging.len() as u32;
         self.lagging.push(key as u32);
         self.metrics.lags();
@@ -94,7 +94,7 @@ impl<G: Attachment> Shard<G> {
     }
 
     /// Takes a viewer out of everything and lets its attachment go. What is left is its socket.
-    pub(super) fn remove(&mut self, key: usize, cause: Cause) -> Socket {
+    pub(super) fn remove(&mut self, key: usize, cause: DepartureCause) -> Socket {
         self.strike_lagging(key);
         let Viewer { socket, feed, position, attachment, _place: place, .. } = self.viewers.remove(key);
         for (moved, position) in self.feeds[feed as usize].roster.remove(position).into_iter().flatten() {

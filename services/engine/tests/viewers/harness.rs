@@ -43,21 +43,21 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// What has become of the attachments.
 #[derive(Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct AttachmentCounts {
     pub(crate) seated: AtomicUsize,
     pub(crate) gone: AtomicUsize,
 }
 
 /// A attachment that keeps the account.
 #[derive(Debug)]
-pub(crate) struct Visitor {
-    account: Arc<Account>,
+pub(crate) struct CountingAttachment {
+    account: Arc<AttachmentCounts>,
     seated: bool,
     /// Its shard does nothing else until the other end is dropped, and panics if something is sent.
     holds_up: Option<Receiver<()>>,
 }
 
-impl Attachment for Visitor {
+impl Attachment for CountingAttachment {
     fn first_frame_sent(&mut self) {
         assert!(!std::mem::replace(&mut self.seated, true), "seated twice");
         self.account.seated.fetch_add(1, Ordering::SeqCst);
@@ -67,7 +67,7 @@ impl Attachment for Visitor {
     }
 }
 
-impl Drop for Visitor {
+impl Drop for CountingAttachment {
     fn drop(&mut self) {
         self.account.gone.fetch_add(1, Ordering::SeqCst);
     }
@@ -81,14 +81,14 @@ pub(crate) fn frame(number: u64, image_bytes: usize) -> Frame {
 }
 
 /// An engine, one feed of it, and a listener for the viewers' connections.
-pub(crate) struct Rig {
-    pub(crate) engine: Engine<Visitor>,
-    pub(crate) account: Arc<Account>,
+pub(crate) struct Harness {
+    pub(crate) engine: Engine<CountingAttachment>,
+    pub(crate) account: Arc<AttachmentCounts>,
     registry: Registry,
     listener: TcpListener,
 }
 
-impl Rig {
+impl Harness {
     pub(crate) fn new(settings: Settings) -> Self {
         let engine = Engine::start(settings).expect("an engine");
         let mut registry = Registry::default();
@@ -97,12 +97,12 @@ impl Rig {
         Self { engine, account: Arc::default(), registry, listener }
     }
 
-    pub(crate) fn feed(&self, first: Frame) -> FeedHandle<Visitor> {
+    pub(crate) fn feed(&self, first: Frame) -> FeedHandle<CountingAttachment> {
         self.engine.open("online".into(), first)
     }
 
-    pub(crate) fn attachment(&self) -> Visitor {
-        Visitor { account: Arc::clone(&self.account), seated: false, holds_up: None }
+    pub(crate) fn attachment(&self) -> CountingAttachment {
+        CountingAttachment { account: Arc::clone(&self.account), seated: false, holds_up: None }
     }
 
     /// A connection: the engine's end and the peer's, which has a receive buffer of its own size if one is given.
@@ -117,13 +117,13 @@ impl Rig {
     }
 
     /// Brings a viewer to `feed`.
-    pub(crate) fn join(&self, feed: &FeedHandle<Visitor>, receive_buffer: Option<usize>) -> Peer {
+    pub(crate) fn join(&self, feed: &FeedHandle<CountingAttachment>, receive_buffer: Option<usize>) -> Peer {
         self.try_join(feed, receive_buffer).expect("room for a viewer")
     }
 
     /// Brings a viewer to `feed` that has its first image, and keeps its shard from anything more until the sender is
     /// dropped; sending makes the shard panic.
-    pub(crate) fn hold_up(&self, feed: &FeedHandle<Visitor>) -> (Peer, Sender<()>) {
+    pub(crate) fn hold_up(&self, feed: &FeedHandle<CountingAttachment>) -> (Peer, Sender<()>) {
         let (held, until) = channel();
         let mut attachment = self.attachment();
         attachment.holds_up = Some(until);
@@ -137,18 +137,18 @@ impl Rig {
 
     pub(crate) fn try_join(
         &self,
-        feed: &FeedHandle<Visitor>,
+        feed: &FeedHandle<CountingAttachment>,
         receive_buffer: Option<usize>,
-    ) -> Result<Peer, RejectedViewer<Visitor>> {
+    ) -> Result<Peer, RejectedViewer<CountingAttachment>> {
         self.bring(feed, receive_buffer, self.attachment())
     }
 
     fn bring(
         &self,
-        feed: &FeedHandle<Visitor>,
+        feed: &FeedHandle<CountingAttachment>,
         receive_buffer: Option<usize>,
-        attachment: Visitor,
-    ) -> Result<Peer, RejectedViewer<Visitor>> {
+        attachment: CountingAttachment,
+    ) -> Result<Peer, RejectedViewer<CountingAttachment>> {
         let (ours, theirs) = self.connect(receive_buffer);
         feed.adopt(ours, head(), attachment)?;
         Ok(Peer::new(theirs))
@@ -187,7 +187,7 @@ impl Rig {
 }
 
 /// Publishes `frame` and waits until a pass begins with it, which none does before the one before it has ended.
-pub(crate) fn show(feed: &FeedHandle<Visitor>, frame: &Frame) {
+pub(crate) fn show(feed: &FeedHandle<CountingAttachment>, frame: &Frame) {
     let frames = feed.frames();
     feed.publish(frame.clone());
     wait_until("a published frame is shown", || *frames.borrow() == *frame);

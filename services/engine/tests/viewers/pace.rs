@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use headcount_engine::Settings;
 
-use crate::harness::{Rig, frame, show};
+use crate::harness::{Harness, frame, show};
 
 #[test]
 fn a_storm_is_shown_at_the_frame_rate_and_its_last_frame_wins() {
-    let rig = Rig::new(Settings { frame_rate: 20.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peer = rig.join(&feed, None);
+    let harness = Harness::new(Settings { frame_rate: 20.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peer = harness.join(&feed, None);
     let frames = feed.frames();
     let start = Instant::now();
     let mut number = 0;
@@ -34,9 +34,9 @@ fn a_storm_is_shown_at_the_frame_rate_and_its_last_frame_wins() {
 
 #[test]
 fn three_changes_after_a_quiet_time_go_at_once() {
-    let rig = Rig::new(Settings { frame_rate: 1.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peer = rig.join(&feed, None);
+    let harness = Harness::new(Settings { frame_rate: 1.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peer = harness.join(&feed, None);
     peer.read_to(0);
     let start = Instant::now();
     for number in 1..=3 {
@@ -54,21 +54,21 @@ fn three_changes_after_a_quiet_time_go_at_once() {
 
 #[test]
 fn a_feed_without_viewers_keeps_its_clock() {
-    let rig = Rig::new(Settings { frame_rate: 50.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
+    let harness = Harness::new(Settings { frame_rate: 50.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
     for number in 1..=10 {
         show(&feed, &frame(number, 0));
     }
-    rig.join(&feed, None).read_to(10);
+    harness.join(&feed, None).read_to(10);
 }
 
 #[test]
 fn a_pass_goes_on_with_the_newest_frame() {
-    let rig = Rig::new(Settings { shards: 1, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peer = rig.join(&feed, None);
+    let harness = Harness::new(Settings { shards: 1, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peer = harness.join(&feed, None);
     peer.read_to(0);
-    let (mut holding, held) = rig.hold_up(&feed);
+    let (mut holding, held) = harness.hold_up(&feed);
     // The shard will begin its pass with frame 1 and have frame 2 when it comes to the first viewer.
     show(&feed, &frame(1, 0));
     feed.publish(frame(2, 0));
@@ -82,9 +82,9 @@ fn a_pass_goes_on_with_the_newest_frame() {
 #[test]
 fn those_a_pass_has_visited_see_the_newest_frame_with_the_next() {
     // A pass takes some 20 ms, and frames come faster.
-    let rig = Rig::new(Settings { shards: 1, frame_rate: 1000.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peers: Vec<_> = (0..2000).map(|_| rig.join(&feed, None)).collect();
+    let harness = Harness::new(Settings { shards: 1, frame_rate: 1000.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peers: Vec<_> = (0..2000).map(|_| harness.join(&feed, None)).collect();
     for peer in &mut peers {
         peer.read_to(0);
     }

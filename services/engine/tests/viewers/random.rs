@@ -6,7 +6,7 @@ use std::time::Duration;
 use headcount_engine::Settings;
 use proptest::prelude::*;
 
-use crate::harness::{End, Peer, Rig, block_on, frame, wait_until};
+use crate::harness::{End, Harness, Peer, block_on, frame, wait_until};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -47,14 +47,14 @@ fn pick(peers: &[Peer], index: usize) -> Option<usize> {
 }
 
 fn play(steps: &[Step], finale: Finale, shards: usize) {
-    let rig = Rig::new(Settings { shards, frame_rate: 5000.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 100));
+    let harness = Harness::new(Settings { shards, frame_rate: 5000.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 100));
     let (mut peers, mut joined, mut newest) = (Vec::new(), 0, 0);
     for step in steps {
         match *step {
             Step::Join(receive_buffer) => {
                 joined += 1;
-                peers.push(rig.join(&feed, Some(receive_buffer)));
+                peers.push(harness.join(&feed, Some(receive_buffer)));
             }
             Step::Publish(image_bytes) => {
                 newest += 1;
@@ -78,7 +78,7 @@ fn play(steps: &[Step], finale: Finale, shards: usize) {
             }
         }
     }
-    let engine = rig.engine.clone();
+    let engine = harness.engine.clone();
     let ending = match finale {
         Finale::Drain => {
             let frames = feed.frames();
@@ -104,9 +104,9 @@ fn play(steps: &[Step], finale: Finale, shards: usize) {
     if let Some(ending) = ending {
         ending.join().expect("the drain");
     }
-    wait_until("every attachment has gone", || rig.gone() == joined);
-    assert_eq!(rig.engine.viewers(), 0);
-    assert!(rig.first_frame_sent() <= joined);
+    wait_until("every attachment has gone", || harness.gone() == joined);
+    assert_eq!(harness.engine.viewers(), 0);
+    assert!(harness.first_frame_sent() <= joined);
 }
 
 /// The image that a frame with `number` begins with, as long as the one that is shown.

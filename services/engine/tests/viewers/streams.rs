@@ -4,33 +4,34 @@ use std::time::{Duration, Instant};
 
 use headcount_engine::Settings;
 
-use crate::harness::{Rig, frame, show, wait_until};
+use crate::harness::{Harness, frame, show, wait_until};
 
 #[test]
 fn a_viewer_gets_the_newest_frame_at_once_and_each_new_one() {
-    let rig = Rig::new(Settings::default());
-    let feed = rig.feed(frame(0, 0));
-    let mut early = rig.join(&feed, None);
+    let harness = Harness::new(Settings::default());
+    let feed = harness.feed(frame(0, 0));
+    let mut early = harness.join(&feed, None);
     early.read_to(0);
     show(&feed, &frame(1, 0));
     early.read_to(1);
-    let mut late = rig.join(&feed, None);
+    let mut late = harness.join(&feed, None);
     late.read_to(1);
     show(&feed, &frame(2, 30_000));
     for peer in [&mut early, &mut late] {
         peer.read_to(2);
     }
     assert_eq!((early.numbers, late.numbers), (vec![0, 1, 2], vec![1, 2]));
-    assert_eq!((rig.first_frame_sent(), rig.gone(), feed.viewers(), rig.engine.viewers()), (2, 0, 2, 2));
-    assert_eq!(rig.metric("viewers{counter=\"online\"}"), 2);
-    assert_eq!(rig.metric("frames_pushed_total"), 5);
+    assert_eq!((harness.first_frame_sent(), harness.gone(), feed.viewers(), harness.engine.viewers()), (2, 0, 2, 2));
+    assert_eq!(harness.metric("viewers{counter=\"online\"}"), 2);
+    assert_eq!(harness.metric("frames_pushed_total"), 5);
 }
 
 #[test]
 fn feeds_do_not_see_each_other() {
-    let rig = Rig::new(Settings { frame_rate: 1000.0, ..Settings::default() });
-    let feeds: Vec<_> = (0..50).map(|feed| rig.feed(frame(feed * 1000, 0))).collect();
-    let mut peers: Vec<_> = feeds.iter().flat_map(|feed| [rig.join(feed, None), rig.join(feed, None)]).collect();
+    let harness = Harness::new(Settings { frame_rate: 1000.0, ..Settings::default() });
+    let feeds: Vec<_> = (0..50).map(|feed| harness.feed(frame(feed * 1000, 0))).collect();
+    let mut peers: Vec<_> =
+        feeds.iter().flat_map(|feed| [harness.join(feed, None), harness.join(feed, None)]).collect();
     for number in 1..=5 {
         for (base, feed) in (0..).zip(&feeds) {
             show(feed, &frame(base * 1000 + number, 0));
@@ -47,26 +48,26 @@ fn feeds_do_not_see_each_other() {
 fn a_viewer_that_resumes_gets_the_newest_next() {
     const LAST: u64 = 400;
     const RECEIVE_BUFFER: usize = 4 << 10;
-    let rig = Rig::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 300));
-    let mut stopped = rig.join(&feed, Some(RECEIVE_BUFFER));
-    let mut reading = rig.join(&feed, None);
+    let harness = Harness::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 300));
+    let mut stopped = harness.join(&feed, Some(RECEIVE_BUFFER));
+    let mut reading = harness.join(&feed, None);
     stopped.read_to(0);
     reading.read_to(0);
     for number in 1..=LAST {
         show(&feed, &frame(number, 300));
         reading.read_to(number);
     }
-    wait_until("the viewer lags", || rig.metric("viewers_by_state{state=\"lagging\"}") == 1);
+    wait_until("the viewer lags", || harness.metric("viewers_by_state{state=\"lagging\"}") == 1);
     assert_eq!(reading.numbers, (0..=LAST).collect::<Vec<_>>());
     stopped.read_to(LAST);
     // It reads what its own buffer (which the kernel doubles) held when it stopped and one frame that was on its way,
     // then at once the newest.
     let frames_held = 2 * RECEIVE_BUFFER / frame(LAST, 300).bytes().len();
     assert!(stopped.numbers.len() <= frames_held + 2, "{:?}", stopped.numbers);
-    wait_until("the viewer is live again", || rig.metric("viewers_by_state{state=\"lagging\"}") == 0);
+    wait_until("the viewer is live again", || harness.metric("viewers_by_state{state=\"lagging\"}") == 0);
     // Each frame was either read or skipped.
-    assert_eq!(rig.metric("frames_skipped_total"), LAST + 1 - stopped.numbers.len() as u64);
+    assert_eq!(harness.metric("frames_skipped_total"), LAST + 1 - stopped.numbers.len() as u64);
     show(&feed, &frame(LAST + 1, 300));
     stopped.read_to(LAST + 1);
 }
@@ -75,9 +76,9 @@ fn a_viewer_that_resumes_gets_the_newest_next() {
 fn a_quiet_stream_repeats_its_frame_evenly_spread() {
     const VIEWERS: usize = 64;
     const KEEPALIVE: Duration = Duration::from_secs(2);
-    let rig = Rig::new(Settings { keepalive: KEEPALIVE, shards: 1, ..Settings::default() });
-    let feed = rig.feed(frame(7, 0));
-    let mut peers: Vec<_> = (0..VIEWERS).map(|_| rig.join(&feed, None)).collect();
+    let harness = Harness::new(Settings { keepalive: KEEPALIVE, shards: 1, ..Settings::default() });
+    let feed = harness.feed(frame(7, 0));
+    let mut peers: Vec<_> = (0..VIEWERS).map(|_| harness.join(&feed, None)).collect();
     for peer in &mut peers {
         peer.read_to(7);
     }
@@ -104,14 +105,15 @@ fn a_quiet_stream_repeats_its_frame_evenly_spread() {
         tenths[(turn * 10.0) as usize] += 1;
     }
     assert!(tenths.iter().all(|viewers| *viewers <= VIEWERS / 4), "bunched: {tenths:?}");
-    assert_eq!(rig.metric("frames_pushed_total"), VIEWERS as u64);
+    assert_eq!(harness.metric("frames_pushed_total"), VIEWERS as u64);
 }
 
 #[test]
 fn what_has_just_been_shown_is_not_repeated() {
-    let rig = Rig::new(Settings { keepalive: Duration::from_secs(5), frame_rate: 1000.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peers: Vec<_> = (0..20).map(|_| rig.join(&feed, None)).collect();
+    let harness =
+        Harness::new(Settings { keepalive: Duration::from_secs(5), frame_rate: 1000.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peers: Vec<_> = (0..20).map(|_| harness.join(&feed, None)).collect();
     let start = Instant::now();
     let mut number = 0;
     // Far more often than the fifth of the keep-alive interval in which a frame counts as fresh.
@@ -127,5 +129,5 @@ fn what_has_just_been_shown_is_not_repeated() {
         once.dedup();
         assert_eq!(once.len(), peer.numbers.len());
     }
-    assert_eq!(rig.metric("frames_repeated_total"), 0);
+    assert_eq!(harness.metric("frames_repeated_total"), 0);
 }
