@@ -33,10 +33,10 @@ struct Case {
 }
 
 const CASES: [Case; 3] = [
-    Case { name: "push_to_1000_viewers", counted: &["*Shard<*>::slice"], run: push, times: PUSHES },
+    Case { name: "push_to_1000_viewers", counted: &["*PassQueue*::run_slice*"], run: push, times: PUSHES },
     Case {
         name: "accept_one_viewer",
-        counted: &["*FeedHandle<*>::adopt", "*Shard<*>::join"],
+        counted: &["*FeedHandle<*>::adopt", "*ViewerTable<*>::join"],
         run: join,
         times: VIEWERS,
     },

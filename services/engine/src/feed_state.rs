@@ -1,151 +1,163 @@
-//! One feed's newest frame, and when it is shown: the one place where the feed's clock ticks, for the viewers in all
-//! shards and for whoever watches [`FeedHandle::frames`](crate::FeedHandle::frames).
+//! A feed's state as its handles and the shards share it: the newest frame, the pace, and the pass in progress.
+//!
+//! It decides when a pass starts, both for the viewers of all shards and for subscribers of
+//! [`FeedHandle::frames`](crate::FeedHandle::frames).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headcount_wire::Frame;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::inbox::Inbox;
 use crate::pace::Pace;
 use crate::viewer_limits::FeedLoad;
 
-/// The mailboxes of all shards.
-pub(crate) type Inboxes<A> = Arc<[Arc<Inbox<A>>]>;
+/// The inbox of one shard.
+pub(crate) type ShardInbox<A> = Inbox<A, FeedState<A>>;
 
-/// What the feed's handles and the shards share.
+/// The inboxes of all shards, by their index.
+pub(crate) type Inboxes<A> = Arc<[Arc<ShardInbox<A>>]>;
+
+/// One feed.
 pub(crate) struct FeedState<A> {
-    /// Told apart by this in the shards; never used twice.
+    /// Identifies the feed in the shards; never reused.
     pub(crate) id: u64,
-    pub(crate) audience: Arc<FeedLoad>,
+    load: Arc<FeedLoad>,
     inboxes: Inboxes<A>,
-    /// The frame that the last pass began with.
-    shown: watch::Sender<Frame>,
-    plan: Mutex<PassControl>,
+    /// The frame that the last pass started with.
+    current: watch::Sender<Frame>,
+    passes: Mutex<PassControl>,
 }
 
+/// When passes start and end.
 struct PassControl {
     pace: Pace,
-    /// The newest frame that no pass has begun with yet. A newer one takes its place.
-    next: Option<Frame>,
-    /// Shards that have viewers of this feed.
-    holders: Vec<bool>,
-    /// Shards that have not finished the pass that is on.
-    passing: usize,
-    /// The processor time that those that have finished it spent on it.
-    worked: Duration,
-    /// A shard has been asked to come back when the pace allows the next pass.
-    alarm_set: bool,
+    /// The newest frame, if no pass has started with it yet.
+    pending: Option<Frame>,
+    /// By shard: whether it has viewers of this feed.
+    has_viewers: Vec<bool>,
+    /// Shards that have not finished the current pass.
+    unfinished_shards: usize,
+    /// The CPU time of the shards that have finished the current pass.
+    cpu_time: Duration,
+    /// A shard holds a timer for the start of the next pass.
+    timer_set: bool,
     ended: bool,
 }
 
 impl<A> FeedState<A> {
-    pub(crate) fn new(id: u64, audience: Arc<FeedLoad>, inboxes: Inboxes<A>, pace: Pace, first: Frame) -> Arc<Self> {
-        let holders = vec![false; inboxes.len()];
-        let plan = PassControl {
+    pub(crate) fn new(id: u64, load: Arc<FeedLoad>, inboxes: Inboxes<A>, pace: Pace, first: Frame) -> Arc<Self> {
+        let passes = PassControl {
             pace,
-            next: None,
-            holders,
-            passing: 0,
-            worked: Duration::ZERO,
-            alarm_set: false,
+            pending: None,
+            has_viewers: vec![false; inboxes.len()],
+            unfinished_shards: 0,
+            cpu_time: Duration::ZERO,
+            timer_set: false,
             ended: false,
         };
-        Arc::new(Self { id, audience, inboxes, shown: watch::Sender::new(first), plan: Mutex::new(plan) })
+        Arc::new(Self { id, load, inboxes, current: watch::Sender::new(first), passes: Mutex::new(passes) })
     }
 
-    pub(crate) fn shown(&self) -> Frame {
-        self.shown.borrow().clone()
+    /// The feed's share of the viewer limits.
+    pub(crate) fn load(&self) -> &Arc<FeedLoad> {
+        &self.load
     }
 
-    pub(crate) fn watch(&self) -> watch::Receiver<Frame> {
-        self.shown.subscribe()
+    /// The frame that the last pass started with.
+    pub(crate) fn current(&self) -> Frame {
+        self.current.borrow().clone()
     }
 
-    /// The shard with the fewest viewers.
-    pub(crate) fn lightest(&self) -> &Arc<Inbox<A>> {
+    /// Watches [`current`](Self::current).
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Frame> {
+        self.current.subscribe()
+    }
+
+    /// A frame newer than the current one, if any. A pass in progress continues with it; viewers it has already visited
+    /// receive it, or a newer one, in the next pass.
+    pub(crate) fn pending(&self) -> Option<Frame> {
+        self.passes.lock().pending.clone()
+    }
+
+    /// The inbox of the shard with the fewest viewers.
+    pub(crate) fn least_loaded(&self) -> &Arc<ShardInbox<A>> {
         self.inboxes.iter().min_by_key(|inbox| inbox.load()).expect("an engine has at least one shard")
     }
 
-    /// What came while a pass is on. Those it has yet to visit need not see an older frame; those it has visited are
-    /// shown this one, or one that is newer still, by the next pass.
-    pub(crate) fn newer(&self) -> Option<Frame> {
-        self.plan().next.clone()
-    }
-
-    /// Shows `frame` as soon as the pace allows.
+    /// Starts a pass with `frame` as soon as the pace allows.
     pub(crate) fn publish(self: &Arc<Self>, frame: Frame) {
-        let mut plan = self.plan();
-        plan.next = Some(frame);
-        self.proceed(&mut plan, Instant::now());
+        let mut passes = self.passes.lock();
+        passes.pending = Some(frame);
+        self.start_pass_if_due(&mut passes, Instant::now());
     }
 
-    /// The time that an alarm was set for has come.
-    pub(crate) fn alarm(self: &Arc<Self>, now: Instant) {
-        let mut plan = self.plan();
-        plan.alarm_set = false;
-        self.proceed(&mut plan, now);
+    /// Called when the timer fires that [`Inbox::set_timer`] was asked for.
+    pub(crate) fn timer_fired(self: &Arc<Self>, now: Instant) {
+        let mut passes = self.passes.lock();
+        passes.timer_set = false;
+        self.start_pass_if_due(&mut passes, now);
     }
 
-    /// A shard has its first viewer of this feed. Gives what it is to see, or `Err` with its last frame if the feed
-    /// has ended.
-    pub(crate) fn hold(&self, shard: usize) -> Result<Frame, Frame> {
-        let mut plan = self.plan();
-        plan.holders[shard] = true;
-        if plan.ended { Err(self.shown()) } else { Ok(self.shown()) }
+    /// Called when a shard gets its first viewer of this feed. Returns the current frame and whether the feed has ended.
+    pub(crate) fn add_shard(&self, shard: usize) -> (Frame, bool) {
+        let mut passes = self.passes.lock();
+        passes.has_viewers[shard] = true;
+        (self.current(), passes.ended)
     }
 
-    /// A shard's last viewer of this feed has gone.
-    pub(crate) fn let_go(&self, shard: usize) {
-        self.plan().holders[shard] = false;
+    /// Called when a shard's last viewer of this feed has left.
+    pub(crate) fn remove_shard(&self, shard: usize) {
+        self.passes.lock().has_viewers[shard] = false;
     }
 
-    /// A shard has finished its pass, and spent `worked` of processor time on it.
-    pub(crate) fn passed(self: &Arc<Self>, now: Instant, worked: Duration) {
-        let mut plan = self.plan();
-        plan.passing -= 1;
-        plan.worked += worked;
-        if plan.passing == 0 {
-            let worked = std::mem::take(&mut plan.worked);
-            plan.pace.end(now, worked);
-            self.proceed(&mut plan, now);
+    /// Called when a shard has finished the current pass and spent `cpu_time` on it.
+    pub(crate) fn pass_finished(self: &Arc<Self>, now: Instant, cpu_time: Duration) {
+        let mut passes = self.passes.lock();
+        passes.unfinished_shards -= 1;
+        passes.cpu_time += cpu_time;
+        if passes.unfinished_shards == 0 {
+            let cpu_time = std::mem::take(&mut passes.cpu_time);
+            passes.pace.finish_pass(now, cpu_time);
+            self.start_pass_if_due(&mut passes, now);
         }
     }
 
-    /// The last handle has gone: nothing new will come. A frame that still waited for its time is shown as the last.
+    /// Called when the last handle is dropped. A pending frame becomes the last one, without waiting for the pace.
     pub(crate) fn end(self: &Arc<Self>) {
-        let mut plan = self.plan();
-        plan.ended = true;
-        if let Some(last) = plan.next.take() {
-            self.shown.send_replace(last);
+        let mut passes = self.passes.lock();
+        passes.ended = true;
+        if let Some(last) = passes.pending.take() {
+            self.current.send_replace(last);
         }
-        for (inbox, _) in self.inboxes.iter().zip(&plan.holders).filter(|&(_, &holds)| holds) {
-            inbox.end(Arc::clone(self));
+        for inbox in self.inboxes_with_viewers(&passes.has_viewers) {
+            inbox.end_feed(Arc::clone(self));
         }
     }
 
-    /// Begins the next pass, or sees to it that it will begin.
-    fn proceed(self: &Arc<Self>, plan: &mut PassControl, now: Instant) {
-        if plan.next.is_none() || plan.passing > 0 || plan.alarm_set {
+    /// Starts the next pass, or sets a timer for it.
+    fn start_pass_if_due(self: &Arc<Self>, passes: &mut PassControl, now: Instant) {
+        if passes.pending.is_none() || passes.unfinished_shards > 0 || passes.timer_set {
             return;
         }
-        let due = plan.pace.due();
+        let due = passes.pace.due();
         if due > now {
+            // Spread over the shards by id; the next shard takes over from one that has stopped.
             let (before, from) = self.inboxes.split_at(self.id as usize % self.inboxes.len());
-            plan.alarm_set = from.iter().chain(before).any(|keeper| keeper.alarm(due, Arc::clone(self)));
+            passes.timer_set = from.iter().chain(before).any(|inbox| inbox.set_timer(due, Arc::clone(self)));
             return;
         }
-        if let Some(frame) = plan.next.take() {
-            self.shown.send_replace(frame);
-            plan.pace.begin(now);
-            for (inbox, _) in self.inboxes.iter().zip(&plan.holders).filter(|&(_, &holds)| holds) {
-                plan.passing += usize::from(inbox.release(Arc::clone(self)));
-            }
+        if let Some(frame) = passes.pending.take() {
+            self.current.send_replace(frame);
+            passes.pace.start_pass(now);
+            let started = self.inboxes_with_viewers(&passes.has_viewers);
+            passes.unfinished_shards = started.filter(|inbox| inbox.start_pass(Arc::clone(self))).count();
         }
     }
 
-    fn plan(&self) -> MutexGuard<'_, PassControl> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inboxes_with_viewers(&self, has_viewers: &[bool]) -> impl Iterator<Item = &Arc<ShardInbox<A>>> {
+        self.inboxes.iter().zip(has_viewers).filter(|&(_, &has_viewers)| has_viewers).map(|(inbox, _)| inbox)
     }
 }

@@ -1,22 +1,23 @@
-//! How many viewers there may be, and how many there are: in all, and under each label.
+//! The limits on the number of viewers, and the counts: of the engine, of each label, and of each feed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
-use crate::feed_handle::Rejection;
-use crate::{FeedLabel, Settings};
+use parking_lot::Mutex;
 
-/// The viewers of the whole engine.
+use crate::{FeedLabel, Rejection, Settings};
+
+/// The viewers of the engine and its limits.
 #[derive(Debug)]
 pub(crate) struct ViewerLimits {
     viewers: AtomicUsize,
     max_viewers: usize,
     max_viewers_per_counter: usize,
-    tallies: Mutex<HashMap<FeedLabel, Weak<CounterLoad>>>,
+    counters: Mutex<HashMap<FeedLabel, Weak<CounterLoad>>>,
 }
 
-/// The viewers under one label; all its feeds share it.
+/// The viewers under one label, shared by its feeds.
 #[derive(Debug)]
 pub(crate) struct CounterLoad {
     label: FeedLabel,
@@ -30,7 +31,7 @@ impl ViewerLimits {
             viewers: AtomicUsize::new(0),
             max_viewers: settings.max_viewers,
             max_viewers_per_counter: settings.max_viewers_per_counter,
-            tallies: Mutex::default(),
+            counters: Mutex::default(),
         })
     }
 
@@ -38,34 +39,32 @@ impl ViewerLimits {
         self.viewers.load(Ordering::Relaxed)
     }
 
-    /// The tally of `label`, made where no feed has it yet.
-    pub(crate) fn tally(self: &Arc<Self>, label: FeedLabel) -> Arc<CounterLoad> {
-        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tally) = tallies.get(&label).and_then(Weak::upgrade) {
-            return tally;
+    /// The load of `label`, created if no feed has the label yet.
+    pub(crate) fn counter(self: &Arc<Self>, label: FeedLabel) -> Arc<CounterLoad> {
+        let mut counters = self.counters.lock();
+        if let Some(counter) = counters.get(&label).and_then(Weak::upgrade) {
+            return counter;
         }
-        let tally =
+        let counter =
             Arc::new(CounterLoad { label: label.clone(), viewers: AtomicUsize::new(0), limits: Arc::clone(self) });
-        tallies.insert(label, Arc::downgrade(&tally));
-        tally
+        counters.insert(label, Arc::downgrade(&counter));
+        counter
     }
 
-    /// The labels that have feeds, with their viewers.
+    /// All labels that have a feed or a viewer, with their numbers of viewers.
     pub(crate) fn by_label(&self) -> Vec<(FeedLabel, usize)> {
-        let tallies: Vec<_> = {
-            let held = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-            held.values().filter_map(Weak::upgrade).collect()
-        };
-        tallies.iter().map(|tally| (tally.label.clone(), tally.viewers.load(Ordering::Relaxed))).collect()
+        // Upgraded first and dropped after the lock is released, because dropping the last `Arc` takes the lock.
+        let counters: Vec<_> = self.counters.lock().values().filter_map(Weak::upgrade).collect();
+        counters.iter().map(|counter| (counter.label.clone(), counter.viewers.load(Ordering::Relaxed))).collect()
     }
 }
 
 impl Drop for CounterLoad {
     fn drop(&mut self) {
-        let mut tallies = self.limits.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-        // A new tally may have taken the label meanwhile; that one stays.
-        if tallies.get(&self.label).is_some_and(|held| held.strong_count() == 0) {
-            tallies.remove(&self.label);
+        let mut counters = self.limits.counters.lock();
+        // Another load may have been created for the label in the meantime; it stays.
+        if counters.get(&self.label).is_some_and(|counter| counter.strong_count() == 0) {
+            counters.remove(&self.label);
         }
     }
 }
@@ -74,38 +73,38 @@ impl Drop for CounterLoad {
 #[derive(Debug)]
 pub(crate) struct FeedLoad {
     viewers: AtomicUsize,
-    tally: Arc<CounterLoad>,
+    counter: Arc<CounterLoad>,
 }
 
 impl FeedLoad {
-    pub(crate) fn new(tally: Arc<CounterLoad>) -> Arc<Self> {
-        Arc::new(Self { viewers: AtomicUsize::new(0), tally })
+    pub(crate) fn new(counter: Arc<CounterLoad>) -> Arc<Self> {
+        Arc::new(Self { viewers: AtomicUsize::new(0), counter })
     }
 
     pub(crate) fn viewers(&self) -> usize {
         self.viewers.load(Ordering::Relaxed)
     }
 
-    /// Why there is no room for one more viewer.
-    pub(crate) fn refusal(&self) -> Option<Rejection> {
-        let CounterLoad { viewers, limits, .. } = &*self.tally;
+    /// Checks whether there is room for one more viewer.
+    pub(crate) fn check(&self) -> Result<(), Rejection> {
+        let CounterLoad { viewers, limits, .. } = &*self.counter;
         if limits.viewers() >= limits.max_viewers {
-            Some(Rejection::Full)
+            Err(Rejection::Full)
         } else if viewers.load(Ordering::Relaxed) >= limits.max_viewers_per_counter {
-            Some(Rejection::CounterFull)
+            Err(Rejection::CounterFull)
         } else {
-            None
+            Ok(())
         }
     }
 }
 
-/// One viewer's place within the limits: counted from when it is taken until it is dropped.
+/// One viewer's permit under the limits. It counts until it is dropped.
 #[derive(Debug)]
 pub struct ViewerPermit(Arc<FeedLoad>);
 
 impl ViewerPermit {
-    pub(crate) fn take(audience: &Arc<FeedLoad>) -> Result<Self, Rejection> {
-        let CounterLoad { viewers, limits, .. } = &*audience.tally;
+    pub(crate) fn acquire(feed: &Arc<FeedLoad>) -> Result<Self, Rejection> {
+        let CounterLoad { viewers, limits, .. } = &*feed.counter;
         if limits.viewers.fetch_add(1, Ordering::Relaxed) >= limits.max_viewers {
             limits.viewers.fetch_sub(1, Ordering::Relaxed);
             return Err(Rejection::Full);
@@ -115,14 +114,14 @@ impl ViewerPermit {
             viewers.fetch_sub(1, Ordering::Relaxed);
             return Err(Rejection::CounterFull);
         }
-        audience.viewers.fetch_add(1, Ordering::Relaxed);
-        Ok(Self(Arc::clone(audience)))
+        feed.viewers.fetch_add(1, Ordering::Relaxed);
+        Ok(Self(Arc::clone(feed)))
     }
 }
 
 impl Drop for ViewerPermit {
     fn drop(&mut self) {
-        let CounterLoad { viewers, limits, .. } = &*self.0.tally;
+        let CounterLoad { viewers, limits, .. } = &*self.0.counter;
         self.0.viewers.fetch_sub(1, Ordering::Relaxed);
         viewers.fetch_sub(1, Ordering::Relaxed);
         limits.viewers.fetch_sub(1, Ordering::Relaxed);

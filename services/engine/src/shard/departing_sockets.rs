@@ -1,189 +1,74 @@
-//! How viewers go: on their own account, or ended by the engine, all at once or spread over a time.
+//! Sockets of viewers who have received their ending and our FIN, until their peers close as well.
 
-use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
+use mio::Interest;
+use slab::Slab;
 use socket2::Socket;
-use tokio::sync::mpsc;
 
-use super::viewer::Progress;
-use super::{DEPARTING, STALL_CHECKS, Shard};
-use crate::Attachment;
-use crate::inbox::DrainOrder;
-use crate::metrics::DepartureCause;
-use crate::socket::{self, Read};
+use super::registrations::{EventSource, Registrations};
+use crate::socket::{self, Input};
 
-/// After our FIN, how long the peer has to send its own. Closed before, and with unread input, the connection would be
-/// reset, and the peer could lose the last image.
-const LINGER: Duration = Duration::from_secs(2);
-/// How often the shard looks for sockets that have had their time.
-pub(super) const LINGER_CHECK: Duration = Duration::from_millis(100);
-/// How often a drain goes on.
-const DRAIN_STEP: Duration = Duration::from_millis(10);
+/// How long the peer has to send its FIN after ours. Closing earlier, with unread input, would reset the connection, and
+/// the peer could lose the last image.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+/// How often expired sockets are looked for.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A socket that has had its end and our FIN.
-pub(super) struct DepartingSocket {
+struct DepartingSocket {
     socket: Socket,
-    until: Instant,
-    input_bytes: usize,
+    expires: Instant,
+    input_bytes: u32,
 }
 
-/// A drain that is on.
-pub(super) struct Drain {
-    began: Instant,
-    spread: Duration,
-    /// Viewers with smaller keys have been ended.
-    ended: usize,
-    /// Keys there were when it began.
-    keys: usize,
-    done: Vec<mpsc::Sender<()>>,
+/// The departing sockets of a shard.
+pub(super) struct DepartingSockets {
+    sockets: Slab<DepartingSocket>,
+    registrations: Registrations,
+    next_check: Instant,
 }
 
-impl Drain {
-    /// When the drain has something to do again.
-    pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
-        if self.ended < self.keys {
-            Some(now + DRAIN_STEP)
-        } else {
-            Some(self.began + self.spread + LINGER).filter(|overdue| *overdue > now)
-        }
-    }
-}
-
-impl<A: Attachment> Shard<A> {
-    /// The viewer's connection is broken.
-    pub(super) fn depart_broken(&mut self, key: usize, error: &io::Error) {
-        let cause = self.viewers[key].cause(error);
-        self.depart(key, cause);
+impl DepartingSockets {
+    pub(super) fn new(registrations: Registrations, now: Instant) -> Self {
+        Self { sockets: Slab::new(), registrations, next_check: now + CHECK_INTERVAL }
     }
 
-    /// The viewer has gone.
-    pub(super) fn depart(&mut self, key: usize, cause: DepartureCause) {
-        let socket = self.remove(key, cause);
-        if matches!(cause, DepartureCause::Stalled | DepartureCause::Talkative) {
-            // A reset instead of a FIN, which would wait behind what the peer does not take.
-            if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
-                tracing::debug!(%error, "a viewer's socket could not be set to reset");
-            }
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
     }
 
-    /// Writes the viewer's end, or makes it follow what the viewer has yet to take.
-    pub(super) fn end_viewer(&mut self, key: usize, now: Instant) {
-        let viewer = &mut self.viewers[key];
-        let ending = self.feeds[viewer.feed as usize].ending();
-        let (progress, behind) = viewer.end(&ending, now);
-        if let Some(behind) = behind {
-            self.fall_behind(key, behind);
-        }
-        self.settle(key, progress, now);
-    }
-
-    /// Does what a viewer's progress asks for.
-    pub(super) fn settle(&mut self, key: usize, progress: Progress, now: Instant) {
-        match progress {
-            Progress::Lagging => {}
-            Progress::Live => self.recover(key),
-            Progress::Ended => self.say_goodbye(key, now),
-            Progress::Broken(error) => self.depart_broken(key, &error),
-        }
-    }
-
-    /// The viewer has its end: it goes, its socket stays until the peer has closed as well.
-    fn say_goodbye(&mut self, key: usize, now: Instant) {
-        let cause = if self.drain.is_some() { DepartureCause::Drained } else { DepartureCause::FeedEnded };
-        let socket = self.remove(key, cause);
-        // Fails where the peer has gone already; then there is nothing to wait for.
+    /// Sends a FIN, and keeps the socket until its peer closes or [`LINGER`] is over.
+    pub(super) fn add(&mut self, socket: Socket, now: Instant) {
+        // Fails if the peer has already left; then there is nothing to wait for.
         if socket.shutdown(Shutdown::Write).is_ok() {
-            let fd = socket.as_raw_fd();
-            let key = self.leaving.insert(DepartingSocket { socket, until: now + LINGER, input_bytes: 0 });
-            let token = Token(key | DEPARTING);
-            if self.poll.registry().reregister(&mut SourceFd(&fd), token, Interest::READABLE).is_err() {
-                self.leaving.remove(key);
+            let entry = self.sockets.vacant_entry();
+            let source = EventSource::DepartingSocket(entry.key());
+            if self.registrations.change(&socket, source, Interest::READABLE).is_ok() {
+                entry.insert(DepartingSocket { socket, expires: now + LINGER, input_bytes: 0 });
             }
         }
     }
 
-    /// Something has come for a socket that is leaving.
-    pub(super) fn handle_departing_event(&mut self, key: usize) {
-        let Some(leaving) = self.leaving.get_mut(key) else { return };
-        let allowance = super::MAX_INPUT_BYTES.saturating_sub(leaving.input_bytes);
-        match socket::discard_input(&leaving.socket, allowance) {
-            Ok(Read::Discarded(bytes)) if bytes <= allowance => leaving.input_bytes += bytes,
-            Ok(_) | Err(_) => drop(self.leaving.remove(key)),
+    /// Discards a socket's input. Closes the socket if its peer has closed or sends too much.
+    pub(super) fn on_readable(&mut self, key: usize) {
+        let Some(departing) = self.sockets.get_mut(key) else { return };
+        match socket::discard_input(&departing.socket, &mut departing.input_bytes) {
+            Ok(Input::Open) => {}
+            Ok(Input::TooMuch | Input::Ended) | Err(_) => drop(self.sockets.remove(key)),
         }
+    }
+
+    /// When [`close_expired`](Self::close_expired) has something to do.
+    pub(super) fn next_check(&self) -> Option<Instant> {
+        (!self.is_empty()).then_some(self.next_check)
     }
 
     /// Closes the sockets whose peers have not closed in time.
-    pub(super) fn close_overdue(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.leaving_checked) < LINGER_CHECK {
-            return;
-        }
-        self.leaving_checked = now;
-        self.leaving.retain(|_, leaving| leaving.until > now);
-    }
-
-    /// Drops the lagging viewers that have taken nothing for too long.
-    pub(super) fn drop_stalled(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.stalls_checked) < self.stall_limit / STALL_CHECKS {
-            return;
-        }
-        self.stalls_checked = now;
-        let mut index = 0;
-        while let Some(&key) = self.lagging.get(index) {
-            let since = self.viewers[key as usize].behind.as_ref().expect("a listed viewer lags").since;
-            if now.saturating_duration_since(since) >= self.stall_limit {
-                // Another viewer takes its place in the list.
-                self.depart(key as usize, DepartureCause::Stalled);
-            } else {
-                index += 1;
-            }
-        }
-    }
-
-    /// Begins a drain, or joins the one that is on, which ends sooner if the order says so.
-    pub(super) fn begin_drain(&mut self, order: DrainOrder, now: Instant) {
-        match &mut self.drain {
-            Some(drain) => {
-                drain.done.push(order.done);
-                if now + order.spread < drain.began + drain.spread {
-                    (drain.began, drain.spread) = (now, order.spread);
-                }
-            }
-            None => {
-                let keys = self.viewers.capacity();
-                self.drain = Some(Drain { began: now, spread: order.spread, ended: 0, keys, done: vec![order.done] });
-            }
-        }
-    }
-
-    /// Ends those viewers whose time has come.
-    pub(super) fn drain_on(&mut self, now: Instant) {
-        let Some(drain) = &self.drain else { return };
-        let elapsed = now.saturating_duration_since(drain.began);
-        let (from, keys, overdue) = (drain.ended, drain.keys, elapsed >= drain.spread + LINGER);
-        let share = if drain.spread.is_zero() { 1.0 } else { elapsed.div_duration_f64(drain.spread).min(1.0) };
-        // A drain that was begun anew does not go back behind those it has ended.
-        let due = if share < 1.0 { ((keys as f64 * share) as usize).max(from) } else { keys };
-        for key in from..due {
-            if self.viewers.contains(key) {
-                self.end_viewer(key, now);
-            }
-        }
-        if overdue {
-            while let Some(&key) = self.lagging.last() {
-                self.depart(key as usize, DepartureCause::Stalled);
-            }
-        }
-        if let Some(drain) = &mut self.drain {
-            drain.ended = due;
-            if self.viewers.is_empty() && self.leaving.is_empty() && !self.newcomers_wait {
-                drain.done.clear();
-            }
+    pub(super) fn close_expired(&mut self, now: Instant) {
+        if now >= self.next_check {
+            self.next_check = now + CHECK_INTERVAL;
+            self.sockets.retain(|_, departing| departing.expires > now);
         }
     }
 }

@@ -31,7 +31,7 @@ fn a_drain_ends_every_stream_cleanly() {
     assert_eq!((harness.departed("drained"), harness.gone(), harness.engine.viewers()), (100, 100, 0));
 
     let refused = harness.try_join(&feed, None).err().expect("no room after a drain");
-    assert!(matches!(refused.refusal, Rejection::Draining));
+    assert!(matches!(refused.rejection, Rejection::Draining));
     block_on(harness.engine.drain(spread));
 }
 
@@ -70,7 +70,7 @@ fn a_second_order_hurries_a_drain() {
     let slow = std::thread::spawn(move || block_on(engine.drain(Duration::from_secs(3600))));
     wait_until(
         "the drain has begun",
-        || matches!(harness.try_join(&feed, None), Err(refused) if matches!(refused.refusal, Rejection::Draining)),
+        || matches!(harness.try_join(&feed, None), Err(refused) if matches!(refused.rejection, Rejection::Draining)),
     );
     let engine = harness.engine.clone();
     let hurried = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));

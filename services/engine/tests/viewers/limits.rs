@@ -5,7 +5,7 @@ use headcount_engine::{Rejection, Settings};
 use crate::harness::{Harness, Peer, frame, wait_until};
 
 fn refusal(joined: Result<Peer, headcount_engine::RejectedViewer<crate::harness::CountingAttachment>>) -> Rejection {
-    joined.err().expect("a refusal").refusal
+    joined.err().expect("a refusal").rejection
 }
 
 #[test]
