@@ -1,24 +1,24 @@
-//! How the engine ends streams itself: at a drain, and when a feed has no handle left.
+//! How the engine ends streams: in a drain, when a feed's last handle is dropped, and when a shard panics.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use headcount_engine::{Attachment, Engine, Rejection, Settings};
 
-use crate::harness::{End, Harness, Peer, block_on, frame, show, wait_until};
+use crate::harness::{End, Harness, Peer, block_on, frame, publish_and_wait, wait_until};
 
 #[test]
 fn a_drain_ends_every_stream_cleanly() {
     let harness = Harness::new(Settings::default());
     let feed = harness.feed(frame(0, 0));
     let mut peers: Vec<_> = (0..100).map(|_| harness.join(&feed, None)).collect();
-    show(&feed, &frame(5, 2000));
+    publish_and_wait(&feed, &frame(5, 2000));
     for peer in &mut peers {
-        // Unread input must not turn the end into a reset.
+        // Unread input must not turn the FIN into a reset.
         peer.socket.write_all(b"hello").expect("an open connection");
     }
     let reading = std::thread::spawn(move || {
-        let ends: Vec<_> = peers.iter_mut().map(|peer| peer.read_out()).collect();
+        let ends: Vec<_> = peers.iter_mut().map(|peer| peer.read_to_end()).collect();
         (ends, peers)
     });
     let start = Instant::now();
@@ -28,10 +28,10 @@ fn a_drain_ends_every_stream_cleanly() {
     let (ends, peers) = reading.join().expect("readers");
     assert_eq!(ends, vec![End::Clean; 100]);
     assert!(peers.iter().all(|peer| peer.newest() == Some(5)));
-    assert_eq!((harness.departed("drained"), harness.gone(), harness.engine.viewers()), (100, 100, 0));
+    assert_eq!((harness.departures("drained"), harness.attachments_dropped(), harness.engine.viewers()), (100, 100, 0));
 
-    let refused = harness.try_join(&feed, None).err().expect("no room after a drain");
-    assert!(matches!(refused.rejection, Rejection::Draining));
+    let rejected = harness.try_join(&feed, None).err().expect("no room after a drain");
+    assert!(matches!(rejected.rejection, Rejection::Draining));
     block_on(harness.engine.drain(spread));
 }
 
@@ -40,7 +40,7 @@ fn a_drain_is_spread_over_its_time() {
     let harness = Harness::new(Settings { shards: 1, ..Settings::default() });
     let feed = harness.feed(frame(0, 0));
     let mut peers: Vec<_> = (0..128).map(|_| harness.join(&feed, None)).collect();
-    wait_until("all are seated", || harness.first_frame_sent() == 128);
+    wait_until("all have their first frame", || harness.first_frames() == 128);
     let spread = Duration::from_secs(2);
     let engine = harness.engine.clone();
     let drain = std::thread::spawn(move || block_on(engine.drain(spread)));
@@ -62,28 +62,28 @@ fn a_drain_is_spread_over_its_time() {
 }
 
 #[test]
-fn a_second_order_hurries_a_drain() {
+fn a_second_drain_shortens_the_first() {
     let harness = Harness::new(Settings::default());
     let feed = harness.feed(frame(0, 0));
     let mut peers: Vec<_> = (0..50).map(|_| harness.join(&feed, None)).collect();
     let engine = harness.engine.clone();
     let slow = std::thread::spawn(move || block_on(engine.drain(Duration::from_secs(3600))));
     wait_until(
-        "the drain has begun",
-        || matches!(harness.try_join(&feed, None), Err(refused) if matches!(refused.rejection, Rejection::Draining)),
+        "the drain has started",
+        || matches!(harness.try_join(&feed, None), Err(rejected) if matches!(rejected.rejection, Rejection::Draining)),
     );
     let engine = harness.engine.clone();
-    let hurried = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));
+    let fast = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));
     for peer in &mut peers {
-        assert_eq!(peer.read_out(), End::Clean);
+        assert_eq!(peer.read_to_end(), End::Clean);
     }
     drop(peers);
     slow.join().expect("the drain");
-    hurried.join().expect("the drain");
+    fast.join().expect("the drain");
 }
 
 #[test]
-fn a_lagging_viewer_finishes_its_part_before_the_end() {
+fn a_lagging_viewer_finishes_its_part_before_the_ending() {
     let harness = Harness::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
     let feed = harness.feed(frame(0, 0));
     let mut peer = harness.join(&feed, Some(4 << 10));
@@ -91,20 +91,20 @@ fn a_lagging_viewer_finishes_its_part_before_the_end() {
     let mut number = 0;
     wait_until("the viewer lags", || {
         number += 1;
-        show(&feed, &frame(number, 50_000));
+        publish_and_wait(&feed, &frame(number, 50_000));
         harness.metric("viewers_by_state{state=\"lagging\"}") == 1
     });
     let engine = harness.engine.clone();
     let drain = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));
-    assert_eq!(peer.read_out(), End::Clean);
+    assert_eq!(peer.read_to_end(), End::Clean);
     assert_eq!(peer.newest(), Some(number));
     drop(peer);
     drain.join().expect("the drain");
-    assert_eq!(harness.departed("drained"), 1);
+    assert_eq!(harness.departures("drained"), 1);
 }
 
 #[test]
-fn a_drain_does_not_wait_for_ever() {
+fn a_drain_disconnects_viewers_that_do_not_read() {
     let harness = Harness::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
     let feed = harness.feed(frame(0, 0));
     let mut frozen = harness.join(&feed, Some(4 << 10));
@@ -113,64 +113,67 @@ fn a_drain_does_not_wait_for_ever() {
     let mut number = 0;
     wait_until("the viewer lags", || {
         number += 1;
-        show(&feed, &frame(number, 50_000));
+        publish_and_wait(&feed, &frame(number, 50_000));
         open.read_to(number);
         harness.metric("viewers_by_state{state=\"lagging\"}") == 1
     });
     let start = Instant::now();
     block_on(harness.engine.drain(Duration::ZERO));
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    assert_eq!((harness.departed("drained"), harness.departed("stalled"), harness.gone()), (1, 1, 2));
-    // Its peer never closed, and still got a clean end.
-    assert_eq!(open.read_out(), End::Clean);
+    assert_eq!(
+        (harness.departures("drained"), harness.departures("stalled"), harness.attachments_dropped()),
+        (1, 1, 2)
+    );
+    // This peer never closed and still received a clean end.
+    assert_eq!(open.read_to_end(), End::Clean);
 }
 
 #[test]
-fn a_feed_that_nobody_holds_ends_its_viewers() {
+fn dropping_the_last_handle_ends_the_viewers() {
     let harness = Harness::new(Settings { frame_rate: 1.0, ..Settings::default() });
     let (feed, other) = (harness.feed(frame(0, 0)), harness.feed(frame(100, 0)));
     let mut peers: Vec<_> = (0..20).map(|_| harness.join(&feed, None)).collect();
     let mut stays = harness.join(&other, None);
     let clone = feed.clone();
     drop(feed);
-    // Five at once: the pace holds the last back, and yet it is the last word.
+    // The pace delays the last of five frames, but the ending carries it.
     for number in 1..=5 {
         clone.publish(frame(number, 0));
     }
     let mut last = harness.join(&clone, None);
     drop(clone);
     for peer in peers.iter_mut().chain([&mut last]) {
-        assert_eq!(peer.read_out(), End::Clean);
+        assert_eq!(peer.read_to_end(), End::Clean);
         assert_eq!(peer.newest(), Some(5));
     }
-    wait_until("the attachments are gone", || harness.gone() == 21);
-    assert_eq!(harness.departed("feed_ended"), 21);
-    show(&other, &frame(101, 0));
+    wait_until("the attachments are dropped", || harness.attachments_dropped() == 21);
+    assert_eq!(harness.departures("feed_ended"), 21);
+    publish_and_wait(&other, &frame(101, 0));
     stays.read_to(101);
 }
 
 #[test]
-fn dropping_the_engine_lets_go_of_everything() {
+fn dropping_the_engine_drops_all_viewers() {
     let harness = Harness::new(Settings::default());
     let feed = harness.feed(frame(0, 0));
     let mut peers: Vec<_> = (0..20).map(|_| harness.join(&feed, None)).collect();
-    wait_until("all are seated", || harness.first_frame_sent() == 20);
-    let account = harness.account.clone();
+    wait_until("all have their first frame", || harness.first_frames() == 20);
+    let counts = harness.counts.clone();
     drop(harness);
-    wait_until("the attachments are gone", || account.gone.load(std::sync::atomic::Ordering::SeqCst) == 20);
+    wait_until("the attachments are dropped", || counts.dropped.load(std::sync::atomic::Ordering::SeqCst) == 20);
     for peer in &mut peers {
-        assert_eq!(peer.read_out(), End::CutOff);
+        assert_eq!(peer.read_to_end(), End::CutOff);
     }
     feed.publish(frame(1, 0));
     assert_eq!(feed.viewers(), 0);
 }
 
 #[test]
-fn nobody_waits_for_a_shard_that_has_panicked() {
+fn a_drain_does_not_wait_for_a_panicked_shard() {
     struct Fragile;
     impl Attachment for Fragile {
         fn first_frame_sent(&mut self) {
-            panic!("a attachment of this test panics, on purpose");
+            panic!("this test's attachment panics on purpose");
         }
     }
     let harness = Harness::new(Settings::default());
@@ -182,10 +185,10 @@ fn nobody_waits_for_a_shard_that_has_panicked() {
 }
 
 #[test]
-fn other_shards_go_on_when_one_has_panicked() {
+fn other_shards_continue_when_one_panics() {
     let harness = Harness::new(Settings { shards: 2, ..Settings::default() });
     let feed = harness.feed(frame(0, 0));
-    // Each goes to the shard with the fewest.
+    // Each viewer goes to the shard with the fewest.
     let mut peers: Vec<_> = (0..4).map(|_| harness.join(&feed, None)).collect();
     let see = |peers: &mut [Peer], number| {
         let sees = |peer: &mut Peer| {
@@ -194,12 +197,12 @@ fn other_shards_go_on_when_one_has_panicked() {
         };
         wait_until(&format!("two see {number}"), || peers.iter_mut().map(sees).filter(|sees| *sees).count() == 2);
     };
-    let (_holding, held) = harness.hold_up(&feed);
+    let (_blocking, unblock) = harness.join_and_block(&feed);
     feed.publish(frame(1, 0));
     see(&mut peers, 1);
-    // It is in the midst of the pass.
-    held.send(()).expect("the shard waits");
-    wait_until("its viewers are lost", || harness.gone() == 3);
+    // The shard is in the middle of the pass.
+    unblock.send(()).expect("the shard is blocked");
+    wait_until("its viewers are lost", || harness.attachments_dropped() == 3);
     for number in 2..=5 {
         feed.publish(frame(number, 0));
         see(&mut peers, number);

@@ -1,4 +1,4 @@
-//! The engine over real sockets: what viewers read, how they go, and what is left of them.
+//! Tests of the engine over real sockets: what viewers read, how they leave, and that nothing of them remains.
 
 mod departures;
 mod ending;
