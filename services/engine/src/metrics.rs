@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -102,7 +103,7 @@ pub(crate) struct Metrics {
     repeated: Counter<u64, AtomicU64>,
     skipped: Counter<u64, AtomicU64>,
     sent_bytes: Counter<u64, AtomicU64>,
-    pub(crate) passes: Histogram,
+    passes: Histogram,
     departures: Family<DepartureLabels, Counter>,
 }
 
@@ -140,6 +141,11 @@ impl Metrics {
     pub(crate) fn repeated(&self, totals: &SendTotals) {
         self.repeated.inc_by(totals.frames);
         self.sent_bytes.inc_by(totals.bytes);
+    }
+
+    /// Adds a shard's pass over a feed's viewers.
+    pub(crate) fn pass_finished(&self, duration: Duration) {
+        self.passes.observe(duration.as_secs_f64());
     }
 
     pub(crate) fn lag_started(&self) {

@@ -250,7 +250,7 @@ impl<A: Attachment> ViewerTable<A> {
         }
         let now = Instant::now();
         if let Some(Pass::Frame { start, .. }) = self.feeds[feed].finish_pass(now) {
-            self.metrics.passes.observe((now - start).as_secs_f64());
+            self.metrics.pass_finished(now - start);
         }
         self.feeds.remove_if_unused(feed);
         true

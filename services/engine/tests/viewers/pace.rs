@@ -22,12 +22,12 @@ fn constant_change_is_pushed_at_the_frame_rate_and_the_last_frame_wins() {
         peer.read(usize::MAX);
     }
     peer.read_to(number);
-    let (took, shown) = (start.elapsed(), peer.numbers.len() - 1);
+    let (elapsed, pushed) = (start.elapsed(), peer.numbers.len() - 1);
     // A burst of three, and one that the feed's phase may have earned before.
-    let at_most = 4 + (took.as_secs_f64() * 20.0) as usize;
-    assert!(shown <= at_most, "{shown} frames in {took:?}");
+    let at_most = 4 + (elapsed.as_secs_f64() * 20.0) as usize;
+    assert!(pushed <= at_most, "{pushed} frames in {elapsed:?}");
     // A quarter of the rate shows that the feed is not throttled permanently; the machine may be busy.
-    assert!(shown >= 5, "{shown} frames in {took:?}");
+    assert!(pushed >= 5, "{pushed} frames in {elapsed:?}");
     assert!(watched > 0);
     assert_eq!(*feed.frames().borrow(), frame(number, 0));
 }
