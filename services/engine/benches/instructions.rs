@@ -1,6 +1,6 @@
-//! Instructions, counted by valgrind's callgrind, of what a node does most: pushing a frame to 1,000 viewers, taking in
-//! a viewer, drawing and encoding a frame. The kernel's share is not in them. Fails where one is more than 5 % above
-//! the figure recorded in `instructions.toml`; unlike times, the counts hardly depend on the machine or its load.
+//! Counts the instructions of a node's most frequent work with valgrind's callgrind: pushing a frame to 1,000 viewers,
+//! adding a viewer, and drawing and encoding a frame. The kernel's instructions are not included. Fails if a count is more
+//! than 5 % above the one recorded in `instructions.toml`. Unlike times, counts hardly depend on the machine or its load.
 //!
 //! `cargo bench -p headcount-engine --bench instructions` compares; with `-- --record` it records.
 
@@ -19,24 +19,25 @@ use headcount_wire::{Frame, opening};
 const VIEWERS: u64 = 1_000;
 /// A frame of the default look.
 const IMAGE_BYTES: usize = 350;
-/// What makes a count fail, and what makes it worth recording anew.
+/// A larger change fails, or is worth recording if the count went down.
 const TOLERANCE: f64 = 0.05;
 
-/// One count: what the process does under valgrind, and of that, which functions count.
+/// One count.
 struct Case {
     name: &'static str,
-    /// The functions, as callgrind's patterns; what they call is counted with them.
+    /// The counted functions, as callgrind's patterns. Their callees are included.
     counted: &'static [&'static str],
+    /// What the process does under valgrind.
     run: fn(),
-    /// So many times what the name says is done in one run.
+    /// How often one run does what the name says.
     times: u64,
 }
 
 const CASES: [Case; 3] = [
-    Case { name: "push_to_1000_viewers", counted: &["*Shard<*>::slice"], run: push, times: PUSHES },
+    Case { name: "push_to_1000_viewers", counted: &["*PassQueue*::run_slice*"], run: push, times: PUSHES },
     Case {
         name: "accept_one_viewer",
-        counted: &["*FeedHandle<*>::adopt", "*Shard<*>::join"],
+        counted: &["*FeedHandle<*>::adopt", "*ViewerTable<*>::join"],
         run: join,
         times: VIEWERS,
     },
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Runs a case under callgrind, and gives the instructions of its counted functions.
+/// Runs a case under callgrind. Returns the instructions of its counted functions.
 fn count(case: &Case) -> io::Result<u64> {
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", case.name));
     let mut valgrind = Command::new("valgrind");
@@ -103,10 +104,10 @@ fn count(case: &Case) -> io::Result<u64> {
     if !status.success() {
         return Err(io::Error::other(format!("valgrind: {status}")));
     }
-    let told = fs::read_to_string(&output)?;
-    let total = told.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
+    let text = fs::read_to_string(&output)?;
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
     match total {
-        Some(0) | None => Err(io::Error::other("nothing was counted: has a counted function another name now?")),
+        Some(0) | None => Err(io::Error::other("nothing was counted; was a counted function renamed?")),
         Some(total) => Ok(total),
     }
 }
@@ -126,16 +127,16 @@ fn write_record(counts: &BTreeMap<&str, u64>) {
         --bench instructions -- --record`.\n"
         .to_owned();
     for (name, count) in counts {
-        writeln!(record, "{name} = {count}").expect("a string takes it");
+        writeln!(record, "{name} = {count}").expect("writing to a string succeeds");
     }
     fs::write(record_path(), record).expect("a writable record");
 }
 
-/// A attachment that does nothing: what it does is not the engine's.
+/// An attachment that does nothing.
 #[derive(Debug)]
-struct Nobody;
+struct NoAttachment;
 
-impl Attachment for Nobody {
+impl Attachment for NoAttachment {
     fn first_frame_sent(&mut self) {}
 }
 
@@ -145,9 +146,9 @@ fn frame(number: u64) -> Frame {
     Frame::new(&image, "image/png")
 }
 
-/// An engine of one shard with [`VIEWERS`] viewers that have their first frame.
-fn first_frame_sent() -> (Engine<Nobody>, FeedHandle<Nobody>, Vec<TcpStream>) {
-    // No frame is repeated while valgrind takes its time, and none held back.
+/// Starts an engine of one shard with [`VIEWERS`] viewers that have received their first frame.
+fn engine_with_viewers() -> (Engine<NoAttachment>, FeedHandle<NoAttachment>, Vec<TcpStream>) {
+    // Under valgrind's slow execution no frame is repeated, and none waits for the pace.
     let keepalive = std::time::Duration::from_secs(3600);
     let settings = Settings { shards: 1, keepalive, frame_rate: 1000.0, ..Settings::default() };
     let engine = Engine::start(settings).expect("an engine");
@@ -157,26 +158,26 @@ fn first_frame_sent() -> (Engine<Nobody>, FeedHandle<Nobody>, Vec<TcpStream>) {
     let mut peers = Vec::new();
     for _ in 0..VIEWERS {
         peers.push(TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection"));
-        feed.adopt(listener.accept().expect("a connection").0, head.clone(), Nobody).expect("room for a viewer");
+        feed.adopt(listener.accept().expect("a connection").0, head.clone(), NoAttachment).expect("room for a viewer");
     }
     read_each(&mut peers, head.len() + frame(0).bytes().len());
     (engine, feed, peers)
 }
 
-/// Waits until each peer has so many bytes more.
+/// Waits until each peer has read `bytes` more bytes.
 fn read_each(peers: &mut [TcpStream], bytes: usize) {
     let mut buffer = vec![0; bytes];
     for peer in peers {
-        io::Read::read_exact(peer, &mut buffer).expect("a stream that goes on");
+        io::Read::read_exact(peer, &mut buffer).expect("an open stream");
     }
 }
 
 fn join() {
-    drop(first_frame_sent());
+    drop(engine_with_viewers());
 }
 
 fn push() {
-    let (_engine, feed, mut peers) = first_frame_sent();
+    let (_engine, feed, mut peers) = engine_with_viewers();
     for number in 1..=PUSHES {
         let frame = frame(number);
         feed.publish(frame.clone());
@@ -188,7 +189,7 @@ fn draw() {
     let artist = Artist::new();
     let look = Look::default();
     for number in 0..DRAWINGS {
-        // Each time other digits, as many.
+        // Different digits each time, but equally many.
         let figure =
             Figure { number: 10_000 + number * 611, epoch: 1, version: number, stale: false, fewer_than: None };
         assert!(!artist.draw(&look, &figure, Format::Png).is_empty());

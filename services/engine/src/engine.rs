@@ -1,4 +1,4 @@
-//! The engine as its owner sees it: starts the shards, opens feeds, and ends them all.
+//! The engine's public interface: starts the shards, opens feeds, and drains all viewers.
 
 use std::fmt;
 use std::io;
@@ -11,44 +11,44 @@ use headcount_wire::Frame;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
+use crate::feed_state::{FeedState, Inboxes};
 use crate::inbox::DrainOrder;
-use crate::limits::{Audience, Limits};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
-use crate::schedule::{Inboxes, Schedule};
 use crate::shard::Shard;
+use crate::viewer_limits::{FeedLoad, ViewerLimits};
 use crate::{Attachment, FeedHandle, FeedLabel, Settings};
 
-/// Holds the viewers of a node. Clones are handles of the same engine; when the last is dropped, its shards stop and
-/// what viewers are left are cut off (see [`drain`](Self::drain)).
-pub struct Engine<G>(Arc<Core<G>>);
+/// Owns the viewers of a node. Clones are handles of the same engine. When the last is dropped, the shards stop and the
+/// remaining connections are closed without an ending; [`drain`](Self::drain) ends them cleanly.
+pub struct Engine<A>(Arc<Core<A>>);
 
-struct Core<G> {
+struct Core<A> {
     settings: Settings,
-    inboxes: Inboxes<G>,
-    limits: Arc<Limits>,
+    inboxes: Inboxes<A>,
+    limits: Arc<ViewerLimits>,
     metrics: Metrics,
     next_feed: AtomicU64,
 }
 
-impl<G> Drop for Core<G> {
+impl<A> Drop for Core<A> {
     fn drop(&mut self) {
-        self.inboxes.iter().for_each(|inbox| inbox.abandon());
+        self.inboxes.iter().for_each(|inbox| inbox.engine_dropped());
     }
 }
 
-impl<G: Attachment> Engine<G> {
+impl<A: Attachment> Engine<A> {
     /// Starts the shards.
     ///
     /// # Errors
-    /// Where the system gives no thread or no poller.
+    /// Fails if the system provides no thread or no poller.
     pub fn start(settings: Settings) -> io::Result<Self> {
-        let limits = Limits::new(&settings);
+        let limits = ViewerLimits::new(&settings);
         let metrics = Metrics::new(Arc::clone(&limits));
         let shards = (0..settings.shards.max(1))
-            .map(|index| Shard::new(index, &settings, metrics.clone()))
+            .map(|index| Shard::new(index, &settings, &metrics))
             .collect::<io::Result<Vec<_>>>()?;
-        let inboxes: Inboxes<G> = shards.iter().map(Shard::inbox).collect();
+        let inboxes: Inboxes<A> = shards.iter().map(Shard::inbox).collect();
         let core = Core { settings, inboxes, limits, metrics, next_feed: AtomicU64::new(0) };
         for (index, shard) in shards.into_iter().enumerate() {
             thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run())?;
@@ -56,47 +56,49 @@ impl<G: Attachment> Engine<G> {
         Ok(Self(Arc::new(core)))
     }
 
-    /// Opens a feed whose viewers count under `label` and see `first` until something is published.
-    pub fn open(&self, label: FeedLabel, first: Frame) -> FeedHandle<G> {
+    /// Opens a feed. Its viewers count under `label` and see `first` until another frame is published.
+    pub fn open(&self, label: FeedLabel, first: Frame) -> FeedHandle<A> {
         let Core { settings, inboxes, limits, next_feed, .. } = &*self.0;
         let id = next_feed.fetch_add(1, Ordering::Relaxed);
-        let audience = Audience::new(limits.tally(label));
+        let load = FeedLoad::new(limits.counter(label));
         let pace = Pace::new(settings.frame_rate, rand::random(), Instant::now());
-        let schedule = Schedule::new(id, audience, Arc::clone(inboxes), pace, first);
-        FeedHandle::new(schedule, settings.keepalive, settings.stall_limit)
+        let state = FeedState::new(id, load, Arc::clone(inboxes), pace, first);
+        FeedHandle::new(state, settings.keepalive, settings.stall_limit)
     }
 
-    /// Ends all viewers, evenly spread over `spread`: each gets its newest image once more, the closing boundary and a
-    /// clean FIN. From now on newcomers are refused. Returns when all have gone; a viewer that does not take its end
-    /// is cut off two seconds after `spread`. Asked again while it drains, the shorter time holds.
+    /// Ends all viewers, evenly spread over `spread`: each receives the newest image once more, the closing boundary and
+    /// a FIN. New viewers are rejected from now on.
+    ///
+    /// Returns when all viewers have left. A viewer that does not read its ending is disconnected two seconds after
+    /// `spread`. A second call during a drain can only shorten it.
     pub async fn drain(&self, spread: Duration) {
         let (done, mut all_done) = mpsc::channel(1);
         for inbox in self.0.inboxes.iter() {
             inbox.drain(DrainOrder { spread, done: done.clone() });
         }
         drop(done);
-        // Nothing is ever sent: the channel closes when the last shard drops its end.
+        // Nothing is sent: the channel closes when the last shard drops its sender.
         all_done.recv().await;
     }
 
-    /// Registers the engine's metrics, with names that carry no prefix.
+    /// Registers the engine's metrics. Their names carry no prefix.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
     }
 
-    /// All viewers, including those on their way into a shard and the [`ViewerPermit`](crate::ViewerPermit)s taken.
+    /// The number of viewers, including those not yet added by a shard and all [`ViewerPermit`](crate::ViewerPermit)s.
     pub fn viewers(&self) -> usize {
         self.0.limits.viewers()
     }
 }
 
-impl<G> Clone for Engine<G> {
+impl<A> Clone for Engine<A> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<G> fmt::Debug for Engine<G> {
+impl<A> fmt::Debug for Engine<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("settings", &self.0.settings).field("viewers", &self.0.limits.viewers()).finish()
     }

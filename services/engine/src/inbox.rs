@@ -1,106 +1,106 @@
-//! What the rest of the engine asks of a shard: a mailbox behind one short lock, and the waker of the shard's poller.
+//! A shard's inbox: requests from other threads behind one short lock, and the waker of the shard's poller.
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mio::{Registry, Token, Waker};
+use parking_lot::Mutex;
 use socket2::Socket;
 use tokio::sync::mpsc;
 
-use crate::feed::Rejection;
-use crate::limits::ViewerPermit;
-use crate::schedule::Schedule;
+use crate::{Rejection, ViewerPermit};
 
-/// Newcomers that wait for one shard at most: about 1.5 MB. A shard takes some 30,000 a second, so the last of these
-/// waits half a second.
+/// Newcomers that wait for one shard at most, about 1.5 MB. A shard adds some 30,000 a second, so the last waits for half
+/// a second.
 const MAX_NEWCOMERS: usize = 16 << 10;
 
-/// A viewer on its way into a shard.
-pub(crate) struct Newcomer<G> {
+/// A viewer waiting to be added by a shard. `F` is the feed's shared state.
+pub(crate) struct Newcomer<A, F> {
     pub(crate) socket: Socket,
     pub(crate) head: Bytes,
-    pub(crate) attachment: G,
-    pub(crate) place: ViewerPermit,
-    pub(crate) feed: Arc<Schedule<G>>,
+    pub(crate) attachment: A,
+    pub(crate) permit: ViewerPermit,
+    pub(crate) feed: Arc<F>,
 }
 
-/// The order to end all viewers.
+/// A request to end all viewers.
 pub(crate) struct DrainOrder {
     pub(crate) spread: Duration,
-    /// Dropped when the last viewer has gone.
+    /// Dropped when the last viewer has left.
     pub(crate) done: mpsc::Sender<()>,
 }
 
-/// What waits for a shard. Each feed is in each list once at most, so all are bounded.
-pub(crate) struct Mail<G> {
-    pub(crate) newcomers: VecDeque<Newcomer<G>>,
-    /// Feeds with a new frame to show.
-    pub(crate) released: Vec<Arc<Schedule<G>>>,
-    /// Feeds that want to be asked again at a time.
-    pub(crate) alarms: Vec<(Instant, Arc<Schedule<G>>)>,
-    /// Feeds that have ended.
-    pub(crate) ended: Vec<Arc<Schedule<G>>>,
+/// What an inbox contains. Each feed is in each list at most once, so all lists are bounded.
+pub(crate) struct Mail<A, F> {
+    pub(crate) newcomers: VecDeque<Newcomer<A, F>>,
+    /// Feeds to start a pass for.
+    pub(crate) passes: Vec<Arc<F>>,
+    /// Feeds to call back at a time.
+    pub(crate) timers: Vec<(Instant, Arc<F>)>,
+    /// Feeds to end.
+    pub(crate) ended_feeds: Vec<Arc<F>>,
     pub(crate) drains: Vec<DrainOrder>,
-    /// Nobody can reach the engine any more.
-    pub(crate) abandoned: bool,
-    /// Newcomers are refused.
+    /// The engine's last handle has been dropped.
+    pub(crate) engine_dropped: bool,
+    /// Newcomers are rejected.
     closed: bool,
-    /// Nobody empties the mailbox any more: whatever comes is dropped.
-    stopped: bool,
+    /// The shard has stopped reading: new mail is dropped.
+    shard_stopped: bool,
 }
 
-impl<G> Default for Mail<G> {
+impl<A, F> Default for Mail<A, F> {
     fn default() -> Self {
         Self {
             newcomers: VecDeque::new(),
-            released: Vec::new(),
-            alarms: Vec::new(),
-            ended: Vec::new(),
+            passes: Vec::new(),
+            timers: Vec::new(),
+            ended_feeds: Vec::new(),
             drains: Vec::new(),
-            abandoned: false,
+            engine_dropped: false,
             closed: false,
-            stopped: false,
+            shard_stopped: false,
         }
     }
 }
 
-/// One shard's mailbox.
-pub(crate) struct Inbox<G> {
-    mail: Mutex<Mail<G>>,
+/// One shard's inbox. It knows nothing of the feed state `F`, which in turn knows the inboxes.
+pub(crate) struct Inbox<A, F> {
+    mail: Mutex<Mail<A, F>>,
     waker: Waker,
-    /// The waker has been used since the shard last looked.
-    woken: AtomicBool,
-    /// The shard's viewers, and the newcomers on their way to it.
+    /// The waker has been used since the shard last read its mail.
+    wake_pending: AtomicBool,
+    /// The shard's viewers, including newcomers in the inbox.
     load: AtomicUsize,
 }
 
-impl<G> Inbox<G> {
+impl<A, F> Inbox<A, F> {
     pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         Ok(Self {
             mail: Mutex::default(),
             waker: Waker::new(registry, token)?,
-            woken: AtomicBool::new(false),
+            wake_pending: AtomicBool::new(false),
             load: AtomicUsize::new(0),
         })
     }
 
+    /// The number of the shard's viewers, including newcomers in the inbox.
     pub(crate) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
     }
 
-    /// A viewer of the shard has gone.
-    pub(crate) fn unload(&self) {
+    /// Called when a viewer of the shard has left.
+    pub(crate) fn viewer_left(&self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Leaves a newcomer for the shard, or gives it back with the reason.
-    pub(crate) fn join(&self, newcomer: Newcomer<G>) -> Result<(), (Newcomer<G>, Rejection)> {
+    /// Adds a newcomer, or returns it with the reason.
+    pub(crate) fn join(&self, newcomer: Newcomer<A, F>) -> Result<(), (Newcomer<A, F>, Rejection)> {
         {
-            let mut mail = self.lock();
+            let mut mail = self.mail.lock();
             if mail.closed {
                 return Err((newcomer, Rejection::Draining));
             }
@@ -114,65 +114,67 @@ impl<G> Inbox<G> {
         Ok(())
     }
 
-    /// Gives whether the shard is still there to make the pass.
-    pub(crate) fn release(&self, feed: Arc<Schedule<G>>) -> bool {
-        self.post(|mail| mail.released.push(feed))
+    /// Asks for a pass over the feed's viewers. Returns false if the shard has stopped.
+    pub(crate) fn start_pass(&self, feed: Arc<F>) -> bool {
+        self.add(|mail| mail.passes.push(feed))
     }
 
-    /// Gives whether the shard is still there to keep the time.
-    pub(crate) fn alarm(&self, at: Instant, feed: Arc<Schedule<G>>) -> bool {
-        self.post(|mail| mail.alarms.push((at, feed)))
+    /// Asks for a call back at `at`. Returns false if the shard has stopped.
+    pub(crate) fn set_timer(&self, at: Instant, feed: Arc<F>) -> bool {
+        self.add(|mail| mail.timers.push((at, feed)))
     }
 
-    pub(crate) fn end(&self, feed: Arc<Schedule<G>>) {
-        self.post(|mail| mail.ended.push(feed));
+    /// Asks to end the feed's viewers.
+    pub(crate) fn end_feed(&self, feed: Arc<F>) {
+        self.add(|mail| mail.ended_feeds.push(feed));
     }
 
+    /// Asks to end all viewers. Rejects newcomers from now on.
     pub(crate) fn drain(&self, order: DrainOrder) {
-        self.post(|mail| {
+        self.add(|mail| {
             mail.closed = true;
             mail.drains.push(order);
         });
     }
 
-    /// The shard is to drop everything and stop.
-    pub(crate) fn abandon(&self) {
-        self.post(|mail| {
+    /// Asks the shard to drop everything and stop.
+    pub(crate) fn engine_dropped(&self) {
+        self.add(|mail| {
             mail.closed = true;
-            mail.abandoned = true;
+            mail.engine_dropped = true;
         });
     }
 
-    /// Takes the mail, of the newcomers `newcomers` at most. The flag says whether some are left.
-    pub(crate) fn take(&self, newcomers: usize) -> (Mail<G>, bool) {
-        self.woken.store(false, Ordering::SeqCst);
-        let mut mail = self.lock();
-        let take = mail.newcomers.len().min(newcomers);
+    /// Takes the mail with at most `max_newcomers` newcomers. Also returns whether more newcomers wait.
+    pub(crate) fn take(&self, max_newcomers: usize) -> (Mail<A, F>, bool) {
+        self.wake_pending.store(false, Ordering::SeqCst);
+        let mut mail = self.mail.lock();
+        let newcomers = mail.newcomers.len().min(max_newcomers);
         let taken = Mail {
-            newcomers: mail.newcomers.drain(..take).collect(),
-            released: std::mem::take(&mut mail.released),
-            alarms: std::mem::take(&mut mail.alarms),
-            ended: std::mem::take(&mut mail.ended),
+            newcomers: mail.newcomers.drain(..newcomers).collect(),
+            passes: std::mem::take(&mut mail.passes),
+            timers: std::mem::take(&mut mail.timers),
+            ended_feeds: std::mem::take(&mut mail.ended_feeds),
             drains: std::mem::take(&mut mail.drains),
-            abandoned: mail.abandoned,
+            engine_dropped: mail.engine_dropped,
             closed: mail.closed,
-            stopped: mail.stopped,
+            shard_stopped: mail.shard_stopped,
         };
         (taken, !mail.newcomers.is_empty())
     }
 
-    /// The shard stops: whatever comes later is dropped, newcomers go to others. Gives what waits.
-    pub(crate) fn stop(&self) -> Mail<G> {
-        let stopped = Mail { closed: true, stopped: true, ..Mail::default() };
-        let waiting = std::mem::replace(&mut *self.lock(), stopped);
+    /// Called when the shard stops. Returns the remaining mail; later mail is dropped, and later newcomers are rejected.
+    pub(crate) fn shard_stopped(&self) -> Mail<A, F> {
+        let stopped = Mail { closed: true, shard_stopped: true, ..Mail::default() };
+        let remaining = std::mem::replace(&mut *self.mail.lock(), stopped);
         self.load.store(usize::MAX, Ordering::Relaxed);
-        waiting
+        remaining
     }
 
-    /// Gives whether anybody will read it.
-    fn post(&self, write: impl FnOnce(&mut Mail<G>)) -> bool {
-        let mut mail = self.lock();
-        if mail.stopped {
+    /// Adds to the mail. Returns false if the shard has stopped.
+    fn add(&self, write: impl FnOnce(&mut Mail<A, F>)) -> bool {
+        let mut mail = self.mail.lock();
+        if mail.shard_stopped {
             return false;
         }
         write(&mut mail);
@@ -181,15 +183,11 @@ impl<G> Inbox<G> {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mail<G>> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn wake(&self) {
-        if !self.woken.swap(true, Ordering::SeqCst)
+        if !self.wake_pending.swap(true, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {
-            // The shard looks at its mail at least once a second all the same.
+            // The shard reads its mail at least once a second anyway.
             tracing::error!(%error, "a shard could not be woken");
         }
     }

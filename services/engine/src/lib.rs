@@ -1,34 +1,29 @@
-//! The viewer engine: holds the sockets of all live viewers of a node and pushes each new frame to them.
+//! The viewer engine: owns the sockets of a node's live viewers and pushes each new frame to them.
 //!
-//! An [`Engine`] runs a few shards, each one thread with one poller that owns its viewers' sockets outright. A
-//! [`FeedHandle`] is what a group of viewers sees: one newest [`Frame`](headcount_wire::Frame), which all of them share.
-//! A viewer costs no task and no buffer; one that does not take its bytes in time is *lagging*, and only then has
-//! state of its own. The newest frame wins: nobody has a queue.
+//! An [`Engine`] runs a few shards. Each shard is one thread with one poller and owns its viewers' sockets. A
+//! [`FeedHandle`] publishes frames to a group of viewers, who share the newest [`Frame`](headcount_wire::Frame).
+//! A viewer has no task, no buffer and no queue: one that does not take its bytes in time is *lagging*, and only a lagging
+//! viewer has state of its own. The newest frame replaces older ones.
 //!
-//! What happens to a frame, file by file: `feed` takes it in, `schedule` decides by `pace` when it is shown, `inbox`
-//! carries the word to the shards, `shard` makes the pass over the viewers, `shard::viewer` writes it to one socket.
+//! The path of a frame: `feed_handle` receives it, `feed_state` starts a pass when `pace` allows, `inbox` notifies the
+//! shards, `shard` visits the viewers, and `shard::viewer` writes to one socket.
 
+mod attachment;
 mod engine;
-mod feed;
+mod feed_handle;
+mod feed_state;
 mod inbox;
-mod limits;
 mod metrics;
 mod pace;
-mod schedule;
+mod rejection;
 mod settings;
 mod shard;
 mod socket;
+mod viewer_limits;
 
+pub use attachment::Attachment;
 pub use engine::Engine;
-pub use feed::{FeedHandle, RejectedViewer, Rejection};
-pub use limits::ViewerPermit;
+pub use feed_handle::FeedHandle;
+pub use rejection::{RejectedViewer, Rejection};
 pub use settings::{FeedLabel, Settings};
-
-/// What rides along with a viewer, and is dropped when the viewer has gone, on a shard's thread.
-///
-/// Its methods and its drop hold up all viewers of the shard, so they must be short and must not block.
-pub trait Attachment: Send + 'static {
-    /// The viewer has its first image: the response's head and the newest frame have been written to the last byte.
-    /// Called once at most; never for a viewer that leaves before.
-    fn first_frame_sent(&mut self);
-}
+pub use viewer_limits::ViewerPermit;

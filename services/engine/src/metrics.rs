@@ -1,7 +1,9 @@
-//! What an engine tells about itself. Shards add up during a pass and report once at its end: a send costs no metric.
+//! The engine's metrics. A shard sums up its sends in [`SendTotals`] and reports them once per batch, so a send updates no
+//! metric.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -14,40 +16,40 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::limits::Limits;
+use crate::viewer_limits::ViewerLimits;
 
-/// Counters told apart by name, those with most viewers first; the rest are summed under [`OTHERS`]. Bounds what a
-/// scrape returns where anybody may make counters.
-const COUNTERS_SHOWN: usize = 100;
-/// Not a counter's name: those hold no brackets.
+/// Counters exported by name, those with the most viewers first; the rest are summed up under [`OTHERS`]. Bounds the size
+/// of a scrape on nodes where anyone may create counters.
+const MAX_NAMED_COUNTERS: usize = 100;
+/// Cannot be a counter's name: a name contains no brackets.
 const OTHERS: &str = "(others)";
-/// Seconds. A pass over one viewer takes some 10 µs, over 100,000 about a second.
+/// Seconds. A pass over one viewer takes about 10 µs, over 100,000 about a second.
 const PASS_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
-/// What has been written to viewers, added up for the metrics.
+/// Totals of a batch of sends.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Frames of which at least the beginning has been written: the rest follows, or the viewer goes.
+pub(crate) struct SendTotals {
+    /// Frames written at least in part. The rest follows unless the viewer leaves.
     pub(crate) frames: u64,
-    /// Frames in whose place lagging viewers will get a newer one.
+    /// Frames that lagging viewers miss because a newer one replaces them.
     pub(crate) skipped: u64,
     pub(crate) bytes: u64,
 }
 
-/// Why a viewer went.
+/// Why a viewer left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Cause {
+pub(crate) enum DepartureCause {
     /// It closed the connection.
     Closed,
-    /// It, or something between, reset the connection.
+    /// It, or a device on the path, reset the connection.
     Reset,
-    /// It did not lag, and then its kernel acknowledged nothing for the stall limit.
+    /// It did not lag, but its kernel acknowledged nothing for the stall limit.
     TimedOut,
-    /// It lagged, and took nothing of what was due to it for the stall limit.
+    /// It lagged and took no byte for the stall limit.
     Stalled,
-    /// It sent more after its request than is read and thrown away.
+    /// It sent more after its request than the engine discards.
     Talkative,
-    /// Its feed has ended.
+    /// Its feed ended.
     FeedEnded,
     /// The engine was drained.
     Drained,
@@ -55,7 +57,7 @@ pub(crate) enum Cause {
     Dropped,
 }
 
-impl Cause {
+impl DepartureCause {
     const ALL: [Self; 8] = [
         Self::Closed,
         Self::Reset,
@@ -81,36 +83,36 @@ impl Cause {
     }
 }
 
-impl EncodeLabelValue for Cause {
+impl EncodeLabelValue for DepartureCause {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.as_str().encode(encoder)
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Departed {
-    cause: Cause,
+struct DepartureLabels {
+    cause: DepartureCause,
 }
 
-/// All metrics of one engine; its shards share them.
+/// All metrics of one engine. Clones share their values.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    limits: Arc<Limits>,
+    limits: Arc<ViewerLimits>,
     lagging: Arc<AtomicI64>,
     pushed: Counter<u64, AtomicU64>,
     repeated: Counter<u64, AtomicU64>,
     skipped: Counter<u64, AtomicU64>,
     sent_bytes: Counter<u64, AtomicU64>,
-    pub(crate) passes: Histogram,
-    departures: Family<Departed, Counter>,
+    passes: Histogram,
+    departures: Family<DepartureLabels, Counter>,
 }
 
 impl Metrics {
-    pub(crate) fn new(limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(limits: Arc<ViewerLimits>) -> Self {
         let departures = Family::default();
-        // So that a cause reads 0 from the start, and not only once it has happened.
-        for cause in Cause::ALL {
-            let _: &Counter = &departures.get_or_create(&Departed { cause });
+        // Every cause is exported as 0 from the start.
+        for cause in DepartureCause::ALL {
+            let _: &Counter = &departures.get_or_create(&DepartureLabels { cause });
         }
         Self {
             limits,
@@ -124,34 +126,39 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn departed(&self, cause: Cause) {
-        self.departures.get_or_create(&Departed { cause }).inc();
+    pub(crate) fn departed(&self, cause: DepartureCause) {
+        self.departures.get_or_create(&DepartureLabels { cause }).inc();
     }
 
-    /// New frames have been written, or passed over.
-    pub(crate) fn pushed(&self, tally: &Tally) {
-        self.pushed.inc_by(tally.frames);
-        self.skipped.inc_by(tally.skipped);
-        self.sent_bytes.inc_by(tally.bytes);
+    /// Adds sends of new frames.
+    pub(crate) fn pushed(&self, totals: &SendTotals) {
+        self.pushed.inc_by(totals.frames);
+        self.skipped.inc_by(totals.skipped);
+        self.sent_bytes.inc_by(totals.bytes);
     }
 
-    /// Frames have been written once more.
-    pub(crate) fn repeated(&self, tally: &Tally) {
-        self.repeated.inc_by(tally.frames);
-        self.sent_bytes.inc_by(tally.bytes);
+    /// Adds sends of repeated frames.
+    pub(crate) fn repeated(&self, totals: &SendTotals) {
+        self.repeated.inc_by(totals.frames);
+        self.sent_bytes.inc_by(totals.bytes);
     }
 
-    pub(crate) fn lags(&self) {
+    /// Adds a shard's pass over a feed's viewers.
+    pub(crate) fn pass_finished(&self, duration: Duration) {
+        self.passes.observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn lag_started(&self) {
         self.lagging.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn caught_up(&self) {
+    pub(crate) fn lag_ended(&self) {
         self.lagging.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Names carry no prefix of the program; the registry adds it.
+    /// The names carry no prefix; the registry adds it.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register_collector(Box::new(ViewersNow(self.clone())));
+        registry.register_collector(Box::new(ViewerGauges(self.clone())));
         registry.register("frames_pushed", "New frames written to viewers", self.pushed.clone());
         registry.register(
             "frames_repeated",
@@ -170,22 +177,22 @@ impl Metrics {
     }
 }
 
-/// The viewers there are, counted when asked.
+/// The current numbers of viewers, collected at each scrape.
 #[derive(Debug)]
-struct ViewersNow(Metrics);
+struct ViewerGauges(Metrics);
 
-impl Collector for ViewersNow {
+impl Collector for ViewerGauges {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let gauge = |viewers: usize| ConstGauge::new(i64::try_from(viewers).unwrap_or(i64::MAX));
         let mut counters = self.0.limits.by_label();
         counters.sort_unstable_by(|(a, a_viewers), (b, b_viewers)| b_viewers.cmp(a_viewers).then(a.cmp(b)));
-        let rest: usize = counters.iter().skip(COUNTERS_SHOWN).map(|(_, viewers)| viewers).sum();
+        let rest: usize = counters.iter().skip(MAX_NAMED_COUNTERS).map(|(_, viewers)| viewers).sum();
         let mut by_counter =
             encoder.encode_descriptor("viewers", "Viewers now, by counter", None, ConstGauge::<i64>::TYPE)?;
-        for (label, viewers) in counters.iter().take(COUNTERS_SHOWN) {
+        for (label, viewers) in counters.iter().take(MAX_NAMED_COUNTERS) {
             gauge(*viewers).encode(by_counter.encode_family(&[("counter", label.as_str())])?)?;
         }
-        if counters.len() > COUNTERS_SHOWN {
+        if counters.len() > MAX_NAMED_COUNTERS {
             gauge(rest).encode(by_counter.encode_family(&[("counter", OTHERS)])?)?;
         }
 

@@ -1,67 +1,66 @@
-//! When a feed may show its next frame: at once after a quiet time, at the frame rate in a storm, and never so fast
-//! that its passes take more than one core, however many shards work on them.
+//! When a feed may start its next pass: immediately after a quiet time, at the frame rate under constant change, and
+//! never so often that its passes use more than one core, however many shards share them.
 
 use std::time::{Duration, Instant};
 
-/// Frames that may follow each other at once after a quiet time. A visitor who reloads a page is two changes, and both
-/// should be seen at once.
+/// Frames that may follow each other immediately after a quiet time. A visitor who reloads a page causes two changes, and
+/// both should show immediately.
 const BURST: u32 = 3;
 
-/// A pass that takes no longer holds nobody up: one interval of the default frame rate.
-const BRISK: Duration = Duration::from_millis(100);
+/// A pass that takes no longer than this needs no extra rest: one interval of the default frame rate.
+const FAST_PASS: Duration = Duration::from_millis(100);
 
-/// The lowest frame rate: one frame an hour.
-const SLOWEST: f64 = 1.0 / 3600.0;
+/// The lowest frame rate in frames per second: one an hour.
+const MIN_FRAME_RATE: f64 = 1.0 / 3600.0;
 
-/// The clock of one feed.
+/// The rate limit of one feed: a generic cell rate algorithm (GCRA) with a burst, and a rest after each pass.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
-    /// One frame's share of the frame rate.
+    /// The time between two frames at the frame rate.
     interval: Duration,
-    /// A quiet time earns so much of one more frame. It differs from feed to feed and from node to node, or all nodes
-    /// that hear of the same change would go on in step: on one machine, all at once and then none.
+    /// The part of one more frame that a quiet time earns, random per feed and node. Without it all nodes that learn of the
+    /// same change would run in step: on one machine, all work at once and then none.
     phase: Duration,
-    /// When all shares used so far are paid back, were there no burst.
-    paid: Instant,
-    /// When the last pass began.
-    begun: Instant,
-    /// No pass before this: see [`end`](Self::end).
-    rested: Instant,
+    /// GCRA's theoretical arrival time: when the next frame is allowed without a burst.
+    next_without_burst: Instant,
+    /// When the last pass started.
+    pass_start: Instant,
+    /// No pass starts before this; see [`finish_pass`](Self::finish_pass).
+    rest_until: Instant,
 }
 
 impl Pace {
-    /// `phase`: from 0 to 1, at random.
+    /// `frame_rate` is in frames per second; `phase` is a random number from 0 to 1.
     pub(crate) fn new(frame_rate: f64, phase: f64, now: Instant) -> Self {
-        let interval = Duration::from_secs_f64(1.0 / frame_rate.max(SLOWEST));
+        let interval = Duration::from_secs_f64(1.0 / frame_rate.max(MIN_FRAME_RATE));
         let phase = interval.mul_f64(phase);
-        Self { interval, phase, paid: earlier(now, phase), begun: now, rested: now }
+        Self { interval, phase, next_without_burst: earlier(now, phase), pass_start: now, rest_until: now }
     }
 
-    /// When the next pass may begin. Holds only while none is on.
+    /// When the next pass may start. Valid only while no pass is in progress.
     pub(crate) fn due(&self) -> Instant {
-        let ahead = self.interval * (BURST - 1);
-        self.rested.max(earlier(self.paid, ahead))
+        let burst = self.interval * (BURST - 1);
+        self.rest_until.max(earlier(self.next_without_burst, burst))
     }
 
-    /// A pass has begun.
-    pub(crate) fn begin(&mut self, now: Instant) {
-        self.paid = self.paid.max(earlier(now, self.phase)) + self.interval;
-        self.begun = now;
+    /// Called when a pass starts.
+    pub(crate) fn start_pass(&mut self, now: Instant) {
+        self.next_without_burst = self.next_without_burst.max(earlier(now, self.phase)) + self.interval;
+        self.pass_start = now;
     }
 
-    /// The pass has reached its last viewer; the shards together spent `worked` of processor time on it.
+    /// Called when a pass has visited its last viewer. `cpu_time` is the sum over all shards.
     ///
-    /// Resting for that long holds the share of a core at S/(S + 1) for S shards that work side by side: a half for
-    /// one, and less than a whole for any number. Where the processors are wanted by others too, a pass takes longer
-    /// than the work in it; what it took beyond [`BRISK`] is rested as well, so that many nodes on one machine leave
-    /// each other half of what there is.
-    pub(crate) fn end(&mut self, now: Instant, worked: Duration) {
-        let late = (now - self.begun).saturating_sub(BRISK);
-        self.rested = now + worked.max(late);
+    /// A rest as long as `cpu_time` limits a feed to S/(S + 1) of a core for S shards that work in parallel: a half for
+    /// one, less than one for any number. On a machine with other busy processes a pass takes longer than its CPU time;
+    /// what exceeds [`FAST_PASS`] is rested as well, so that many nodes on one machine leave each other half of it.
+    pub(crate) fn finish_pass(&mut self, now: Instant, cpu_time: Duration) {
+        let excess = (now - self.pass_start).saturating_sub(FAST_PASS);
+        self.rest_until = now + cpu_time.max(excess);
     }
 }
 
-/// So much before, or the same where the clock does not reach back so far.
+/// `instant - by`, or `instant` if the clock does not reach back that far.
 fn earlier(instant: Instant, by: Duration) -> Instant {
     instant.checked_sub(by).unwrap_or(instant)
 }
@@ -70,69 +69,69 @@ fn earlier(instant: Instant, by: Duration) -> Instant {
 mod tests {
     use super::*;
 
-    /// The times, in milliseconds from the first, at which passes begin if there is always a new frame, and each takes
-    /// all of `shards` shards `took` milliseconds.
-    fn storm(frame_rate: f64, shards: u32, took: u64, passes: usize) -> Vec<u64> {
-        storm_in_phase(0.0, frame_rate, shards, took, passes)
+    /// The start times, in milliseconds from the first, of passes that always have a new frame and each take all of
+    /// `shards` shards `pass_ms`.
+    fn pass_starts(frame_rate: f64, shards: u32, pass_ms: u64, passes: usize) -> Vec<u64> {
+        pass_starts_with_phase(0.0, frame_rate, shards, pass_ms, passes)
     }
 
-    fn storm_in_phase(phase: f64, frame_rate: f64, shards: u32, took: u64, passes: usize) -> Vec<u64> {
+    fn pass_starts_with_phase(phase: f64, frame_rate: f64, shards: u32, pass_ms: u64, passes: usize) -> Vec<u64> {
         let start = Instant::now();
         let mut pace = Pace::new(frame_rate, phase, start);
         let mut now = start;
-        let mut begun = Vec::new();
+        let mut starts = Vec::new();
         for _ in 0..passes {
             now = now.max(pace.due());
-            begun.push((now - start).as_millis() as u64);
-            pace.begin(now);
-            let took = Duration::from_millis(took);
-            now += took;
-            pace.end(now, took * shards);
+            starts.push((now - start).as_millis() as u64);
+            pace.start_pass(now);
+            let duration = Duration::from_millis(pass_ms);
+            now += duration;
+            pace.finish_pass(now, duration * shards);
         }
-        begun
+        starts
     }
 
     #[test]
     fn on_a_busy_machine_it_rests_as_long_as_the_pass_was_slow() {
         let start = Instant::now();
-        for (took, rest) in [(80, 20), (100, 20), (150, 50), (2100, 2000)] {
+        for (pass_ms, rest_ms) in [(80, 20), (100, 20), (150, 50), (2100, 2000)] {
             let mut pace = Pace::new(100.0, 0.0, start);
-            pace.begin(start);
-            let ended = start + Duration::from_millis(took);
-            pace.end(ended, Duration::from_millis(20));
-            assert_eq!(pace.due(), ended + Duration::from_millis(rest), "{took} ms");
+            pace.start_pass(start);
+            let end = start + Duration::from_millis(pass_ms);
+            pace.finish_pass(end, Duration::from_millis(20));
+            assert_eq!(pace.due(), end + Duration::from_millis(rest_ms), "{pass_ms} ms");
         }
     }
 
     #[test]
-    fn a_burst_goes_at_once_then_the_frame_rate_holds() {
-        assert_eq!(storm(10.0, 1, 0, 6), [0, 0, 0, 100, 200, 300]);
-        assert_eq!(storm(0.5, 1, 0, 5), [0, 0, 0, 2000, 4000]);
-        assert_eq!(storm(0.0, 1, 0, 4), [0, 0, 0, 3_600_000]);
+    fn after_a_burst_the_frame_rate_holds() {
+        assert_eq!(pass_starts(10.0, 1, 0, 6), [0, 0, 0, 100, 200, 300]);
+        assert_eq!(pass_starts(0.5, 1, 0, 5), [0, 0, 0, 2000, 4000]);
+        assert_eq!(pass_starts(0.0, 1, 0, 4), [0, 0, 0, 3_600_000]);
     }
 
     #[test]
-    fn feeds_of_another_phase_are_not_in_step() {
-        assert_eq!(storm_in_phase(0.5, 10.0, 1, 0, 6), [0, 0, 0, 50, 150, 250]);
-        assert_eq!(storm_in_phase(0.9, 10.0, 1, 0, 6), [0, 0, 0, 10, 110, 210]);
+    fn feeds_with_different_phases_do_not_run_in_step() {
+        assert_eq!(pass_starts_with_phase(0.5, 10.0, 1, 0, 6), [0, 0, 0, 50, 150, 250]);
+        assert_eq!(pass_starts_with_phase(0.9, 10.0, 1, 0, 6), [0, 0, 0, 10, 110, 210]);
     }
 
     #[test]
-    fn a_long_pass_rests_as_long_as_was_worked_on_it() {
-        assert_eq!(storm(10.0, 1, 150, 4), [0, 300, 600, 900]);
-        assert_eq!(storm(10.0, 1, 20, 6), [0, 40, 80, 120, 200, 300]);
-        assert_eq!(storm(10.0, 2, 60, 4), [0, 180, 360, 540]);
+    fn a_long_pass_is_followed_by_a_rest_of_its_cpu_time() {
+        assert_eq!(pass_starts(10.0, 1, 150, 4), [0, 300, 600, 900]);
+        assert_eq!(pass_starts(10.0, 1, 20, 6), [0, 40, 80, 120, 200, 300]);
+        assert_eq!(pass_starts(10.0, 2, 60, 4), [0, 180, 360, 540]);
     }
 
     #[test]
-    fn a_quiet_time_earns_a_burst_and_no_more() {
+    fn a_quiet_time_earns_one_burst_and_no_more() {
         let start = Instant::now();
         let mut pace = Pace::new(10.0, 0.0, start);
         let later = start + Duration::from_secs(60);
         for _ in 0..BURST {
             assert!(pace.due() <= later);
-            pace.begin(later);
-            pace.end(later, Duration::ZERO);
+            pace.start_pass(later);
+            pace.finish_pass(later, Duration::ZERO);
         }
         assert_eq!(pace.due(), later + Duration::from_millis(100));
     }

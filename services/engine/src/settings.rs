@@ -1,15 +1,15 @@
-//! How an engine is set up, and the times that follow from that.
+//! The engine's settings.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The name that a feed's viewers are counted under in limits and metrics: its counter's. Feeds may share one.
+/// The name under which a feed's viewers count in limits and metrics: that of its counter. Feeds may share a label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FeedLabel(Arc<str>);
 
 impl FeedLabel {
-    /// The name as text.
+    /// The label as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -27,27 +27,26 @@ impl fmt::Display for FeedLabel {
     }
 }
 
-/// An engine's settings. The defaults hold without tuning.
+/// An engine's settings. The defaults need no tuning.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Threads that own viewers' sockets. One a core: on two cores, the last of 8,000 viewers has its frame a third sooner
-    /// from two shards than from one where the cores are free, and no later where they are not; it costs 6 % to 10 % more
-    /// processor time.
+    /// The number of shards, one thread each. By default one per core. On two cores, two shards deliver a frame to the last of
+    /// 8,000 viewers a third sooner than one if the cores are idle, and no later if they are busy, for 6 % to 10 % more CPU
+    /// time.
     pub shards: usize,
-    /// Viewers held at most, all feeds together; further ones are refused.
+    /// The most viewers in all feeds together; further ones are rejected.
     pub max_viewers: usize,
-    /// Viewers held at most under one [`FeedLabel`].
+    /// The most viewers under one [`FeedLabel`]; further ones are rejected.
     pub max_viewers_per_counter: usize,
-    /// Frames that a feed shows in a second at most, once its burst of three is used up; 0.1 is one in ten seconds. Less than
-    /// one an hour is taken for that.
+    /// The most frames per second of a feed, after a burst of three; 0.1 is one in ten seconds. The minimum is one an hour.
     pub frame_rate: f64,
-    /// No viewer waits longer than this for a frame: where nothing is new, the newest comes again. Below the idle
-    /// timeouts of common proxies (30 s to 60 s).
+    /// The longest time between two frames; without a new one, the newest is sent again. Must be below the idle timeouts of
+    /// common proxies (30 s to 60 s).
     pub keepalive: Duration,
-    /// A viewer that takes no byte of what is due to it, or acknowledges none, for so long is dropped.
+    /// How long a viewer may take or acknowledge none of the bytes sent to it before it is dropped.
     ///
-    /// A viewer that vanishes is found out by the frame that is sent to it after [`keepalive`](Self::keepalive) at the
-    /// latest, and stays unacknowledged: with the defaults within 15 s + 25 s, below the 45 s promised.
+    /// A viewer that vanishes is detected because a frame, sent at most [`keepalive`](Self::keepalive) later, stays
+    /// unacknowledged: by default within 15 s + 25 s, below the promised 45 s.
     pub stall_limit: Duration,
 }
 

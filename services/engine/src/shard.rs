@@ -1,82 +1,64 @@
-//! One shard: a thread that owns the sockets of its viewers, and goes round between what their peers do, what the
-//! rest of the engine asks for, what time it is, and the passes that are on.
+//! One shard: a thread that owns its viewers' sockets. It takes turns at the poller's events, the inbox, timed work, and
+//! slices of the passes in progress.
 
-mod farewell;
-mod members;
-mod pass;
-mod roster;
-mod showing;
+mod departing_sockets;
+mod drain;
+mod feed_table;
+mod feed_timers;
+mod feed_viewers;
+mod keepalive_rotation;
+mod pass_queue;
+mod registrations;
+mod shard_feed;
 mod viewer;
-mod wheel;
+mod viewer_table;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
-use slab::Slab;
+use mio::{Events, Poll};
 
-use self::farewell::{Drain, LINGER_CHECK, Leaving};
-use self::showing::{Pass, Showing};
-use self::viewer::Viewer;
-use self::wheel::Wheel;
-use crate::inbox::{Inbox, Mail};
-use crate::metrics::{Cause, Metrics, Tally};
-use crate::schedule::Schedule;
-use crate::socket::Read;
-use crate::{Attachment, Settings, socket};
+use self::departing_sockets::DepartingSockets;
+use self::drain::Drain;
+use self::feed_timers::FeedTimers;
+use self::keepalive_rotation::KeepaliveRotation;
+use self::pass_queue::PassQueue;
+use self::registrations::{EventSource, Registrations};
+use self::viewer_table::ViewerTable;
+use crate::feed_state::{FeedState, ShardInbox};
+use crate::inbox::{DrainOrder, Inbox, Mail};
+use crate::metrics::Metrics;
+use crate::{Attachment, Settings};
 
-/// The waker's token; all others are keys of viewers, or of leaving sockets with [`LEAVING`].
-const WAKER: Token = Token(usize::MAX);
-/// Marks the tokens of sockets that are leaving.
-const LEAVING: usize = 1 << 62;
-/// Events taken from the kernel at once.
-const EVENTS: usize = 1024;
-/// Newcomers taken in before the shard goes on with its passes: about 1 ms, less than a slice of a pass takes. So a
-/// storm of joins never has more than a third of the shard while there is something to show.
-const NEWCOMERS_A_ROUND: usize = 32;
-/// What a viewer may send after its request, all in all. A browser sends nothing; a client that goes on talking is
-/// not what this is for.
-const MAX_INPUT_BYTES: usize = 64 << 10;
-/// The longest a shard sleeps.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// Stalled viewers are looked for so many times within the stall limit.
-const STALL_CHECKS: u32 = 50;
+/// Events taken from the kernel per poll.
+const MAX_EVENTS: usize = 1024;
+/// Newcomers added before the shard continues its passes: about 1 ms, less than a slice of a pass. A burst of joins gets at
+/// most a third of the shard's time while passes are in progress.
+const NEWCOMERS_PER_ROUND: usize = 32;
+/// The longest time between two looks at the inbox, in case a wake-up fails.
+const MAX_SLEEP: Duration = Duration::from_secs(1);
 
-/// A shard, to be [`run`](Self::run) by its thread.
-pub(crate) struct Shard<G> {
+/// A shard. Its thread calls [`run`](Self::run).
+pub(crate) struct Shard<A> {
     index: usize,
     poll: Poll,
-    inbox: Arc<Inbox<G>>,
-    metrics: Metrics,
-    viewers: Slab<Viewer<G>>,
-    feeds: Slab<Showing<G>>,
-    /// By the schedule's id.
-    feed_keys: HashMap<u64, usize>,
-    /// Feeds with a pass on; each once.
-    passes: VecDeque<usize>,
-    /// When schedules want to be asked again.
-    alarms: BTreeMap<(Instant, u64), Arc<Schedule<G>>>,
-    wheel: Wheel,
-    /// A frame that all of a feed were shown less than this ago need not be repeated.
-    fresh: Duration,
-    /// Keys of the viewers that lag.
-    lagging: Vec<u32>,
-    stall_limit: Duration,
-    stalls_checked: Instant,
-    leaving: Slab<Leaving>,
-    leaving_checked: Instant,
+    inbox: Arc<ShardInbox<A>>,
+    viewers: ViewerTable<A>,
+    departing: DepartingSockets,
+    passes: PassQueue,
+    timers: FeedTimers<A>,
+    rotation: KeepaliveRotation,
     drain: Option<Drain>,
-    /// More newcomers wait than the last round took in.
-    newcomers_wait: bool,
+    /// The inbox has more newcomers than the last round added.
+    newcomers_waiting: bool,
 }
 
-impl<G> Drop for Shard<G> {
-    /// Also when a attachment has panicked: then nobody may wait for this shard.
+impl<A> Drop for Shard<A> {
+    /// Also runs if an attachment has panicked. Then the feeds must not wait for this shard.
     fn drop(&mut self) {
-        let waiting = self.inbox.stop();
+        let remaining = self.inbox.shard_stopped();
         if std::thread::panicking() {
             tracing::error!(
                 shard = self.index,
@@ -84,56 +66,57 @@ impl<G> Drop for Shard<G> {
                 "a shard has panicked: its viewers are lost"
             );
             let now = Instant::now();
-            for (_, showing) in self.feeds.iter().filter(|(_, showing)| matches!(showing.pass, Pass::Frame(_))) {
-                showing.schedule.passed(now, showing.worked);
+            self.viewers.abandon_passes(now);
+            for feed in remaining.passes {
+                feed.pass_finished(now, Duration::ZERO);
             }
-            for schedule in waiting.released {
-                schedule.passed(now, Duration::ZERO);
-            }
-            for schedule in self.alarms.values().chain(waiting.alarms.iter().map(|(_, schedule)| schedule)) {
-                schedule.alarm(now);
+            self.timers.fire_all(now);
+            for (_, feed) in remaining.timers {
+                feed.timer_fired(now);
             }
         }
     }
 }
 
-impl<G: Attachment> Shard<G> {
-    pub(crate) fn new(index: usize, settings: &Settings, metrics: Metrics) -> io::Result<Self> {
+impl<A: Attachment> Shard<A> {
+    /// # Errors
+    /// Fails if the system provides no poller.
+    pub(crate) fn new(index: usize, settings: &Settings, metrics: &Metrics) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let inbox = Arc::new(Inbox::new(poll.registry(), WAKER)?);
+        let registrations = Registrations::new(poll.registry())?;
+        let inbox = Arc::new(Inbox::new(poll.registry(), EventSource::Waker.into())?);
         let now = Instant::now();
-        let (round, fresh) = pass::round_and_fresh(settings.keepalive);
+        let viewers = ViewerTable::new(
+            index,
+            Arc::clone(&inbox),
+            registrations.clone(),
+            metrics.clone(),
+            settings.stall_limit,
+            now,
+        );
         Ok(Self {
             index,
             poll,
             inbox,
-            metrics,
-            viewers: Slab::new(),
-            feeds: Slab::new(),
-            feed_keys: HashMap::new(),
-            passes: VecDeque::new(),
-            alarms: BTreeMap::new(),
-            wheel: Wheel::new(round, now),
-            fresh,
-            lagging: Vec::new(),
-            stall_limit: settings.stall_limit,
-            stalls_checked: now,
-            leaving: Slab::new(),
-            leaving_checked: now,
+            viewers,
+            departing: DepartingSockets::new(registrations, now),
+            passes: PassQueue::default(),
+            timers: FeedTimers::new(),
+            rotation: KeepaliveRotation::new(settings.keepalive, now),
             drain: None,
-            newcomers_wait: false,
+            newcomers_waiting: false,
         })
     }
 
-    pub(crate) fn inbox(&self) -> Arc<Inbox<G>> {
+    pub(crate) fn inbox(&self) -> Arc<ShardInbox<A>> {
         Arc::clone(&self.inbox)
     }
 
     /// Works until the engine is dropped.
     pub(crate) fn run(mut self) {
-        let mut events = Events::with_capacity(EVENTS);
+        let mut events = Events::with_capacity(MAX_EVENTS);
         loop {
-            let timeout = self.sleep(Instant::now());
+            let timeout = self.timeout(Instant::now());
             if let Err(error) = self.poll.poll(&mut events, Some(timeout))
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -141,113 +124,93 @@ impl<G: Attachment> Shard<G> {
             }
             let now = Instant::now();
             for event in &events {
-                self.heed(event, now);
+                self.handle_event(event, now);
             }
-            let (mail, more) = self.inbox.take(NEWCOMERS_A_ROUND);
-            self.newcomers_wait = more;
-            if mail.abandoned {
-                self.viewers.iter().for_each(|_| self.metrics.departed(Cause::Dropped));
+            let (mail, more_newcomers) = self.inbox.take(NEWCOMERS_PER_ROUND);
+            self.newcomers_waiting = more_newcomers;
+            if mail.engine_dropped {
+                self.viewers.count_dropped();
                 return;
             }
-            self.open(mail, now);
-            self.keep_time(now);
-            self.slice(now);
+            self.handle_mail(mail, now);
+            self.handle_time(now);
+            self.passes.run_slice(&mut self.viewers, &mut self.departing, now);
         }
     }
 
-    /// How long there is nothing to do but wait for events.
-    fn sleep(&self, now: Instant) -> Duration {
-        if !self.passes.is_empty() || self.newcomers_wait {
+    /// How long the shard may wait for events.
+    fn timeout(&self, now: Instant) -> Duration {
+        if !self.passes.is_empty() || self.newcomers_waiting {
             return Duration::ZERO;
         }
-        let mut until = now + LONGEST_SLEEP;
-        if !self.viewers.is_empty() {
-            until = until.min(self.wheel.next_at());
-        }
-        if !self.lagging.is_empty() {
-            until = until.min(self.stalls_checked + self.stall_limit / STALL_CHECKS);
-        }
-        if !self.leaving.is_empty() {
-            until = until.min(self.leaving_checked + LINGER_CHECK);
-        }
-        if let Some(next) = self.drain.as_ref().and_then(|drain| drain.next_at(now)) {
-            until = until.min(next);
-        }
-        if let Some(((alarm, _), _)) = self.alarms.first_key_value() {
-            until = until.min(*alarm);
-        }
-        until.saturating_duration_since(now)
+        let deadlines = [
+            (!self.viewers.is_empty()).then(|| self.rotation.next_at()),
+            self.viewers.next_stall_check(),
+            self.departing.next_check(),
+            self.drain.as_ref().and_then(|drain| drain.next_at(now)),
+            self.timers.next_at(),
+        ];
+        let next = deadlines.into_iter().flatten().min();
+        next.map_or(MAX_SLEEP, |next| next.saturating_duration_since(now).min(MAX_SLEEP))
     }
 
-    fn heed(&mut self, event: &Event, now: Instant) {
-        let Token(key) = event.token();
-        if event.token() == WAKER {
-            return;
-        }
-        if key & LEAVING != 0 {
-            return self.heed_leaving(key & !LEAVING);
-        }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.read(key);
-        }
-        if event.is_writable() {
-            self.write(key, now);
+    fn handle_event(&mut self, event: &Event, now: Instant) {
+        match event.token().into() {
+            EventSource::Waker => {}
+            EventSource::DepartingSocket(key) => self.departing.on_readable(key),
+            EventSource::Viewer(key) => {
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.viewers.on_readable(key);
+                }
+                if event.is_writable() {
+                    self.viewers.on_writable(key, &mut self.departing, now);
+                }
+            }
         }
     }
 
-    /// Throws away what a viewer has sent, and sees whether it has gone.
-    fn read(&mut self, key: usize) {
-        let Some(viewer) = self.viewers.get_mut(key) else { return };
-        let allowance = MAX_INPUT_BYTES - viewer.input_bytes as usize;
-        match socket::discard_input(&viewer.socket, allowance) {
-            Ok(Read::Discarded(bytes)) if bytes <= allowance => viewer.input_bytes += bytes as u32,
-            Ok(Read::Discarded(_)) => self.depart(key, Cause::Talkative),
-            Ok(Read::Ended) => self.depart(key, Cause::Closed),
-            Err(error) => self.depart_broken(key, &error),
+    fn handle_mail(&mut self, mail: Mail<A, FeedState<A>>, now: Instant) {
+        // Before the newcomers: if one of their attachments panics, dropping the shard passes the timers on.
+        for (at, feed) in mail.timers {
+            self.timers.set(at, feed);
         }
-    }
-
-    /// Lets a lagging viewer catch up.
-    fn write(&mut self, key: usize, now: Instant) {
-        let Some(viewer) = self.viewers.get_mut(key) else { return };
-        if viewer.behind.is_none() {
-            return;
-        }
-        let mut tally = Tally::default();
-        let progress = viewer.catch_up(&self.feeds[viewer.feed as usize].frame, now, &mut tally);
-        self.metrics.pushed(&tally);
-        self.settle(key, progress, now);
-    }
-
-    fn open(&mut self, mail: Mail<G>, now: Instant) {
-        // Before the newcomers, whose attachments may panic: then somebody else has to keep the time.
-        for (at, schedule) in mail.alarms {
-            self.alarms.insert((at, schedule.id), schedule);
-        }
-        // Before the newcomers: their first frame is the new one, and they need no part in the pass.
-        for schedule in mail.released {
-            self.begin_pass(&schedule, now);
+        // Before the newcomers: their first frame is the new one, so they need not take part in the pass.
+        for feed in mail.passes {
+            self.passes.start(&feed, &mut self.viewers, now);
         }
         for newcomer in mail.newcomers {
-            self.join(newcomer, now);
+            self.viewers.join(newcomer, &mut self.departing, now);
         }
-        for schedule in mail.ended {
-            self.begin_ending(&schedule, now);
+        for feed in mail.ended_feeds {
+            self.passes.start_ending(&feed, &mut self.viewers, now);
         }
         for order in mail.drains {
-            self.begin_drain(order, now);
+            self.start_drain(order, now);
         }
     }
 
-    fn keep_time(&mut self, now: Instant) {
-        while let Some(alarm) = self.alarms.first_entry()
-            && alarm.key().0 <= now
-        {
-            alarm.remove().alarm(now);
+    fn start_drain(&mut self, order: DrainOrder, now: Instant) {
+        match &mut self.drain {
+            Some(drain) => drain.add(order, now),
+            None => {
+                self.viewers.start_drain();
+                self.drain = Some(Drain::new(order, self.viewers.end_key(), now));
+            }
         }
-        self.keep_alive(now);
-        self.drop_stalled(now);
-        self.close_overdue(now);
-        self.drain_on(now);
+    }
+
+    fn handle_time(&mut self, now: Instant) {
+        self.timers.fire_due(now);
+        while let Some(keys) = self.rotation.next_keys(self.viewers.end_key(), now) {
+            self.viewers.repeat_frames(keys, self.rotation.fresh(), now);
+        }
+        self.viewers.drop_stalled(now);
+        self.departing.close_expired(now);
+        if let Some(drain) = &mut self.drain {
+            drain.run(&mut self.viewers, &mut self.departing, now);
+            if self.viewers.is_empty() && self.departing.is_empty() && !self.newcomers_waiting {
+                drain.complete();
+            }
+        }
     }
 }

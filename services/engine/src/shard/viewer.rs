@@ -1,4 +1,4 @@
-//! One viewer: its socket, and what is due to it while it lags.
+//! One viewer: its socket, its attachment, and what it has yet to take while it lags.
 
 use std::io;
 use std::time::Instant;
@@ -7,101 +7,95 @@ use bytes::{Bytes, BytesMut};
 use headcount_wire::Frame;
 use socket2::Socket;
 
-use crate::limits::ViewerPermit;
-use crate::metrics::{Cause, Tally};
-use crate::socket;
+use crate::metrics::{DepartureCause, SendTotals};
+use crate::socket::{self, Input};
+use crate::{Attachment, ViewerPermit};
 
-/// A viewer in a shard. All but `behind` is settled when it joins.
-pub(super) struct Viewer<G> {
-    pub(super) socket: Socket,
+/// A viewer of a shard. There is one for each open stream, so every byte counts: 32 and the attachment.
+pub(super) struct Viewer<A> {
+    socket: Socket,
     /// The key of its feed in this shard.
-    pub(super) feed: u32,
-    /// Where it stands in the feed's roster.
+    feed: u32,
+    /// Its position in the feed's list of viewers.
     pub(super) position: u32,
-    /// What it has sent so far, all thrown away.
-    pub(super) input_bytes: u32,
-    /// What it has yet to take; `None` for a live viewer. Boxed, because few lag.
-    pub(super) behind: Option<Box<Behind>>,
-    pub(super) attachment: G,
-    /// Held for its drop.
-    pub(super) _place: ViewerPermit,
+    /// The total of its discarded input.
+    input_bytes: u32,
+    /// `None` for a live viewer. Boxed, because few lag.
+    lag: Option<Box<Lag>>,
+    attachment: A,
+    permit: ViewerPermit,
 }
 
-/// What a lagging viewer has yet to take.
+/// The state of a lagging viewer.
 #[derive(Debug)]
-pub(super) struct Behind {
-    /// The rest of the part that it has taken the beginning of. Before it nothing else may be written.
+pub(super) struct Lag {
+    /// The rest of a part whose beginning was written. It must be written before anything else.
     rest: Bytes,
-    owed: Owed,
-    /// With the rest it will have its first image.
-    seats: bool,
-    /// When it last took anything.
-    pub(super) since: Instant,
-    /// Where it stands in the shard's list of lagging viewers.
+    then: AfterRest,
+    /// The first frame is complete when `rest` is written.
+    first_frame: bool,
+    /// When the viewer last took a byte.
+    pub(super) last_progress: Instant,
+    /// Its position in the shard's list of lagging viewers.
     pub(super) position: u32,
 }
 
-/// What follows the rest.
+/// What follows the rest of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owed {
-    /// Nothing: then it is live again.
+enum AfterRest {
+    /// Nothing: the viewer is live again.
     Nothing,
-    /// The newest frame, whichever that will be.
-    Newest,
-    /// The stream's end.
+    /// The frame that is the newest by then.
+    NewestFrame,
+    /// The stream's ending.
     Ending,
-    /// The FIN; the rest is of the stream's end.
+    /// The FIN. The rest belongs to the ending.
     Fin,
 }
 
-/// What a frame came to for a viewer that the pass visited.
-pub(super) enum Shown {
-    /// It has it, or lags already and will get it or a newer one.
-    Settled,
-    /// It took none or only a beginning of it, and lags from now on.
-    FellBehind(Box<Behind>),
-    /// Its connection is broken.
+/// The result of a push.
+pub(super) enum PushOutcome {
+    /// The viewer has the frame, or it already lags and will receive this frame or a newer one.
+    Done,
+    /// The viewer took only a part of the frame, or nothing. It lags from now on.
+    FellBehind(Box<Lag>),
+    /// The connection is broken.
     Broken(io::Error),
 }
 
-/// How far a viewer has come with what was due to it.
+/// The state of a viewer after a write.
 pub(super) enum Progress {
-    /// It has all.
+    /// It has taken everything.
     Live,
-    /// Something is left.
+    /// It lags from now on.
+    FellBehind(Box<Lag>),
+    /// It still lags.
     Lagging,
-    /// It has the stream's end, all but the FIN.
+    /// It has taken the ending. The FIN remains.
     Ended,
-    /// Its connection is broken.
+    /// The connection is broken.
     Broken(io::Error),
 }
 
-impl Behind {
-    /// `taken` bytes of `part` have been written.
-    fn new(part: &Bytes, taken: usize, none_taken: Owed, some_taken: Owed, now: Instant) -> Box<Self> {
-        let (rest, owed) = if taken == 0 { (Bytes::new(), none_taken) } else { (part.slice(taken..), some_taken) };
-        Box::new(Self { rest, owed, seats: false, since: now, position: 0 })
-    }
-
-    /// Makes the stream's end follow what has begun.
-    fn end(&mut self) {
-        if self.owed != Owed::Fin {
-            self.owed = Owed::Ending;
-        }
+impl Lag {
+    /// `written` bytes of `part` were written. What follows depends on whether the part was begun.
+    fn new(part: &Bytes, written: usize, if_none: AfterRest, if_some: AfterRest, now: Instant) -> Box<Self> {
+        let (rest, then) = if written == 0 { (Bytes::new(), if_none) } else { (part.slice(written..), if_some) };
+        Box::new(Self { rest, then, first_frame: false, last_progress: now, position: 0 })
     }
 }
 
-/// The first write of a stream: `head` and `frame` together. Gives what is left of them, if anything.
-pub(super) fn greet(
+/// Makes the first write of a stream: `head` and `frame` together. Returns the lag if the kernel did not accept all of it.
+pub(super) fn send_first_frame(
     socket: &Socket,
     head: &Bytes,
     frame: &Bytes,
     now: Instant,
-    tally: &mut Tally,
-) -> io::Result<Option<Box<Behind>>> {
+    totals: &mut SendTotals,
+) -> io::Result<Option<Box<Lag>>> {
     let sent = socket::send_both(socket, head, frame)?;
-    tally.bytes += sent as u64;
-    tally.frames += 1;
+    totals.bytes += sent as u64;
+    totals.frames += 1;
     if sent == head.len() + frame.len() {
         return Ok(None);
     }
@@ -109,102 +103,159 @@ pub(super) fn greet(
     rest.extend_from_slice(head);
     rest.extend_from_slice(frame);
     let rest = rest.freeze().slice(sent..);
-    Ok(Some(Box::new(Behind { rest, owed: Owed::Nothing, seats: true, since: now, position: 0 })))
+    let then = AfterRest::Nothing;
+    Ok(Some(Box::new(Lag { rest, then, first_frame: true, last_progress: now, position: 0 })))
 }
 
-impl<G> Viewer<G> {
-    /// Shows a frame.
-    pub(super) fn show(&mut self, frame: &Bytes, now: Instant, tally: &mut Tally) -> Shown {
-        if let Some(behind) = &mut self.behind {
-            match behind.owed {
-                Owed::Nothing => behind.owed = Owed::Newest,
-                Owed::Newest => tally.skipped += 1,
-                Owed::Ending | Owed::Fin => {}
+impl<A> Viewer<A> {
+    /// `feed` is the key of its feed, `position` its position in the feed's list.
+    pub(super) fn new(socket: Socket, feed: u32, position: u32, attachment: A, permit: ViewerPermit) -> Self {
+        Self { socket, feed, position, input_bytes: 0, lag: None, attachment, permit }
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// The key of its feed.
+    #[inline]
+    pub(super) fn feed(&self) -> usize {
+        self.feed as usize
+    }
+
+    pub(super) fn lag(&self) -> Option<&Lag> {
+        self.lag.as_deref()
+    }
+
+    pub(super) fn lag_mut(&mut self) -> Option<&mut Lag> {
+        self.lag.as_deref_mut()
+    }
+
+    pub(super) fn set_lag(&mut self, lag: Box<Lag>) {
+        self.lag = Some(lag);
+    }
+
+    pub(super) fn take_lag(&mut self) -> Option<Box<Lag>> {
+        self.lag.take()
+    }
+
+    /// Drops the permit and the attachment. Returns the socket.
+    pub(super) fn into_socket(self) -> Socket {
+        let Self { socket, attachment, permit, .. } = self;
+        drop((permit, attachment));
+        socket
+    }
+
+    /// Reads and discards all available input.
+    pub(super) fn discard_input(&mut self) -> io::Result<Input> {
+        socket::discard_input(&self.socket, &mut self.input_bytes)
+    }
+
+    /// Writes a frame, or notes that a lagging viewer needs the newest.
+    pub(super) fn push(&mut self, frame: &Bytes, now: Instant, totals: &mut SendTotals) -> PushOutcome {
+        if let Some(lag) = &mut self.lag {
+            match lag.then {
+                AfterRest::Nothing => lag.then = AfterRest::NewestFrame,
+                AfterRest::NewestFrame => totals.skipped += 1,
+                AfterRest::Ending | AfterRest::Fin => {}
             }
-            return Shown::Settled;
+            return PushOutcome::Done;
         }
         match socket::send(&self.socket, frame) {
-            Ok(taken) => {
-                tally.bytes += taken as u64;
-                tally.frames += u64::from(taken > 0);
-                if taken == frame.len() {
-                    Shown::Settled
+            Ok(sent) => {
+                totals.bytes += sent as u64;
+                totals.frames += u64::from(sent > 0);
+                if sent == frame.len() {
+                    PushOutcome::Done
                 } else {
-                    Shown::FellBehind(Behind::new(frame, taken, Owed::Newest, Owed::Nothing, now))
+                    let lag = Lag::new(frame, sent, AfterRest::NewestFrame, AfterRest::Nothing, now);
+                    PushOutcome::FellBehind(lag)
                 }
             }
-            Err(error) => Shown::Broken(error),
+            Err(error) => PushOutcome::Broken(error),
         }
     }
 
-    /// Ends the stream. Gives what to lag with, if the viewer does from now on.
-    pub(super) fn end(&mut self, ending: &Bytes, now: Instant) -> (Progress, Option<Box<Behind>>) {
-        if let Some(behind) = &mut self.behind {
-            behind.end();
-            return (Progress::Lagging, None);
+    /// Writes the ending, or lets it follow the part that was begun.
+    pub(super) fn end(&mut self, ending: &Bytes, now: Instant) -> Progress {
+        if let Some(lag) = &mut self.lag {
+            if lag.then != AfterRest::Fin {
+                lag.then = AfterRest::Ending;
+            }
+            return Progress::Lagging;
         }
         match socket::send(&self.socket, ending) {
-            Ok(taken) if taken == ending.len() => (Progress::Ended, None),
-            Ok(taken) => (Progress::Lagging, Some(Behind::new(ending, taken, Owed::Ending, Owed::Fin, now))),
-            Err(error) => (Progress::Broken(error), None),
+            Ok(sent) if sent == ending.len() => Progress::Ended,
+            Ok(sent) => Progress::FellBehind(Lag::new(ending, sent, AfterRest::Ending, AfterRest::Fin, now)),
+            Err(error) => Progress::Broken(error),
         }
     }
 
-    /// Writes on where the viewer left off, and then what it is owed.
-    pub(super) fn catch_up(&mut self, newest: &Frame, now: Instant, tally: &mut Tally) -> Progress
+    /// Continues where the last write stopped, then writes what follows.
+    pub(super) fn catch_up(&mut self, newest: &Frame, now: Instant, totals: &mut SendTotals) -> Progress
     where
-        G: crate::Attachment,
+        A: Attachment,
     {
-        let Some(behind) = &mut self.behind else { return Progress::Live };
+        let Some(lag) = &mut self.lag else { return Progress::Live };
         loop {
-            if !behind.rest.is_empty() {
-                match socket::send(&self.socket, &behind.rest) {
+            if !lag.rest.is_empty() {
+                match socket::send(&self.socket, &lag.rest) {
                     Ok(0) => return Progress::Lagging,
-                    Ok(taken) => {
-                        tally.bytes += taken as u64;
-                        behind.since = now;
-                        let _ = behind.rest.split_to(taken);
+                    Ok(sent) => {
+                        totals.bytes += sent as u64;
+                        lag.last_progress = now;
+                        let _ = lag.rest.split_to(sent);
                     }
                     Err(error) => return Progress::Broken(error),
                 }
-                if !behind.rest.is_empty() {
+                if !lag.rest.is_empty() {
                     return Progress::Lagging;
                 }
-                if std::mem::take(&mut behind.seats) {
+                if std::mem::take(&mut lag.first_frame) {
                     self.attachment.first_frame_sent();
                 }
             }
-            let (part, then) = match behind.owed {
-                Owed::Nothing => return Progress::Live,
-                Owed::Newest => (newest.bytes().clone(), Owed::Nothing),
-                Owed::Ending => (newest.ending(), Owed::Fin),
-                Owed::Fin => return Progress::Ended,
+            let (part, then) = match lag.then {
+                AfterRest::Nothing => return Progress::Live,
+                AfterRest::NewestFrame => (newest.bytes().clone(), AfterRest::Nothing),
+                AfterRest::Ending => (newest.ending(), AfterRest::Fin),
+                AfterRest::Fin => return Progress::Ended,
             };
             match socket::send(&self.socket, &part) {
-                // None of it is taken: a newer one may still take its place.
+                // Nothing of the part was written, so a newer one may still replace it.
                 Ok(0) => return Progress::Lagging,
-                Ok(taken) => {
-                    tally.bytes += taken as u64;
-                    tally.frames += u64::from(then == Owed::Nothing);
-                    behind.since = now;
-                    (behind.rest, behind.owed) = (part.slice(taken..), then);
+                Ok(sent) => {
+                    totals.bytes += sent as u64;
+                    totals.frames += u64::from(then == AfterRest::Nothing);
+                    lag.last_progress = now;
+                    (lag.rest, lag.then) = (part.slice(sent..), then);
                 }
                 Err(error) => return Progress::Broken(error),
             }
-            if !behind.rest.is_empty() {
+            if !lag.rest.is_empty() {
                 return Progress::Lagging;
             }
         }
     }
 
-    /// Why a viewer whose connection broke with `error` has gone.
-    pub(super) fn cause(&self, error: &io::Error) -> Cause {
+    /// Why a viewer has left whose connection broke with `error`.
+    pub(super) fn departure_cause(&self, error: &io::Error) -> DepartureCause {
         use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
         match error.kind() {
-            // The kernel gives the network's last word, if there was one, in place of its own.
-            TimedOut | HostUnreachable | NetworkUnreachable if self.behind.is_some() => Cause::Stalled,
-            TimedOut | HostUnreachable | NetworkUnreachable => Cause::TimedOut,
-            _ => Cause::Reset,
+            // After a timeout the kernel reports the last ICMP error, if there was one, in place of ETIMEDOUT.
+            TimedOut | HostUnreachable | NetworkUnreachable if self.lag.is_some() => DepartureCause::Stalled,
+            TimedOut | HostUnreachable | NetworkUnreachable => DepartureCause::TimedOut,
+            _ => DepartureCause::Reset,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_viewer_takes_32_bytes() {
+        assert_eq!(size_of::<Viewer<()>>(), 32);
     }
 }

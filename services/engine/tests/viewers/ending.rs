@@ -1,48 +1,48 @@
-//! How the engine ends streams itself: at a drain, and when a feed has no handle left.
+//! How the engine ends streams: in a drain, when a feed's last handle is dropped, and when a shard panics.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use headcount_engine::{Attachment, Engine, Rejection, Settings};
 
-use crate::rig::{End, Peer, Rig, block_on, frame, show, wait_until};
+use crate::harness::{End, Harness, Peer, block_on, frame, publish_and_wait, wait_until};
 
 #[test]
 fn a_drain_ends_every_stream_cleanly() {
-    let rig = Rig::new(Settings::default());
-    let feed = rig.feed(frame(0, 0));
-    let mut peers: Vec<_> = (0..100).map(|_| rig.join(&feed, None)).collect();
-    show(&feed, &frame(5, 2000));
+    let harness = Harness::new(Settings::default());
+    let feed = harness.feed(frame(0, 0));
+    let mut peers: Vec<_> = (0..100).map(|_| harness.join(&feed, None)).collect();
+    publish_and_wait(&feed, &frame(5, 2000));
     for peer in &mut peers {
-        // Unread input must not turn the end into a reset.
+        // Unread input must not turn the FIN into a reset.
         peer.socket.write_all(b"hello").expect("an open connection");
     }
     let reading = std::thread::spawn(move || {
-        let ends: Vec<_> = peers.iter_mut().map(|peer| peer.read_out()).collect();
+        let ends: Vec<_> = peers.iter_mut().map(|peer| peer.read_to_end()).collect();
         (ends, peers)
     });
     let start = Instant::now();
     let spread = Duration::from_millis(500);
-    block_on(rig.engine.drain(spread));
+    block_on(harness.engine.drain(spread));
     assert!(start.elapsed() >= spread * 4 / 5, "done after {:?}", start.elapsed());
     let (ends, peers) = reading.join().expect("readers");
     assert_eq!(ends, vec![End::Clean; 100]);
     assert!(peers.iter().all(|peer| peer.newest() == Some(5)));
-    assert_eq!((rig.departed("drained"), rig.gone(), rig.engine.viewers()), (100, 100, 0));
+    assert_eq!((harness.departures("drained"), harness.attachments_dropped(), harness.engine.viewers()), (100, 100, 0));
 
-    let refused = rig.try_join(&feed, None).err().expect("no room after a drain");
-    assert!(matches!(refused.refusal, Rejection::Draining));
-    block_on(rig.engine.drain(spread));
+    let rejected = harness.try_join(&feed, None).err().expect("no room after a drain");
+    assert!(matches!(rejected.rejection, Rejection::Draining));
+    block_on(harness.engine.drain(spread));
 }
 
 #[test]
 fn a_drain_is_spread_over_its_time() {
-    let rig = Rig::new(Settings { shards: 1, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peers: Vec<_> = (0..128).map(|_| rig.join(&feed, None)).collect();
-    wait_until("all are seated", || rig.first_frame_sent() == 128);
+    let harness = Harness::new(Settings { shards: 1, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peers: Vec<_> = (0..128).map(|_| harness.join(&feed, None)).collect();
+    wait_until("all have their first frame", || harness.first_frames() == 128);
     let spread = Duration::from_secs(2);
-    let engine = rig.engine.clone();
+    let engine = harness.engine.clone();
     let drain = std::thread::spawn(move || block_on(engine.drain(spread)));
     let start = Instant::now();
     let mut ended = Vec::new();
@@ -62,131 +62,134 @@ fn a_drain_is_spread_over_its_time() {
 }
 
 #[test]
-fn a_second_order_hurries_a_drain() {
-    let rig = Rig::new(Settings::default());
-    let feed = rig.feed(frame(0, 0));
-    let mut peers: Vec<_> = (0..50).map(|_| rig.join(&feed, None)).collect();
-    let engine = rig.engine.clone();
+fn a_second_drain_shortens_the_first() {
+    let harness = Harness::new(Settings::default());
+    let feed = harness.feed(frame(0, 0));
+    let mut peers: Vec<_> = (0..50).map(|_| harness.join(&feed, None)).collect();
+    let engine = harness.engine.clone();
     let slow = std::thread::spawn(move || block_on(engine.drain(Duration::from_secs(3600))));
     wait_until(
-        "the drain has begun",
-        || matches!(rig.try_join(&feed, None), Err(refused) if matches!(refused.refusal, Rejection::Draining)),
+        "the drain has started",
+        || matches!(harness.try_join(&feed, None), Err(rejected) if matches!(rejected.rejection, Rejection::Draining)),
     );
-    let engine = rig.engine.clone();
-    let hurried = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));
+    let engine = harness.engine.clone();
+    let fast = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));
     for peer in &mut peers {
-        assert_eq!(peer.read_out(), End::Clean);
+        assert_eq!(peer.read_to_end(), End::Clean);
     }
     drop(peers);
     slow.join().expect("the drain");
-    hurried.join().expect("the drain");
+    fast.join().expect("the drain");
 }
 
 #[test]
-fn a_lagging_viewer_finishes_its_part_before_the_end() {
-    let rig = Rig::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peer = rig.join(&feed, Some(4 << 10));
+fn a_lagging_viewer_finishes_its_part_before_the_ending() {
+    let harness = Harness::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peer = harness.join(&feed, Some(4 << 10));
     peer.read_to(0);
     let mut number = 0;
     wait_until("the viewer lags", || {
         number += 1;
-        show(&feed, &frame(number, 50_000));
-        rig.metric("viewers_by_state{state=\"lagging\"}") == 1
+        publish_and_wait(&feed, &frame(number, 50_000));
+        harness.metric("viewers_by_state{state=\"lagging\"}") == 1
     });
-    let engine = rig.engine.clone();
+    let engine = harness.engine.clone();
     let drain = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));
-    assert_eq!(peer.read_out(), End::Clean);
+    assert_eq!(peer.read_to_end(), End::Clean);
     assert_eq!(peer.newest(), Some(number));
     drop(peer);
     drain.join().expect("the drain");
-    assert_eq!(rig.departed("drained"), 1);
+    assert_eq!(harness.departures("drained"), 1);
 }
 
 #[test]
-fn a_drain_does_not_wait_for_ever() {
-    let rig = Rig::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut frozen = rig.join(&feed, Some(4 << 10));
-    let mut open = rig.join(&feed, None);
+fn a_drain_disconnects_viewers_that_do_not_read() {
+    let harness = Harness::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut frozen = harness.join(&feed, Some(4 << 10));
+    let mut open = harness.join(&feed, None);
     frozen.read_to(0);
     let mut number = 0;
     wait_until("the viewer lags", || {
         number += 1;
-        show(&feed, &frame(number, 50_000));
+        publish_and_wait(&feed, &frame(number, 50_000));
         open.read_to(number);
-        rig.metric("viewers_by_state{state=\"lagging\"}") == 1
+        harness.metric("viewers_by_state{state=\"lagging\"}") == 1
     });
     let start = Instant::now();
-    block_on(rig.engine.drain(Duration::ZERO));
+    block_on(harness.engine.drain(Duration::ZERO));
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    assert_eq!((rig.departed("drained"), rig.departed("stalled"), rig.gone()), (1, 1, 2));
-    // Its peer never closed, and still got a clean end.
-    assert_eq!(open.read_out(), End::Clean);
+    assert_eq!(
+        (harness.departures("drained"), harness.departures("stalled"), harness.attachments_dropped()),
+        (1, 1, 2)
+    );
+    // This peer never closed and still received a clean end.
+    assert_eq!(open.read_to_end(), End::Clean);
 }
 
 #[test]
-fn a_feed_that_nobody_holds_ends_its_viewers() {
-    let rig = Rig::new(Settings { frame_rate: 1.0, ..Settings::default() });
-    let (feed, other) = (rig.feed(frame(0, 0)), rig.feed(frame(100, 0)));
-    let mut peers: Vec<_> = (0..20).map(|_| rig.join(&feed, None)).collect();
-    let mut stays = rig.join(&other, None);
+fn dropping_the_last_handle_ends_the_viewers() {
+    let harness = Harness::new(Settings { frame_rate: 1.0, ..Settings::default() });
+    let (feed, other) = (harness.feed(frame(0, 0)), harness.feed(frame(100, 0)));
+    let mut peers: Vec<_> = (0..20).map(|_| harness.join(&feed, None)).collect();
+    let mut stays = harness.join(&other, None);
     let clone = feed.clone();
     drop(feed);
-    // Five at once: the pace holds the last back, and yet it is the last word.
+    // The pace delays the last of five frames, but the ending carries it.
     for number in 1..=5 {
         clone.publish(frame(number, 0));
     }
-    let mut last = rig.join(&clone, None);
+    let mut last = harness.join(&clone, None);
     drop(clone);
     for peer in peers.iter_mut().chain([&mut last]) {
-        assert_eq!(peer.read_out(), End::Clean);
+        assert_eq!(peer.read_to_end(), End::Clean);
         assert_eq!(peer.newest(), Some(5));
     }
-    wait_until("the attachments are gone", || rig.gone() == 21);
-    assert_eq!(rig.departed("feed_ended"), 21);
-    show(&other, &frame(101, 0));
+    wait_until("the attachments are dropped", || harness.attachments_dropped() == 21);
+    assert_eq!(harness.departures("feed_ended"), 21);
+    publish_and_wait(&other, &frame(101, 0));
     stays.read_to(101);
 }
 
 #[test]
-fn dropping_the_engine_lets_go_of_everything() {
-    let rig = Rig::new(Settings::default());
-    let feed = rig.feed(frame(0, 0));
-    let mut peers: Vec<_> = (0..20).map(|_| rig.join(&feed, None)).collect();
-    wait_until("all are seated", || rig.first_frame_sent() == 20);
-    let account = rig.account.clone();
-    drop(rig);
-    wait_until("the attachments are gone", || account.gone.load(std::sync::atomic::Ordering::SeqCst) == 20);
+fn dropping_the_engine_drops_all_viewers() {
+    let harness = Harness::new(Settings::default());
+    let feed = harness.feed(frame(0, 0));
+    let mut peers: Vec<_> = (0..20).map(|_| harness.join(&feed, None)).collect();
+    wait_until("all have their first frame", || harness.first_frames() == 20);
+    let counts = harness.counts.clone();
+    drop(harness);
+    wait_until("the attachments are dropped", || counts.dropped.load(std::sync::atomic::Ordering::SeqCst) == 20);
     for peer in &mut peers {
-        assert_eq!(peer.read_out(), End::CutOff);
+        assert_eq!(peer.read_to_end(), End::CutOff);
     }
     feed.publish(frame(1, 0));
     assert_eq!(feed.viewers(), 0);
 }
 
 #[test]
-fn nobody_waits_for_a_shard_that_has_panicked() {
+fn a_drain_does_not_wait_for_a_panicked_shard() {
     struct Fragile;
     impl Attachment for Fragile {
         fn first_frame_sent(&mut self) {
-            panic!("a attachment of this test panics, on purpose");
+            panic!("this test's attachment panics on purpose");
         }
     }
-    let rig = Rig::new(Settings::default());
+    let harness = Harness::new(Settings::default());
     let engine = Engine::start(Settings { shards: 1, ..Settings::default() }).expect("an engine");
     let feed = engine.open("online".into(), frame(0, 0));
-    assert!(feed.adopt(rig.connect(None).0, bytes::Bytes::from_static(b"head"), Fragile).is_ok());
+    assert!(feed.adopt(harness.connect(None).0, bytes::Bytes::from_static(b"head"), Fragile).is_ok());
     block_on(engine.drain(Duration::ZERO));
     assert_eq!(engine.viewers(), 0);
 }
 
 #[test]
-fn other_shards_go_on_when_one_has_panicked() {
-    let rig = Rig::new(Settings { shards: 2, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    // Each goes to the shard with the fewest.
-    let mut peers: Vec<_> = (0..4).map(|_| rig.join(&feed, None)).collect();
+fn other_shards_continue_when_one_panics() {
+    let harness = Harness::new(Settings { shards: 2, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    // Each viewer goes to the shard with the fewest.
+    let mut peers: Vec<_> = (0..4).map(|_| harness.join(&feed, None)).collect();
     let see = |peers: &mut [Peer], number| {
         let sees = |peer: &mut Peer| {
             peer.read(usize::MAX);
@@ -194,15 +197,15 @@ fn other_shards_go_on_when_one_has_panicked() {
         };
         wait_until(&format!("two see {number}"), || peers.iter_mut().map(sees).filter(|sees| *sees).count() == 2);
     };
-    let (_holding, held) = rig.hold_up(&feed);
+    let (_blocking, unblock) = harness.join_and_block(&feed);
     feed.publish(frame(1, 0));
     see(&mut peers, 1);
-    // It is in the midst of the pass.
-    held.send(()).expect("the shard waits");
-    wait_until("its viewers are lost", || rig.gone() == 3);
+    // The shard is in the middle of the pass.
+    unblock.send(()).expect("the shard is blocked");
+    wait_until("its viewers are lost", || harness.attachments_dropped() == 3);
     for number in 2..=5 {
         feed.publish(frame(number, 0));
         see(&mut peers, number);
     }
-    rig.join(&feed, None).read_to(5);
+    harness.join(&feed, None).read_to(5);
 }

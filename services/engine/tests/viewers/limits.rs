@@ -1,64 +1,64 @@
-//! How many viewers there may be, and what is told of them.
+//! The limits on the number of viewers, and the metrics of their numbers.
 
 use headcount_engine::{Rejection, Settings};
 
-use crate::rig::{Peer, Rig, frame, wait_until};
+use crate::harness::{Harness, Peer, frame, wait_until};
 
-fn refusal(joined: Result<Peer, headcount_engine::RejectedViewer<crate::rig::Visitor>>) -> Rejection {
-    joined.err().expect("a refusal").refusal
+fn rejection(joined: Result<Peer, headcount_engine::RejectedViewer<crate::harness::CountingAttachment>>) -> Rejection {
+    joined.err().expect("a rejection").rejection
 }
 
 #[test]
-fn the_limits_hold_and_places_come_free() {
-    let rig = Rig::new(Settings { max_viewers: 3, max_viewers_per_counter: 2, ..Settings::default() });
-    let online = rig.engine.open("online".into(), frame(0, 0));
-    let online_too = rig.engine.open("online".into(), frame(0, 0));
-    let other = rig.engine.open("other".into(), frame(0, 0));
-    let first = rig.join(&online, None);
-    let second = rig.join(&online_too, None);
+fn the_limits_hold_and_permits_are_released() {
+    let harness = Harness::new(Settings { max_viewers: 3, max_viewers_per_counter: 2, ..Settings::default() });
+    let online = harness.engine.open("online".into(), frame(0, 0));
+    let online_too = harness.engine.open("online".into(), frame(0, 0));
+    let other = harness.engine.open("other".into(), frame(0, 0));
+    let first = harness.join(&online, None);
+    let second = harness.join(&online_too, None);
     assert!(matches!(online.has_room(), Err(Rejection::CounterFull)));
-    assert!(matches!(refusal(rig.try_join(&online, None)), Rejection::CounterFull));
-    let place = other.acquire_permit().expect("a third place");
+    assert!(matches!(rejection(harness.try_join(&online, None)), Rejection::CounterFull));
+    let permit = other.acquire_permit().expect("a third permit");
     assert!(matches!(other.has_room(), Err(Rejection::Full)));
-    assert!(matches!(refusal(rig.try_join(&other, None)), Rejection::Full));
-    assert_eq!((rig.metric("viewers{counter=\"online\"}"), rig.metric("viewers{counter=\"other\"}")), (2, 1));
-    assert_eq!((online.viewers(), online_too.viewers(), other.viewers(), rig.engine.viewers()), (1, 1, 1, 3));
-    drop((place, first));
-    wait_until("a place is free", || rig.engine.viewers() == 1);
-    drop([rig.join(&online, None), rig.join(&other, None)]);
+    assert!(matches!(rejection(harness.try_join(&other, None)), Rejection::Full));
+    assert_eq!((harness.metric("viewers{counter=\"online\"}"), harness.metric("viewers{counter=\"other\"}")), (2, 1));
+    assert_eq!((online.viewers(), online_too.viewers(), other.viewers(), harness.engine.viewers()), (1, 1, 1, 3));
+    drop((permit, first));
+    wait_until("a permit is released", || harness.engine.viewers() == 1);
+    drop([harness.join(&online, None), harness.join(&other, None)]);
     drop(second);
 }
 
 #[test]
-fn a_refused_viewer_is_given_back_whole() {
+fn a_rejected_viewer_is_returned_intact() {
     use std::io::{Read, Write};
 
-    let rig = Rig::new(Settings { max_viewers: 0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let (ours, mut theirs) = rig.connect(None);
-    let mut refused = feed.adopt(ours, bytes::Bytes::from_static(b"head"), rig.attachment()).expect_err("no room");
-    assert_eq!(rig.gone(), 0);
-    refused.socket.write_all(b"503").expect("an open socket");
-    drop(refused);
+    let harness = Harness::new(Settings { max_viewers: 0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let (ours, mut theirs) = harness.connect(None);
+    let mut rejected = feed.adopt(ours, bytes::Bytes::from_static(b"head"), harness.attachment()).expect_err("no room");
+    assert_eq!(harness.attachments_dropped(), 0);
+    rejected.socket.write_all(b"503").expect("an open socket");
+    drop(rejected);
     let mut answer = String::new();
     theirs.read_to_string(&mut answer).expect("an answer");
-    assert_eq!((answer.as_str(), rig.gone(), feed.viewers()), ("503", 1, 0));
+    assert_eq!((answer.as_str(), harness.attachments_dropped(), feed.viewers()), ("503", 1, 0));
 }
 
 #[test]
-fn a_scrape_names_no_more_counters_than_its_bound() {
-    let rig = Rig::new(Settings::default());
+fn a_scrape_names_at_most_100_counters() {
+    let harness = Harness::new(Settings::default());
     let feeds: Vec<_> =
-        (0..150).map(|index| rig.engine.open(format!("counter-{index:03}").into(), frame(0, 0))).collect();
-    let mut places: Vec<_> = feeds.iter().map(|feed| feed.acquire_permit().expect("a place")).collect();
-    places.push(feeds[149].acquire_permit().expect("a place"));
-    assert_eq!(rig.metric("viewers{counter=\"counter-149\"}"), 2);
-    assert_eq!(rig.metric("viewers{counter=\"counter-000\"}"), 1);
-    assert_eq!(rig.metric("viewers{counter=\"counter-120\"}"), 0);
-    assert_eq!(rig.metric("viewers{counter=\"(others)\"}"), 50);
+        (0..150).map(|index| harness.engine.open(format!("counter-{index:03}").into(), frame(0, 0))).collect();
+    let mut permits: Vec<_> = feeds.iter().map(|feed| feed.acquire_permit().expect("a permit")).collect();
+    permits.push(feeds[149].acquire_permit().expect("a permit"));
+    assert_eq!(harness.metric("viewers{counter=\"counter-149\"}"), 2);
+    assert_eq!(harness.metric("viewers{counter=\"counter-000\"}"), 1);
+    assert_eq!(harness.metric("viewers{counter=\"counter-120\"}"), 0);
+    assert_eq!(harness.metric("viewers{counter=\"(others)\"}"), 50);
     drop(feeds);
-    // Places outlive their feeds' handles.
-    assert_eq!((rig.engine.viewers(), rig.tells("counter-149")), (151, true));
-    drop(places);
-    assert_eq!((rig.engine.viewers(), rig.tells("counter-")), (0, false));
+    // Permits outlive their feeds' handles.
+    assert_eq!((harness.engine.viewers(), harness.metrics_contain("counter-149")), (151, true));
+    drop(permits);
+    assert_eq!((harness.engine.viewers(), harness.metrics_contain("counter-")), (0, false));
 }

@@ -1,9 +1,9 @@
-//! The engine over real sockets: what viewers read, how they go, and what is left of them.
+//! Tests of the engine over real sockets: what viewers read, how they leave, and that nothing of them remains.
 
 mod departures;
 mod ending;
+mod harness;
 mod limits;
 mod pace;
 mod random;
-mod rig;
 mod streams;

@@ -1,16 +1,16 @@
-//! When published frames are shown.
+//! When published frames are pushed.
 
 use std::time::{Duration, Instant};
 
 use headcount_engine::Settings;
 
-use crate::rig::{Rig, frame, show};
+use crate::harness::{Harness, frame, publish_and_wait};
 
 #[test]
-fn a_storm_is_shown_at_the_frame_rate_and_its_last_frame_wins() {
-    let rig = Rig::new(Settings { frame_rate: 20.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peer = rig.join(&feed, None);
+fn constant_change_is_pushed_at_the_frame_rate_and_the_last_frame_wins() {
+    let harness = Harness::new(Settings { frame_rate: 20.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peer = harness.join(&feed, None);
     let frames = feed.frames();
     let start = Instant::now();
     let mut number = 0;
@@ -22,73 +22,73 @@ fn a_storm_is_shown_at_the_frame_rate_and_its_last_frame_wins() {
         peer.read(usize::MAX);
     }
     peer.read_to(number);
-    let (took, shown) = (start.elapsed(), peer.numbers.len() - 1);
-    // Three at once, and one of which the feed's phase may have been earned before.
-    let at_most = 4 + (took.as_secs_f64() * 20.0) as usize;
-    assert!(shown <= at_most, "{shown} frames in {took:?}");
-    // A quarter of the rate would do to show that it is not throttled for good; the machine may be busy.
-    assert!(shown >= 5, "{shown} frames in {took:?}");
+    let (elapsed, pushed) = (start.elapsed(), peer.numbers.len() - 1);
+    // A burst of three, and one that the feed's phase may have earned before.
+    let at_most = 4 + (elapsed.as_secs_f64() * 20.0) as usize;
+    assert!(pushed <= at_most, "{pushed} frames in {elapsed:?}");
+    // A quarter of the rate shows that the feed is not throttled permanently; the machine may be busy.
+    assert!(pushed >= 5, "{pushed} frames in {elapsed:?}");
     assert!(watched > 0);
     assert_eq!(*feed.frames().borrow(), frame(number, 0));
 }
 
 #[test]
-fn three_changes_after_a_quiet_time_go_at_once() {
-    let rig = Rig::new(Settings { frame_rate: 1.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peer = rig.join(&feed, None);
+fn three_changes_after_a_quiet_time_are_pushed_immediately() {
+    let harness = Harness::new(Settings { frame_rate: 1.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peer = harness.join(&feed, None);
     peer.read_to(0);
     let start = Instant::now();
     for number in 1..=3 {
-        show(&feed, &frame(number, 0));
+        publish_and_wait(&feed, &frame(number, 0));
         peer.read_to(number);
     }
     assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
-    // When the fourth follows, the feed's phase decides; from then on the frame rate holds.
-    show(&feed, &frame(4, 0));
+    // The feed's phase decides when the fourth follows; from then on the frame rate holds.
+    publish_and_wait(&feed, &frame(4, 0));
     let fourth = Instant::now();
-    show(&feed, &frame(5, 0));
+    publish_and_wait(&feed, &frame(5, 0));
     assert!(fourth.elapsed() > Duration::from_millis(900), "{:?}", fourth.elapsed());
     peer.read_to(5);
 }
 
 #[test]
-fn a_feed_without_viewers_keeps_its_clock() {
-    let rig = Rig::new(Settings { frame_rate: 50.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
+fn a_feed_without_viewers_keeps_its_pace() {
+    let harness = Harness::new(Settings { frame_rate: 50.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
     for number in 1..=10 {
-        show(&feed, &frame(number, 0));
+        publish_and_wait(&feed, &frame(number, 0));
     }
-    rig.join(&feed, None).read_to(10);
+    harness.join(&feed, None).read_to(10);
 }
 
 #[test]
-fn a_pass_goes_on_with_the_newest_frame() {
-    let rig = Rig::new(Settings { shards: 1, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peer = rig.join(&feed, None);
+fn a_pass_continues_with_the_newest_frame() {
+    let harness = Harness::new(Settings { shards: 1, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peer = harness.join(&feed, None);
     peer.read_to(0);
-    let (mut holding, held) = rig.hold_up(&feed);
-    // The shard will begin its pass with frame 1 and have frame 2 when it comes to the first viewer.
-    show(&feed, &frame(1, 0));
+    let (mut blocking, unblock) = harness.join_and_block(&feed);
+    // The shard starts its pass with frame 1 and has frame 2 when it visits the first viewer.
+    publish_and_wait(&feed, &frame(1, 0));
     feed.publish(frame(2, 0));
-    drop(held);
-    for peer in [&mut peer, &mut holding] {
+    drop(unblock);
+    for peer in [&mut peer, &mut blocking] {
         peer.read_to(2);
         assert!(!peer.numbers.contains(&1), "{:?}", peer.numbers);
     }
 }
 
 #[test]
-fn those_a_pass_has_visited_see_the_newest_frame_with_the_next() {
-    // A pass takes some 20 ms, and frames come faster.
-    let rig = Rig::new(Settings { shards: 1, frame_rate: 1000.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 0));
-    let mut peers: Vec<_> = (0..2000).map(|_| rig.join(&feed, None)).collect();
+fn visited_viewers_receive_the_newest_frame_in_the_next_pass() {
+    // A pass takes about 20 ms, and frames are published faster.
+    let harness = Harness::new(Settings { shards: 1, frame_rate: 1000.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peers: Vec<_> = (0..2000).map(|_| harness.join(&feed, None)).collect();
     for peer in &mut peers {
         peer.read_to(0);
     }
-    // To look at all of them takes some milliseconds, too.
+    // Reading from all of them takes some milliseconds, too.
     for number in 1..=50 {
         feed.publish(frame(number, 0));
         for peer in &mut peers {
@@ -99,5 +99,5 @@ fn those_a_pass_has_visited_see_the_newest_frame_with_the_next() {
         peer.read_to(50);
     }
     let differing = peers.iter().filter(|peer| peer.numbers != peers[0].numbers).count();
-    assert!(differing > 0, "no pass has changed its frame on the way: {:?}", peers[0].numbers);
+    assert!(differing > 0, "no pass has changed its frame: {:?}", peers[0].numbers);
 }

@@ -1,32 +1,32 @@
-//! Any mixture of publishing, slow reading, pausing, leaving and ending: what a viewer reads is always whole parts in
-//! increasing order, and a stream that was ended by the engine ends cleanly with the newest number.
+//! Random sequences of publishing, slow reading, pausing, leaving and ending. A viewer always reads whole parts in
+//! increasing order, and a stream that the engine ends is complete and has the newest number.
 
 use std::time::Duration;
 
 use headcount_engine::Settings;
 use proptest::prelude::*;
 
-use crate::rig::{End, Peer, Rig, block_on, frame, wait_until};
+use crate::harness::{End, Harness, Peer, block_on, frame, wait_until};
 
 #[derive(Clone, Debug)]
 enum Step {
     /// A viewer joins, with this receive buffer.
     Join(usize),
-    /// A frame with an image of so many bytes.
+    /// A frame is published, with an image of this many bytes.
     Publish(usize),
-    /// The viewer reads so many bytes at most.
+    /// The viewer reads at most this many bytes.
     Read {
         viewer: usize,
         bytes: usize,
     },
-    /// All viewers read what has come.
+    /// All viewers read everything available.
     ReadAll,
     Close(usize),
     Reset(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Finale {
+enum StreamEnd {
     Drain,
     DropFeed,
 }
@@ -46,15 +46,15 @@ fn pick(peers: &[Peer], index: usize) -> Option<usize> {
     (!peers.is_empty()).then(|| index % peers.len())
 }
 
-fn play(steps: &[Step], finale: Finale, shards: usize) {
-    let rig = Rig::new(Settings { shards, frame_rate: 5000.0, ..Settings::default() });
-    let feed = rig.feed(frame(0, 100));
+fn run(steps: &[Step], stream_end: StreamEnd, shards: usize) {
+    let harness = Harness::new(Settings { shards, frame_rate: 5000.0, ..Settings::default() });
+    let feed = harness.feed(frame(0, 100));
     let (mut peers, mut joined, mut newest) = (Vec::new(), 0, 0);
     for step in steps {
         match *step {
             Step::Join(receive_buffer) => {
                 joined += 1;
-                peers.push(rig.join(&feed, Some(receive_buffer)));
+                peers.push(harness.join(&feed, Some(receive_buffer)));
             }
             Step::Publish(image_bytes) => {
                 newest += 1;
@@ -78,19 +78,21 @@ fn play(steps: &[Step], finale: Finale, shards: usize) {
             }
         }
     }
-    let engine = rig.engine.clone();
-    let ending = match finale {
-        Finale::Drain => {
+    let engine = harness.engine.clone();
+    let drain = match stream_end {
+        StreamEnd::Drain => {
             let frames = feed.frames();
-            wait_until("the newest frame is shown", || *frames.borrow().image() == *frame_image(newest, &frames));
+            wait_until("a pass starts with the newest frame", || {
+                *frames.borrow().image() == *frame_image(newest, &frames)
+            });
             Some(std::thread::spawn(move || block_on(engine.drain(Duration::from_millis(20)))))
         }
-        Finale::DropFeed => {
+        StreamEnd::DropFeed => {
             drop(feed);
             None
         }
     };
-    // All read on in turn, as browsers would.
+    // All continue to read in turn, as browsers do.
     wait_until("all streams end", || {
         peers.iter_mut().filter(|peer| peer.end.is_none()).for_each(|peer| {
             peer.read(usize::MAX);
@@ -101,15 +103,15 @@ fn play(steps: &[Step], finale: Finale, shards: usize) {
         assert_eq!((peer.end, peer.newest()), (Some(End::Clean), Some(newest)), "{:?}", peer.numbers);
     }
     drop(peers);
-    if let Some(ending) = ending {
-        ending.join().expect("the drain");
+    if let Some(drain) = drain {
+        drain.join().expect("the drain");
     }
-    wait_until("every attachment has gone", || rig.gone() == joined);
-    assert_eq!(rig.engine.viewers(), 0);
-    assert!(rig.first_frame_sent() <= joined);
+    wait_until("every attachment is dropped", || harness.attachments_dropped() == joined);
+    assert_eq!(harness.engine.viewers(), 0);
+    assert!(harness.first_frames() <= joined);
 }
 
-/// The image that a frame with `number` begins with, as long as the one that is shown.
+/// The image of a frame with `number`, as long as the current one.
 fn frame_image(number: u64, frames: &tokio::sync::watch::Receiver<headcount_wire::Frame>) -> bytes::Bytes {
     frame(number, frames.borrow().image().len()).image()
 }
@@ -119,9 +121,9 @@ proptest! {
     #[test]
     fn streams_are_always_whole(
         steps in prop::collection::vec(step(), 1..150),
-        finale in prop_oneof![Just(Finale::Drain), Just(Finale::DropFeed)],
+        stream_end in prop_oneof![Just(StreamEnd::Drain), Just(StreamEnd::DropFeed)],
         shards in 1usize..3,
     ) {
-        play(&steps, finale, shards);
+        run(&steps, stream_end, shards);
     }
 }

@@ -1,5 +1,5 @@
-//! What the tests share: an engine with an account of its attachments, peers that read their streams strictly, and waiting
-//! for a condition.
+//! The test harness: an engine whose attachments are counted, peers that check the streams they read, and waiting for a
+//! condition.
 
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -15,24 +15,24 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Socket, Type};
 
-/// Longest wait for anything; far above what any of it takes.
+/// The longest wait for any condition; far above what any takes.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Waits until `met` gives something.
-pub(crate) fn wait_for<T>(what: &str, mut met: impl FnMut() -> Option<T>) -> T {
+/// Waits until `condition` returns a value.
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(met) = met() {
-            return met;
+        if let Some(value) = condition() {
+            return value;
         }
         assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Waits until `met` holds.
-pub(crate) fn wait_until(what: &str, mut met: impl FnMut() -> bool) {
-    wait_for(what, || met().then_some(()));
+/// Waits until `condition` holds.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
 }
 
 /// Runs a future on a runtime of its own, with the deadline.
@@ -41,71 +41,71 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(DEADLINE, future).await.expect("done within the deadline") })
 }
 
-/// What has become of the attachments.
+/// How many attachments have had their first frame sent, and how many were dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Account {
-    pub(crate) seated: AtomicUsize,
-    pub(crate) gone: AtomicUsize,
+pub(crate) struct AttachmentCounts {
+    pub(crate) first_frames: AtomicUsize,
+    pub(crate) dropped: AtomicUsize,
 }
 
-/// A attachment that keeps the account.
+/// An attachment that updates the counts.
 #[derive(Debug)]
-pub(crate) struct Visitor {
-    account: Arc<Account>,
-    seated: bool,
-    /// Its shard does nothing else until the other end is dropped, and panics if something is sent.
-    holds_up: Option<Receiver<()>>,
+pub(crate) struct CountingAttachment {
+    counts: Arc<AttachmentCounts>,
+    first_frame_sent: bool,
+    /// Blocks the shard until the sender is dropped. Panics if something is sent.
+    blocks_until: Option<Receiver<()>>,
 }
 
-impl Attachment for Visitor {
+impl Attachment for CountingAttachment {
     fn first_frame_sent(&mut self) {
-        assert!(!std::mem::replace(&mut self.seated, true), "seated twice");
-        self.account.seated.fetch_add(1, Ordering::SeqCst);
-        if let Some(until) = self.holds_up.take() {
-            until.recv().expect_err("a attachment of this test panics, on purpose");
+        assert!(!std::mem::replace(&mut self.first_frame_sent, true), "called twice");
+        self.counts.first_frames.fetch_add(1, Ordering::SeqCst);
+        if let Some(until) = self.blocks_until.take() {
+            until.recv().expect_err("this test's attachment panics on purpose");
         }
     }
 }
 
-impl Drop for Visitor {
+impl Drop for CountingAttachment {
     fn drop(&mut self) {
-        self.account.gone.fetch_add(1, Ordering::SeqCst);
+        self.counts.dropped.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-/// A frame that carries `number`, its image `image_bytes` long at least.
+/// A frame with `number` whose image has at least `image_bytes` bytes.
 pub(crate) fn frame(number: u64, image_bytes: usize) -> Frame {
     let mut image = format!("number {number};").into_bytes();
     image.resize(image.len().max(image_bytes), b'.');
     Frame::new(&image, "image/png")
 }
 
-/// An engine, one feed of it, and a listener for the viewers' connections.
-pub(crate) struct Rig {
-    pub(crate) engine: Engine<Visitor>,
-    pub(crate) account: Arc<Account>,
+/// An engine, its metrics, and a listener for the viewers' connections.
+pub(crate) struct Harness {
+    pub(crate) engine: Engine<CountingAttachment>,
+    pub(crate) counts: Arc<AttachmentCounts>,
     registry: Registry,
     listener: TcpListener,
 }
 
-impl Rig {
+impl Harness {
     pub(crate) fn new(settings: Settings) -> Self {
         let engine = Engine::start(settings).expect("an engine");
         let mut registry = Registry::default();
         engine.register_metrics(&mut registry);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
-        Self { engine, account: Arc::default(), registry, listener }
+        Self { engine, counts: Arc::default(), registry, listener }
     }
 
-    pub(crate) fn feed(&self, first: Frame) -> FeedHandle<Visitor> {
+    pub(crate) fn feed(&self, first: Frame) -> FeedHandle<CountingAttachment> {
         self.engine.open("online".into(), first)
     }
 
-    pub(crate) fn attachment(&self) -> Visitor {
-        Visitor { account: Arc::clone(&self.account), seated: false, holds_up: None }
+    pub(crate) fn attachment(&self) -> CountingAttachment {
+        CountingAttachment { counts: Arc::clone(&self.counts), first_frame_sent: false, blocks_until: None }
     }
 
-    /// A connection: the engine's end and the peer's, which has a receive buffer of its own size if one is given.
+    /// Opens a connection. Returns the engine's end and the peer's end; `receive_buffer` is the size of the peer's, in bytes.
     pub(crate) fn connect(&self, receive_buffer: Option<usize>) -> (TcpStream, TcpStream) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         if let Some(bytes) = receive_buffer {
@@ -116,81 +116,81 @@ impl Rig {
         (self.listener.accept().expect("the connection").0, socket.into())
     }
 
-    /// Brings a viewer to `feed`.
-    pub(crate) fn join(&self, feed: &FeedHandle<Visitor>, receive_buffer: Option<usize>) -> Peer {
+    /// Adds a viewer to `feed`.
+    pub(crate) fn join(&self, feed: &FeedHandle<CountingAttachment>, receive_buffer: Option<usize>) -> Peer {
         self.try_join(feed, receive_buffer).expect("room for a viewer")
     }
 
-    /// Brings a viewer to `feed` that has its first image, and keeps its shard from anything more until the sender is
-    /// dropped; sending makes the shard panic.
-    pub(crate) fn hold_up(&self, feed: &FeedHandle<Visitor>) -> (Peer, Sender<()>) {
-        let (held, until) = channel();
+    /// Adds a viewer to `feed` that receives its first frame and then blocks its shard until the sender is dropped. Sending
+    /// makes the shard panic.
+    pub(crate) fn join_and_block(&self, feed: &FeedHandle<CountingAttachment>) -> (Peer, Sender<()>) {
+        let (unblock, until) = channel();
         let mut attachment = self.attachment();
-        attachment.holds_up = Some(until);
-        let mut peer = self.bring(feed, None, attachment).expect("room for a viewer");
-        wait_until("the first image comes", || {
+        attachment.blocks_until = Some(until);
+        let mut peer = self.adopt(feed, None, attachment).expect("room for a viewer");
+        wait_until("the first frame arrives", || {
             peer.read(usize::MAX);
             peer.newest().is_some()
         });
-        (peer, held)
+        (peer, unblock)
     }
 
     pub(crate) fn try_join(
         &self,
-        feed: &FeedHandle<Visitor>,
+        feed: &FeedHandle<CountingAttachment>,
         receive_buffer: Option<usize>,
-    ) -> Result<Peer, RejectedViewer<Visitor>> {
-        self.bring(feed, receive_buffer, self.attachment())
+    ) -> Result<Peer, RejectedViewer<CountingAttachment>> {
+        self.adopt(feed, receive_buffer, self.attachment())
     }
 
-    fn bring(
+    fn adopt(
         &self,
-        feed: &FeedHandle<Visitor>,
+        feed: &FeedHandle<CountingAttachment>,
         receive_buffer: Option<usize>,
-        attachment: Visitor,
-    ) -> Result<Peer, RejectedViewer<Visitor>> {
+        attachment: CountingAttachment,
+    ) -> Result<Peer, RejectedViewer<CountingAttachment>> {
         let (ours, theirs) = self.connect(receive_buffer);
         feed.adopt(ours, head(), attachment)?;
         Ok(Peer::new(theirs))
     }
 
-    /// A metric's value; 0 where it is not told.
+    /// A metric's value; 0 if it is not exported.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let told = self.scrape();
-        let line = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let text = self.scrape();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse::<f64>().expect("a number") as u64)
     }
 
-    /// Whether the metrics hold `text`.
-    pub(crate) fn tells(&self, text: &str) -> bool {
+    /// Whether the exported metrics contain `text`.
+    pub(crate) fn metrics_contain(&self, text: &str) -> bool {
         self.scrape().contains(text)
     }
 
     fn scrape(&self) -> String {
-        let mut told = String::new();
-        text::encode(&mut told, &self.registry).expect("metrics");
-        told
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry).expect("metrics");
+        text
     }
 
-    /// Viewers that have gone for `cause`.
-    pub(crate) fn departed(&self, cause: &str) -> u64 {
+    /// The number of viewers that have left for `cause`.
+    pub(crate) fn departures(&self, cause: &str) -> u64 {
         self.metric(&format!("departures_total{{cause=\"{cause}\"}}"))
     }
 
-    pub(crate) fn gone(&self) -> usize {
-        self.account.gone.load(Ordering::SeqCst)
+    pub(crate) fn attachments_dropped(&self) -> usize {
+        self.counts.dropped.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn first_frame_sent(&self) -> usize {
-        self.account.seated.load(Ordering::SeqCst)
+    pub(crate) fn first_frames(&self) -> usize {
+        self.counts.first_frames.load(Ordering::SeqCst)
     }
 }
 
-/// Publishes `frame` and waits until a pass begins with it, which none does before the one before it has ended.
-pub(crate) fn show(feed: &FeedHandle<Visitor>, frame: &Frame) {
+/// Publishes `frame` and waits until a pass starts with it, which is after the end of the pass before.
+pub(crate) fn publish_and_wait(feed: &FeedHandle<CountingAttachment>, frame: &Frame) {
     let frames = feed.frames();
     feed.publish(frame.clone());
-    wait_until("a published frame is shown", || *frames.borrow() == *frame);
+    wait_until("a pass starts with the published frame", || *frames.borrow() == *frame);
 }
 
 fn head() -> Bytes {
@@ -204,11 +204,11 @@ pub(crate) enum End {
     Clean,
     /// With a FIN, but without a closing boundary.
     CutOff,
+    /// With a reset.
     Reset,
 }
 
-/// A viewer's end of the connection. Every byte that it reads must be of a stream of whole parts, in whose images the
-/// numbers never go back.
+/// A viewer's end of a connection. It checks that it reads a stream of whole parts whose numbers never decrease.
 pub(crate) struct Peer {
     pub(crate) socket: TcpStream,
     reader: PartReader,
@@ -224,7 +224,7 @@ impl Peer {
         Self { socket, reader: PartReader::new(BOUNDARY), head_left, numbers: Vec::new(), end: None }
     }
 
-    /// Reads what has come, `limit` bytes at most, and gives how many it was.
+    /// Reads at most `limit` available bytes. Returns how many.
     pub(crate) fn read(&mut self, limit: usize) -> usize {
         let mut buffer = vec![0; limit.min(64 << 10)];
         match self.socket.read(&mut buffer) {
@@ -261,24 +261,24 @@ impl Peer {
         self.numbers.last().copied()
     }
 
-    /// Reads until `number` has come.
+    /// Reads until `number` arrives.
     pub(crate) fn read_to(&mut self, number: u64) {
-        wait_until(&format!("number {number} comes"), || {
+        wait_until(&format!("number {number} arrives"), || {
             self.read(usize::MAX);
-            assert_eq!(self.end, None, "before {number} came");
+            assert_eq!(self.end, None, "before {number} arrived");
             self.newest() == Some(number)
         });
     }
 
     /// Reads to the stream's end.
-    pub(crate) fn read_out(&mut self) -> End {
+    pub(crate) fn read_to_end(&mut self) -> End {
         wait_for("the stream ends", || {
             self.read(usize::MAX);
             self.end
         })
     }
 
-    /// Goes with a reset.
+    /// Resets the connection.
     pub(crate) fn reset(self) {
         let socket = Socket::from(self.socket);
         socket.set_linger(Some(Duration::ZERO)).expect("no lingering");
