@@ -3,8 +3,15 @@
 use image::RgbaImage;
 
 use crate::{
-    figure::Figure, format::Format, jpeg, layout::compose, look::Look, png::PngEncoder, query::LookError,
-    raster::Raster, stamp::Stamp, svg, text::Fonts, typeface::FontError,
+    encode::{jpeg, png::PngEncoder, svg},
+    figure::Figure,
+    format::Format,
+    look::Look,
+    query::LookError,
+    rasterizer::Raster,
+    stamp::Stamp,
+    styles::compose,
+    text::{FontError, Fonts},
 };
 
 /// Draws figures. One artist serves a whole process: it keeps the glyphs it has drawn.

@@ -4,24 +4,17 @@
 
 mod artist;
 mod colour;
+mod encode;
 mod figure;
-mod fit;
-mod flat;
 mod format;
-mod jpeg;
-mod layout;
 mod look;
 mod number;
-mod odometer;
-mod plain;
-mod png;
 mod query;
-mod raster;
+mod rasterizer;
 mod scene;
 mod stamp;
-mod svg;
+mod styles;
 mod text;
-mod typeface;
 
 pub use artist::Artist;
 pub use colour::Colour;
@@ -30,4 +23,4 @@ pub use format::Format;
 pub use look::{Look, Shows, Style, Writing};
 pub use query::{LookError, OPTIONS};
 pub use stamp::{Stamp, StampError, read_stamp};
-pub use typeface::FontError;
+pub use text::FontError;

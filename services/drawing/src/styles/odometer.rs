@@ -1,9 +1,9 @@
 //! The odometer: figures on drums behind a window, as the counters of the first web pages had them.
 
+use super::layout::{baseline, figure_height, mark_stale, share};
 use crate::{
     colour::Colour,
     figure::Figure,
-    layout::{baseline, figure_height, mark_stale, share},
     look::Look,
     scene::{Mark, Paint, Rounded, Scene, Shape, Stop},
     text::{Fonts, Line},

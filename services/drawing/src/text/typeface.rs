@@ -2,7 +2,7 @@
 
 use ab_glyph::{Font, FontArc, GlyphId, Outline};
 
-use crate::fit::{self, Axis, Guides};
+use super::hinting::{self, Axis, Guides};
 
 /// Letters whose upright strokes stand for all of a font's.
 const UPRIGHTS: &str = "nhlo";
@@ -41,7 +41,7 @@ impl Typeface {
         let zones = [top('x'), top('H'), top('l'), Some(figure_height), bottom('p')];
         let em = font.units_per_em().filter(|&em| em > 0.0).ok_or(FontError::Malformed)?;
         let stroke = |letters: &str, axis| {
-            let widths = letters.chars().filter_map(outline).flat_map(|outline| fit::strokes(&outline, axis, em));
+            let widths = letters.chars().filter_map(outline).flat_map(|outline| hinting::strokes(&outline, axis, em));
             median(widths.collect())
         };
         let guides = Guides {
@@ -81,12 +81,12 @@ impl Typeface {
 
     /// A glyph's outline at an em of so many pixels, as it is.
     pub(crate) fn scaled(&self, glyph: GlyphId, em: f32) -> Option<Outline> {
-        Some(fit::scale(self.font.outline(glyph)?, self.factor(em)))
+        Some(hinting::scale(self.font.outline(glyph)?, self.factor(em)))
     }
 
     /// A glyph's outline at an em of so many pixels, its strokes moved onto the pixels.
     pub(crate) fn fitted(&self, glyph: GlyphId, em: f32) -> Option<Outline> {
-        Some(fit::fit(self.font.outline(glyph)?, self.factor(em), &self.guides))
+        Some(hinting::fit(self.font.outline(glyph)?, self.factor(em), &self.guides))
     }
 
     /// The file's bytes, for the shaper.

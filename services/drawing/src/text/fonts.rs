@@ -9,7 +9,7 @@ use ab_glyph::{FontArc, GlyphId};
 use rustybuzz::{Direction, UnicodeBuffer};
 use unicode_bidi::BidiInfo;
 
-use crate::typeface::{FontError, Typeface};
+use super::typeface::{FontError, Typeface};
 
 /// A glyph of one of an artist's fonts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

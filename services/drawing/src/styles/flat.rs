@@ -1,9 +1,9 @@
 //! The flat badge: the label on a dark ground, the number on a coloured one.
 
+use super::layout::{baseline, figure_height, mark_stale, share};
 use crate::{
     colour::Colour,
     figure::Figure,
-    layout::{baseline, figure_height, mark_stale, share},
     look::Look,
     scene::{Mark, Paint, Rounded, Scene, Shape},
     text::{Fonts, Line},

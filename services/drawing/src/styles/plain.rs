@@ -1,8 +1,8 @@
 //! The plain picture: number and label, to stand in a line of text.
 
+use super::layout::{baseline, figure_height, mark_stale, share};
 use crate::{
     figure::Figure,
-    layout::{baseline, figure_height, mark_stale, share},
     look::Look,
     scene::{Mark, Paint, Rounded, Scene, Shape},
     text::Fonts,

@@ -2,25 +2,13 @@
 
 use crate::{
     colour::Colour,
-    figure::Figure,
-    look::{Look, Style},
     scene::{Mark, Paint, Scene, Shape},
-    text::Fonts,
 };
 
 /// The mark of a number that is not up to date: an amber that stands out from every ground.
 const STALE: Colour = Colour([0xff, 0xb0, 0x1f]);
 /// Figures no higher than this are made as large as the picture allows.
 const SMALL_FIGURES: u32 = 8;
-
-/// Composes a picture in the look's style.
-pub(crate) fn compose(fonts: &Fonts, look: &Look, figure: &Figure) -> Scene {
-    match look.style() {
-        Style::Flat => crate::flat::compose(fonts, look, figure),
-        Style::Plain => crate::plain::compose(fonts, look, figure),
-        Style::Odometer => crate::odometer::compose(fonts, look, figure),
-    }
-}
 
 /// A share of a height in whole pixels.
 pub(crate) fn share(height: u32, share: f32) -> u32 {

@@ -291,7 +291,7 @@ mod tests {
     use ab_glyph::{Font, FontArc};
 
     use super::*;
-    use crate::typeface::Typeface;
+    use crate::text::typeface::Typeface;
 
     fn typeface() -> (FontArc, Typeface) {
         let font = FontArc::try_from_slice(dejavu::sans::regular()).unwrap();
