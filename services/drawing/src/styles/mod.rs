@@ -9,14 +9,14 @@ use crate::{
     figure::Figure,
     look::{Look, Style},
     scene::Scene,
-    text::Fonts,
+    text::TextLayout,
 };
 
 /// Composes a picture in the look's style.
-pub(crate) fn compose(fonts: &Fonts, look: &Look, figure: &Figure) -> Scene {
+pub(crate) fn compose(text: &TextLayout, look: &Look, figure: &Figure) -> Scene {
     match look.style() {
-        Style::Flat => flat::compose(fonts, look, figure),
-        Style::Plain => plain::compose(fonts, look, figure),
-        Style::Odometer => odometer::compose(fonts, look, figure),
+        Style::Flat => flat::compose(text, look, figure),
+        Style::Plain => plain::compose(text, look, figure),
+        Style::Odometer => odometer::compose(text, look, figure),
     }
 }
