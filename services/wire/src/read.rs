@@ -96,10 +96,10 @@ mod tests {
     use super::*;
     use crate::{BOUNDARY, CONTENT_TYPE, Frame, opening};
 
-    fn read_all(boundary: &str, bytes: &[u8], step: usize) -> Result<(Vec<Part>, PartReader), ReadError> {
+    fn read_all(boundary: &str, bytes: &[u8], chunk_bytes: usize) -> Result<(Vec<Part>, PartReader), ReadError> {
         let mut reader = PartReader::new(boundary);
         let mut parts = Vec::new();
-        for chunk in bytes.chunks(step.max(1)) {
+        for chunk in bytes.chunks(chunk_bytes) {
             reader.push(chunk);
             while let Some(part) = reader.next_part()? {
                 parts.push(part);
@@ -120,11 +120,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_in_any_pieces(
+        fn written_streams_are_read_in_chunks_of_any_size(
             images in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 1..6),
-            step in 1usize..300,
+            chunk_bytes in 1usize..300,
         ) {
-            let (parts, reader) = read_all(BOUNDARY, &stream(&images), step).expect("our own stream");
+            let (parts, reader) = read_all(BOUNDARY, &stream(&images), chunk_bytes).expect("our own stream");
             let bodies: Vec<Vec<u8>> = parts.iter().map(|part| part.body.to_vec()).collect();
             let mut expected = images.clone();
             expected.push(images[images.len() - 1].clone());
@@ -134,13 +134,13 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..400), step in 1usize..50) {
-            let _ = read_all("B", &bytes, step);
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), chunk_bytes in 1usize..50) {
+            let _ = read_all("B", &bytes, chunk_bytes);
         }
     }
 
     #[test]
-    fn foreign_streams_are_read() {
+    fn streams_of_other_servers_are_read() {
         let mpjpeg = b"--ffmpeg\r\nContent-type: image/jpeg\r\nContent-length: 3\r\n\r\nabc\r\n--ffmpeg\r\nContent-type: image/jpeg\r\nContent-length: 2\r\n\r\nde\r\n--ffmpeg\r\n";
         let (parts, _) = read_all("ffmpeg", mpjpeg, 7).expect("ffmpeg's form");
         assert_eq!(parts.iter().map(|part| &part.body[..]).collect::<Vec<_>>(), [&b"abc"[..], b"de"]);
@@ -149,20 +149,28 @@ mod tests {
     }
 
     #[test]
-    fn broken_streams_are_refused() {
-        let refused = |bytes: &[u8]| read_all("B", bytes, 5).expect_err("a broken stream");
-        assert!(matches!(refused(b"GIF89a..."), ReadError::NoBoundary { .. }));
-        assert!(matches!(refused(b"--Bad\r\n\r\n"), ReadError::BoundaryTail(_)));
-        assert!(matches!(refused(b"--B\r\nno colon\r\n\r\n"), ReadError::Header(_)));
-        assert!(matches!(refused(b"--B\r\nContent-Length: 2\r\n\r\nabcdef\r\n--B\r\n"), ReadError::Length(2)));
-        assert_eq!(refused(b"--B\r\n\r\n\r\n--B\r\n"), ReadError::EmptyPart);
-        assert!(matches!(refused(b"--B\r\n\r\na\r\n--B--\r\nmore"), ReadError::AfterEnd(_)));
+    fn invalid_streams_are_rejected() {
+        let error = |bytes: &[u8]| read_all("B", bytes, 5).expect_err("an invalid stream");
+        assert!(matches!(error(b"GIF89a..."), ReadError::NoBoundary { .. }));
+        assert!(matches!(error(b"--Bad\r\n\r\n"), ReadError::BoundaryTail(_)));
+        assert!(matches!(error(b"--B\r\nno colon\r\n\r\n"), ReadError::Header(_)));
+        assert!(matches!(error(b"--B\r\nContent-Length: 2\r\n\r\nabcdef\r\n--B\r\n"), ReadError::Length(2)));
+        assert_eq!(error(b"--B\r\n\r\n\r\n--B\r\n"), ReadError::EmptyPart);
+        assert!(matches!(error(b"--B\r\n\r\na\r\n--B--\r\nmore"), ReadError::AfterEnd(_)));
         let long = [b"--B\r\nX: ".to_vec(), vec![b'.'; MAX_HEADER_BYTES + 1]].concat();
-        assert_eq!(refused(&long), ReadError::LongHeaders);
+        assert_eq!(error(&long), ReadError::LongHeaders);
     }
 
     #[test]
-    fn the_boundary_comes_from_the_head() {
+    fn an_error_is_repeated() {
+        let mut reader = PartReader::new("B");
+        reader.push(b"--B\r\nno colon\r\n\r\n");
+        let error = reader.next_part().expect_err("a malformed header");
+        assert_eq!(reader.next_part(), Err(error));
+    }
+
+    #[test]
+    fn the_boundary_is_read_from_the_content_type() {
         assert!(PartReader::for_content_type(CONTENT_TYPE).is_some());
         for foreign in ["multipart/x-mixed-replace;boundary=ffmpeg", "Multipart/X-Mixed-Replace; boundary=\"--b\""] {
             assert!(PartReader::for_content_type(foreign).is_some(), "{foreign}");
