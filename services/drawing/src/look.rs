@@ -166,17 +166,17 @@ impl Look {
 
     /// The number as this look writes it. Figures with equal text that are equally stale draw the same picture.
     pub fn text(&self, figure: &Figure) -> String {
-        let fill = match self.style {
-            Style::Odometer => number::Fill::Drums,
-            Style::Flat | Style::Plain => number::Fill::None,
+        let padding = match self.style {
+            Style::Odometer => number::Padding::Zeros,
+            Style::Flat | Style::Plain => number::Padding::None,
         };
-        number::write(self.count(figure), self.writing, fill)
+        number::format(self.count(figure), self.writing, padding)
     }
 
     /// The picture's content as text, for those who cannot see it.
     pub fn alternative(&self, figure: &Figure) -> String {
         let number = match self.count(figure) {
-            Count::Exactly(_) => number::write(self.count(figure), self.writing, number::Fill::None),
+            Count::Exactly(_) => number::format(self.count(figure), self.writing, number::Padding::None),
             Count::FewerThan(bound) => format!("fewer than {bound}"),
         };
         let stale = if figure.stale { " (not up to date)" } else { "" };

@@ -19,22 +19,22 @@ pub enum Writing {
 
 /// What precedes a number with few digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fill {
+pub(crate) enum Padding {
     /// Nothing.
     None,
     /// Zeros, up to [`DRUMS`] digits.
-    Drums,
+    Zeros,
 }
 
 /// Formats a count.
-pub(crate) fn write(count: Count, writing: Writing, fill: Fill) -> String {
+pub(crate) fn format(count: Count, writing: Writing, padding: Padding) -> String {
     let (prefix, number) = match count {
         Count::Exactly(number) => ("", number),
         Count::FewerThan(bound) => ("<", bound),
     };
-    let digits = match fill {
-        Fill::Drums if prefix.is_empty() && writing != Writing::Compact => format!("{number:0DRUMS$}"),
-        Fill::Drums | Fill::None => number.to_string(),
+    let digits = match padding {
+        Padding::Zeros if prefix.is_empty() && writing != Writing::Compact => format!("{number:0DRUMS$}"),
+        Padding::Zeros | Padding::None => number.to_string(),
     };
     let number = match writing {
         Writing::Full => digits,
@@ -80,7 +80,7 @@ mod tests {
     fn numbers_are_formatted() {
         let all = |number| {
             [Writing::Full, Writing::Grouped, Writing::Compact]
-                .map(|writing| write(Count::Exactly(number), writing, Fill::None))
+                .map(|writing| format(Count::Exactly(number), writing, Padding::None))
         };
         assert_eq!(all(0), ["0", "0", "0"]);
         assert_eq!(all(999), ["999", "999", "999"]);
@@ -95,13 +95,13 @@ mod tests {
 
     #[test]
     fn hidden_numbers_show_their_bound() {
-        assert_eq!(write(Count::FewerThan(5), Writing::Full, Fill::None), "<5");
-        assert_eq!(write(Count::FewerThan(1000), Writing::Grouped, Fill::Drums), "<1,000");
+        assert_eq!(format(Count::FewerThan(5), Writing::Full, Padding::None), "<5");
+        assert_eq!(format(Count::FewerThan(1000), Writing::Grouped, Padding::Zeros), "<1,000");
     }
 
     #[test]
     fn odometers_are_padded_with_zeros() {
-        let drums = |number, writing| write(Count::Exactly(number), writing, Fill::Drums);
+        let drums = |number, writing| format(Count::Exactly(number), writing, Padding::Zeros);
         assert_eq!(drums(42, Writing::Full), "00042");
         assert_eq!(drums(42, Writing::Grouped), "00,042");
         assert_eq!(drums(42, Writing::Compact), "42");
