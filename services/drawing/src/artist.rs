@@ -1,17 +1,24 @@
-//! [`Artist`]: draws figures in any look.
+//! [`Artist`]: renders figures in any look.
 
 use image::RgbaImage;
 
 use crate::{
-    figure::Figure, format::Format, jpeg, layout::compose, look::Look, png::PngEncoder, query::LookError,
-    raster::Raster, stamp::Stamp, svg, text::Fonts, typeface::FontError,
+    encode::{jpeg, png::PngEncoder, svg},
+    figure::Figure,
+    format::Format,
+    look::Look,
+    query::LookError,
+    rasterizer::Rasterizer,
+    stamp::Stamp,
+    styles::compose,
+    text::{FontError, Fonts, TextLayout},
 };
 
-/// Draws figures. One artist serves a whole process: it keeps the glyphs it has drawn.
+/// Renders figures. One instance serves a whole process, from any thread: it caches glyphs and laid-out labels.
 #[derive(Debug)]
 pub struct Artist {
-    fonts: Fonts,
-    raster: Raster,
+    text: TextLayout,
+    rasterizer: Rasterizer,
     png: PngEncoder,
 }
 
@@ -22,31 +29,35 @@ impl Default for Artist {
 }
 
 impl Artist {
-    /// An artist with the built-in fonts.
+    /// A renderer with the built-in fonts.
     pub fn new() -> Artist {
-        Artist { fonts: Fonts::built_in(), raster: Raster::default(), png: PngEncoder::new() }
+        Artist::with_fonts(Fonts::built_in())
     }
 
-    /// An artist with the font of a TrueType or OpenType file; the built-in ones draw what it lacks.
+    /// A renderer with the font of a TrueType or OpenType file. The built-in fonts draw the characters that it lacks.
     ///
     /// # Errors
-    /// If the bytes are no such font, or the font has no digits.
+    /// Fails if the bytes are not such a font, or if the font has no digits.
     pub fn with_font(file: Vec<u8>) -> Result<Artist, FontError> {
-        Ok(Artist { fonts: Fonts::with(file)?, ..Artist::new() })
+        Ok(Artist::with_fonts(Fonts::with(file)?))
     }
 
-    /// Whether a look can be drawn.
+    fn with_fonts(fonts: Fonts) -> Artist {
+        Artist { text: TextLayout::new(fonts), rasterizer: Rasterizer::default(), png: PngEncoder::new() }
+    }
+
+    /// Checks that a look can be drawn completely.
     ///
     /// # Errors
-    /// If no font has one of the label's characters. [`draw`](Self::draw) would leave it out.
+    /// Fails if no font has one of the label's characters. [`draw`](Self::draw) leaves such characters out.
     pub fn check(&self, look: &Look) -> Result<(), LookError> {
-        match self.fonts.lacking(look.label()) {
+        match self.text.fonts().first_missing(look.label()) {
             Some(character) => Err(LookError::Character(character)),
             None => Ok(()),
         }
     }
 
-    /// Draws and encodes a picture, with its stamp.
+    /// Draws a picture and encodes it with its stamp.
     pub fn draw(&self, look: &Look, figure: &Figure, format: Format) -> Vec<u8> {
         let count = look.count(figure);
         let stamp = Stamp { count, epoch: figure.epoch, version: figure.version, stale: figure.stale };
@@ -54,14 +65,14 @@ impl Artist {
             Format::Png => self.png.encode(&self.pixels(look, figure), &stamp),
             Format::Jpeg => jpeg::encode(&self.pixels(look, figure), &stamp),
             Format::Svg => {
-                let scene = compose(&self.fonts, look, figure);
-                svg::encode(&self.fonts, &scene, look.scale(), &look.alternative(figure), &stamp)
+                let scene = compose(&self.text, look, figure);
+                svg::encode(self.text.fonts(), &scene, look.scale(), &look.alternative(figure), &stamp)
             }
         }
     }
 
-    /// Draws a picture's pixels, exactly those that its PNG has.
+    /// Draws a picture's pixels, exactly those of its PNG.
     pub fn pixels(&self, look: &Look, figure: &Figure) -> RgbaImage {
-        self.raster.draw(&self.fonts, &compose(&self.fonts, look, figure), look.scale())
+        self.rasterizer.draw(self.text.fonts(), &compose(&self.text, look, figure), look.scale())
     }
 }

@@ -1,8 +1,8 @@
-//! [`Colour`]: the opaque colours a look can ask for, as CSS writes them.
+//! [`Colour`]: an opaque colour, parsed as in CSS.
 
 use std::fmt;
 
-/// An opaque sRGB colour. Shown as six hexadecimal digits, the form that needs no escaping in an address.
+/// An opaque sRGB colour: red, green and blue. Displays as six hexadecimal digits, which need no escaping in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Colour(pub [u8; 3]);
 
@@ -12,33 +12,30 @@ impl Colour {
     /// Black.
     pub const BLACK: Colour = Colour([0; 3]);
 
-    /// Reads three or six hexadecimal digits, with or without `#`, or a CSS colour name; `None` for anything else.
+    /// Parses three or six hexadecimal digits, with or without `#`, or a CSS colour name. Returns `None` for anything
+    /// else.
     pub fn parse(text: &str) -> Option<Colour> {
         let digits = text.strip_prefix('#').unwrap_or(text);
         if matches!(digits.len(), 3 | 6) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let value = u32::from_str_radix(digits, 16).ok()?;
-            let channel = |index: u32| match digits.len() {
-                3 => (value >> (8 - 4 * index) & 0xf) as u8 * 0x11,
-                _ => (value >> (16 - 8 * index) & 0xff) as u8,
-            };
-            return Some(Colour([channel(0), channel(1), channel(2)]));
+            let [red, green, blue, _] = csscolorparser::parse(digits).ok()?.to_rgba8();
+            return Some(Colour([red, green, blue]));
         }
         csscolorparser::NAMED_COLORS.get(text.into()).map(|&channels| Colour(channels))
     }
 
-    /// Whether dark letters are read better on this ground than white ones.
+    /// Whether dark text is more readable on this background than white text.
     pub(crate) fn is_light(self) -> bool {
-        // Weights of the primaries as perceived, and the limit, as shields.io has them.
+        // Perceived brightness (ITU-R BT.601 weights), with the threshold of shields.io.
         let [red, green, blue] = self.0.map(f32::from);
         (red * 299.0 + green * 587.0 + blue * 114.0) / 255_000.0 > 0.69
     }
 
-    /// This colour with `share` (0 to 1) of `other` mixed in, in sRGB as browsers mix.
-    pub fn mix(self, other: Colour, share: f32) -> Colour {
+    /// Mixes `share` (0 to 1) of `other` into this colour, in sRGB like browsers.
+    pub(crate) fn mix(self, other: Colour, share: f32) -> Colour {
         let mut mixed = self.0;
         for (channel, towards) in mixed.iter_mut().zip(other.0) {
             let mixed = f32::from(*channel) + (f32::from(towards) - f32::from(*channel)) * share;
-            // A cast rounds down, and is quicker than rounding.
+            // A cast truncates, which is faster than `round`.
             *channel = (mixed + 0.5) as u8;
         }
         Colour(mixed)
@@ -57,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_css_writes() {
+    fn css_colours_are_parsed() {
         for (text, channels) in [
             ("fff", [255, 255, 255]),
             ("#1a2", [0x11, 0xaa, 0x22]),
@@ -73,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn is_written_as_it_is_read() {
+    fn colours_round_trip() {
         let colour = Colour([1, 0xab, 255]);
         assert_eq!(colour.to_string(), "01abff");
         assert_eq!(Colour::parse("01abff"), Some(colour));

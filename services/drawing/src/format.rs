@@ -1,13 +1,13 @@
-//! [`Format`]: the image formats a picture can be encoded in.
+//! [`Format`]: the image formats of pictures.
 
 /// An image format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Format {
     /// Exact pixels and real transparency.
     Png,
-    /// For readers of streams that know nothing else, such as ffmpeg's `mpjpeg`. Transparent grounds become white.
+    /// For stream readers that support nothing else, such as ffmpeg's `mpjpeg`. Transparent backgrounds become white.
     Jpeg,
-    /// Outlines, sharp at every size; for snapshots only, as browsers do not animate a stream of them.
+    /// Outlines, sharp at every size. For snapshots only: browsers do not animate a stream of SVGs.
     Svg,
 }
 
@@ -24,7 +24,7 @@ impl Format {
         }
     }
 
-    /// The extension of file names and addresses, without the dot.
+    /// The extension in file names and URLs, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Format::Png => "png",
@@ -33,7 +33,7 @@ impl Format {
         }
     }
 
-    /// The format of an extension written without its dot, in lower case; `jpeg` is known besides `jpg`.
+    /// Returns the format of a lower-case extension without its dot. Accepts both `jpg` and `jpeg`.
     pub fn from_extension(extension: &str) -> Option<Format> {
         match extension {
             "jpeg" => Some(Format::Jpeg),
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extensions_lead_back() {
+    fn extensions_round_trip() {
         for format in Format::ALL {
             assert_eq!(Format::from_extension(format.extension()), Some(format));
         }

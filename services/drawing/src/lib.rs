@@ -1,33 +1,27 @@
-//! Draws a number as a picture: a [`Figure`] in a [`Look`] becomes a PNG, a JPEG or an SVG that carries its [`Stamp`].
+//! Draws numbers as pictures: [`Artist`] renders a [`Figure`] in a [`Look`] as a PNG, JPEG or SVG with a [`Stamp`].
 //!
-//! Nothing here knows of HTTP, counters or viewers. The same look, figure and format give the same bytes everywhere.
+//! Nothing here depends on HTTP, counters or viewers. The same look, figure and format give the same bytes everywhere.
 
 mod artist;
 mod colour;
+mod encode;
 mod figure;
-mod fit;
-mod flat;
 mod format;
-mod jpeg;
-mod layout;
 mod look;
 mod number;
-mod odometer;
-mod plain;
-mod png;
 mod query;
-mod raster;
+mod rasterizer;
 mod scene;
 mod stamp;
-mod svg;
+mod styles;
 mod text;
-mod typeface;
 
 pub use artist::Artist;
 pub use colour::Colour;
 pub use figure::{Count, Figure};
 pub use format::Format;
-pub use look::{Look, Shows, Style, Writing};
+pub use look::{Look, Shows, Style};
+pub use number::Writing;
 pub use query::{LookError, OPTIONS};
 pub use stamp::{Stamp, StampError, read_stamp};
-pub use typeface::FontError;
+pub use text::FontError;

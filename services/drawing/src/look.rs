@@ -1,64 +1,52 @@
-//! [`Look`]: how a number is to be drawn, without the number.
+//! [`Look`]: how a number is drawn, independent of the number.
 
 use crate::{
     colour::Colour,
     figure::{Count, Figure},
-    number,
+    number::{self, Writing},
 };
 
-/// The number's ground in a flat badge.
-const FLAT_GROUND: Colour = Colour([0x1f, 0x7a, 0x4d]);
-/// An odometer's drums, and the figures on them.
-const DRUM_GROUND: Colour = Colour([0x1c, 0x1c, 0x1e]);
-const DRUM_INK: Colour = Colour([0xf4, 0xf1, 0xe8]);
-/// Letters and figures on the page itself.
-const PLAIN_INK: Colour = Colour([0x33, 0x38, 0x40]);
-/// Letters and figures on a light ground.
-const DARK_INK: Colour = Colour([0x22, 0x25, 0x2a]);
+/// Background of the number in a flat badge.
+const FLAT_BACKGROUND: Colour = Colour([0x1f, 0x7a, 0x4d]);
+/// An odometer's drums, and the digits on them.
+const DRUM_BACKGROUND: Colour = Colour([0x1c, 0x1c, 0x1e]);
+const DRUM_TEXT: Colour = Colour([0xf4, 0xf1, 0xe8]);
+/// Text on a transparent background.
+const PLAIN_TEXT: Colour = Colour([0x33, 0x38, 0x40]);
+/// Text on a light background.
+const DARK_TEXT: Colour = Colour([0x22, 0x25, 0x2a]);
 
 /// The kind of picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Style {
-    /// A badge: the label on the left, the number on a coloured ground on the right.
+    /// A badge: the label on the left, the number on a coloured background on the right.
     #[default]
     Flat,
-    /// Number and label on a transparent ground.
+    /// Number and label on a transparent background.
     Plain,
     /// The drums of the classic web counter.
     Odometer,
 }
 
-/// How the number is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Writing {
-    /// `12345`, which reads the same in every language.
-    #[default]
-    Full,
-    /// `12,345`
-    Grouped,
-    /// `12.3k`
-    Compact,
-}
-
-/// Which of a counter's numbers is drawn.
+/// Which of a counter's numbers the picture shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shows {
-    /// The streams that are open.
+    /// The number of open streams.
     #[default]
     Count,
-    /// The distinct people behind them.
+    /// The number of distinct visitors.
     Visitors,
 }
 
-/// How a number is drawn. Two looks that draw the same are equal: an option that is set to its default is the same as
-/// one that is left out.
+/// How a number is drawn. Looks that draw the same picture are equal: an option that is set to its default equals one
+/// that is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Look {
     pub(crate) style: Style,
     pub(crate) label: String,
-    /// `None` is a colour that can be read on the ground.
+    /// `None` means a colour that is readable on the background.
     pub(crate) foreground: Option<Colour>,
-    /// `None` is the style's own.
+    /// `None` means the style's default.
     pub(crate) background: Option<Colour>,
     pub(crate) height: u8,
     pub(crate) scale: u8,
@@ -74,7 +62,7 @@ impl Default for Look {
 }
 
 impl Look {
-    /// The look of a style with every other option at its default.
+    /// A style with every other option at its default.
     pub fn of_style(style: Style) -> Look {
         let label = match style {
             Style::Flat | Style::Plain => "online",
@@ -98,45 +86,45 @@ impl Look {
         self.style
     }
 
-    /// The words beside the number; may be empty.
+    /// The text beside the number; may be empty.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// The colour of letters and figures, where one was asked for.
+    /// The colour of the text, if the look sets one.
     pub fn foreground(&self) -> Option<Colour> {
         self.foreground
     }
 
-    /// The colour of the number's ground; `None` is transparent.
+    /// The colour behind the number; `None` is transparent.
     pub fn background(&self) -> Option<Colour> {
         self.background.or(match self.style {
-            Style::Flat => Some(FLAT_GROUND),
+            Style::Flat => Some(FLAT_BACKGROUND),
             Style::Plain => None,
-            Style::Odometer => Some(DRUM_GROUND),
+            Style::Odometer => Some(DRUM_BACKGROUND),
         })
     }
 
-    /// The colour of the number: the one asked for, or else one that can be read on its ground.
-    pub fn ink(&self) -> Colour {
+    /// The colour of the number: the one that the look sets, or one that is readable on the background.
+    pub fn text_colour(&self) -> Colour {
         self.foreground.unwrap_or(match (self.style, self.background()) {
-            (_, None) => PLAIN_INK,
-            (_, Some(ground)) if ground.is_light() => DARK_INK,
-            (Style::Odometer, Some(_)) => DRUM_INK,
+            (_, None) => PLAIN_TEXT,
+            (_, Some(background)) if background.is_light() => DARK_TEXT,
+            (Style::Odometer, Some(_)) => DRUM_TEXT,
             (_, Some(_)) => Colour::WHITE,
         })
     }
 
-    /// Leaves out what is as it would be anyway, so that looks that draw the same are equal.
+    /// Removes colours that equal the defaults, so that looks that draw the same picture are equal.
     pub(crate) fn canonical(mut self) -> Look {
-        let own = Look { background: None, ..self.clone() };
-        if self.background.is_some() && self.background == own.background() {
+        let default = Look { background: None, ..self.clone() };
+        if self.background.is_some() && self.background == default.background() {
             self.background = None;
         }
-        let own = Look { foreground: None, ..self.clone() };
-        // Without a colour asked for, a flat badge's label stays white, whatever the number is.
-        let one_ink = self.style != Style::Flat || self.label.is_empty() || own.ink() == Colour::WHITE;
-        if one_ink && self.foreground == Some(own.ink()) {
+        let default = Look { foreground: None, ..self.clone() };
+        // Without a foreground colour, a flat badge's label is white, whatever colour the number has.
+        let one_colour = self.style != Style::Flat || self.label.is_empty() || default.text_colour() == Colour::WHITE;
+        if one_colour && self.foreground == Some(default.text_colour()) {
             self.foreground = None;
         }
         self
@@ -147,7 +135,7 @@ impl Look {
         self.height.into()
     }
 
-    /// Device pixels for each pixel, in each direction: 1 to 3.
+    /// Device pixels per pixel, in each direction: 1 to 3.
     pub fn scale(&self) -> u32 {
         self.scale.into()
     }
@@ -157,17 +145,17 @@ impl Look {
         self.writing
     }
 
-    /// Which of a counter's numbers is to be drawn.
+    /// Which of a counter's numbers the picture shows.
     pub fn shows(&self) -> Shows {
         self.shows
     }
 
-    /// Below this the picture says only "fewer than"; 0 says every number.
+    /// Numbers below this are hidden: the picture says only "fewer than". 0 hides none.
     pub fn small(&self) -> u64 {
         self.small
     }
 
-    /// The number as far as this look tells it: [`small`](Self::small) and [`Figure::fewer_than`] both hide it.
+    /// The number as far as this look shows it. Both [`small`](Self::small) and [`Figure::fewer_than`] can hide it.
     pub fn count(&self, figure: &Figure) -> Count {
         let small = (figure.number < self.small).then_some(self.small);
         match figure.fewer_than.max(small) {
@@ -176,20 +164,19 @@ impl Look {
         }
     }
 
-    /// The number as this look writes it. Two figures of equal text that are both stale or both fresh draw the same
-    /// picture.
+    /// The number as this look writes it. Figures with equal text that are equally stale draw the same picture.
     pub fn text(&self, figure: &Figure) -> String {
-        let fill = match self.style {
-            Style::Odometer => number::Fill::Drums,
-            Style::Flat | Style::Plain => number::Fill::None,
+        let padding = match self.style {
+            Style::Odometer => number::Padding::Zeros,
+            Style::Flat | Style::Plain => number::Padding::None,
         };
-        number::write(self.count(figure), self.writing, fill)
+        number::format(self.count(figure), self.writing, padding)
     }
 
-    /// What the picture says, in words, for those who do not see it.
+    /// The picture's content as text, for those who cannot see it.
     pub fn alternative(&self, figure: &Figure) -> String {
         let number = match self.count(figure) {
-            Count::Exactly(_) => number::write(self.count(figure), self.writing, number::Fill::None),
+            Count::Exactly(_) => number::format(self.count(figure), self.writing, number::Padding::None),
             Count::FewerThan(bound) => format!("fewer than {bound}"),
         };
         let stale = if figure.stale { " (not up to date)" } else { "" };

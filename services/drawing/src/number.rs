@@ -1,28 +1,40 @@
-//! Writing numbers: in full, in groups of three, or short.
+//! Numbers as text: in full, in groups of three, or abbreviated.
 
-use crate::{figure::Count, look::Writing};
+use crate::figure::Count;
 
-/// An odometer has at least so many drums, as the classic ones had: a number that grows need not change the width.
+/// Least number of an odometer's drums, as on the classic ones, so that a growing number rarely changes the width.
 const DRUMS: usize = 5;
 
-/// What stands in front of a short number.
+/// How the number is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Writing {
+    /// `12345`, which reads the same in every language.
+    #[default]
+    Full,
+    /// `12,345`
+    Grouped,
+    /// `12.3k`
+    Compact,
+}
+
+/// What precedes a number with few digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fill {
+pub(crate) enum Padding {
     /// Nothing.
     None,
     /// Zeros, up to [`DRUMS`] digits.
-    Drums,
+    Zeros,
 }
 
-/// Writes a count.
-pub(crate) fn write(count: Count, writing: Writing, fill: Fill) -> String {
+/// Formats a count.
+pub(crate) fn format(count: Count, writing: Writing, padding: Padding) -> String {
     let (prefix, number) = match count {
         Count::Exactly(number) => ("", number),
         Count::FewerThan(bound) => ("<", bound),
     };
-    let digits = match fill {
-        Fill::Drums if prefix.is_empty() && writing != Writing::Compact => format!("{number:0DRUMS$}"),
-        Fill::Drums | Fill::None => number.to_string(),
+    let digits = match padding {
+        Padding::Zeros if prefix.is_empty() && writing != Writing::Compact => format!("{number:0DRUMS$}"),
+        Padding::Zeros | Padding::None => number.to_string(),
     };
     let number = match writing {
         Writing::Full => digits,
@@ -43,7 +55,7 @@ fn grouped(digits: &str) -> String {
     grouped
 }
 
-/// At most three digits and the order of magnitude. Rounded down: 999,999 are not yet a million.
+/// Formats a number with at most three digits and an SI prefix. Rounds down: 999,999 is not yet a million.
 fn compact(number: u64) -> String {
     const ORDERS: [(u64, &str); 6] = [
         (1_000_000_000_000_000_000, "E"),
@@ -65,10 +77,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_numbers() {
+    fn numbers_are_formatted() {
         let all = |number| {
             [Writing::Full, Writing::Grouped, Writing::Compact]
-                .map(|writing| write(Count::Exactly(number), writing, Fill::None))
+                .map(|writing| format(Count::Exactly(number), writing, Padding::None))
         };
         assert_eq!(all(0), ["0", "0", "0"]);
         assert_eq!(all(999), ["999", "999", "999"]);
@@ -82,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn small_numbers_are_hidden() {
-        assert_eq!(write(Count::FewerThan(5), Writing::Full, Fill::None), "<5");
-        assert_eq!(write(Count::FewerThan(1000), Writing::Grouped, Fill::Drums), "<1,000");
+    fn hidden_numbers_show_their_bound() {
+        assert_eq!(format(Count::FewerThan(5), Writing::Full, Padding::None), "<5");
+        assert_eq!(format(Count::FewerThan(1000), Writing::Grouped, Padding::Zeros), "<1,000");
     }
 
     #[test]
-    fn drums_are_filled_with_zeros() {
-        let drums = |number, writing| write(Count::Exactly(number), writing, Fill::Drums);
+    fn odometers_are_padded_with_zeros() {
+        let drums = |number, writing| format(Count::Exactly(number), writing, Padding::Zeros);
         assert_eq!(drums(42, Writing::Full), "00042");
         assert_eq!(drums(42, Writing::Grouped), "00,042");
         assert_eq!(drums(42, Writing::Compact), "42");

@@ -1,4 +1,4 @@
-//! A [`Look`] in an address: parsed from the query, and written back in one canonical form.
+//! A [`Look`] as the query of a URL: parsed, and written in one canonical form.
 
 use std::fmt::Write;
 
@@ -6,10 +6,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::{
     colour::Colour,
-    look::{Look, Shows, Style, Writing},
+    look::{Look, Shows, Style},
+    number::Writing,
 };
 
-/// The options of a look, and what each of them takes; in canonical order.
+/// The options of a look and the values each of them takes, in canonical order.
 pub const OPTIONS: [(&str, &str); 9] = [
     ("bg", "three or six hexadecimal digits, or a CSS colour name"),
     ("fg", "three or six hexadecimal digits, or a CSS colour name"),
@@ -25,39 +26,39 @@ pub const OPTIONS: [(&str, &str); 9] = [
 /// Longest label, in characters.
 const LABEL_CHARACTERS: usize = 32;
 
-/// What has no meaning of its own in a query's value may stand in it as it is.
+/// Everything but RFC 3986's unreserved characters is escaped in a query.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Why there is no such look: one sentence, saying what is allowed.
+/// Why a query is not a look: one sentence that says what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookError {
     /// An option of this name does not exist.
     #[error("there is no option {0:?}: allowed are bg, fg, format, height, label, scale, show, small and style")]
     Unknown(String),
-    /// An option is given more than once, so that its value would depend on the order.
+    /// An option is given more than once.
     #[error("the option {0:?} is given twice: each is allowed once")]
     Repeated(&'static str),
-    /// An option's value is out of bounds.
+    /// An option's value is not allowed.
     #[error("{name}={value:?} is not allowed: {name} takes {allowed}")]
     Value {
         /// The option's name.
         name: &'static str,
-        /// The value that was given, cut short.
+        /// The given value, truncated.
         value: String,
-        /// What the option takes.
+        /// The values that the option takes.
         allowed: &'static str,
     },
-    /// The label has a character that no built-in font can draw.
+    /// The label has a character that no font can draw.
     #[error("the label's character {0:?} (U+{code:04X}) cannot be drawn: allowed are the characters of the font", code = *.0 as u32)]
     Character(char),
 }
 
 impl Look {
-    /// Reads a look from an address's query, without its question mark. The options may come in any order; `+` is a
-    /// space, as forms send it. An empty query is the default look.
+    /// Parses a look from a URL's query, given without its question mark. The options may come in any order. `+` is a
+    /// space, as in HTML forms. An empty query is the default look.
     ///
     /// # Errors
-    /// The first option that is unknown, repeated or out of bounds.
+    /// Fails with the first option that is unknown, repeated or out of bounds.
     pub fn from_query(query: &str) -> Result<Look, LookError> {
         let mut values = [const { None }; OPTIONS.len()];
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -100,10 +101,10 @@ impl Look {
         Ok(())
     }
 
-    /// This look with one option set to another value, both as in a query but not encoded.
+    /// Returns this look with one option changed. Name and value are as in a query, but not percent-encoded.
     ///
     /// # Errors
-    /// As for [`from_query`](Self::from_query).
+    /// Fails as [`from_query`](Self::from_query) does.
     pub fn with(&self, name: &str, value: &str) -> Result<Look, LookError> {
         let mut values: Vec<(&str, String)> = self.values();
         values.retain(|(option, _)| *option != name);
@@ -111,13 +112,13 @@ impl Look {
         Look::from_query(&written(&values))
     }
 
-    /// The look as a query: options in alphabetical order, defaults left out. Equal looks have equal queries, and
-    /// [`from_query`](Self::from_query) leads back.
+    /// Returns the look as a query: options in alphabetical order, without defaults. Equal looks have equal queries, and
+    /// [`from_query`](Self::from_query) restores the look.
     pub fn query(&self) -> String {
         written(&self.values())
     }
 
-    /// The options that differ from the style's defaults, in canonical order, not encoded.
+    /// Returns the options that differ from the style's defaults, in canonical order, not percent-encoded.
     pub fn values(&self) -> Vec<(&'static str, String)> {
         let default = Look::of_style(self.style);
         let (mine, defaults) = (self.all_values(), default.all_values());
@@ -130,11 +131,12 @@ impl Look {
         differing.map(|(value, _)| value).collect()
     }
 
-    /// Every option with its value, in canonical order, not encoded. A transparent ground is an empty value.
+    /// Returns every option with its value, in canonical order, not percent-encoded. A transparent background is an empty
+    /// value.
     pub fn all_values(&self) -> [(&'static str, String); OPTIONS.len()] {
         [
             ("bg", self.background().map(|colour| colour.to_string()).unwrap_or_default()),
-            ("fg", self.ink().to_string()),
+            ("fg", self.text_colour().to_string()),
             ("format", name_of(self.writing, &WRITINGS)),
             ("height", self.height.to_string()),
             ("label", self.label.clone()),
@@ -184,7 +186,7 @@ fn excerpt(text: &str) -> String {
     if short.len() < text.len() { short + "…" } else { short }
 }
 
-/// Bytes that are not UTF-8 become U+FFFD, which no option's name or value may hold.
+/// Decodes a name or value. Bytes that are not UTF-8 become U+FFFD, which no option accepts.
 fn decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

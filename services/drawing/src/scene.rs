@@ -1,22 +1,22 @@
-//! [`Scene`]: a picture before it is pixels or vectors. A style composes one; `raster` and `svg` carry it out.
+//! [`Scene`]: a picture before it is pixels or vectors. A style composes it; `rasterizer` and `encode::svg` draw it.
 //!
-//! Lengths are pixels of the unscaled picture, from its top left corner, downwards.
+//! Lengths are pixels of the unscaled picture, from its top left corner downwards.
 
 use ab_glyph::{OutlineCurve, Point, point};
 
 use crate::{colour::Colour, text::Line};
 
-/// A picture as a list of marks, each drawn over those before it.
+/// A picture as a list of elements, each drawn over those before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Scene {
     pub(crate) width: u32,
     pub(crate) height: u32,
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) elements: Vec<Element>,
 }
 
-/// One thing that is drawn.
+/// A filled shape or a line of text.
 #[derive(Clone, Debug)]
-pub(crate) enum Mark {
+pub(crate) enum Element {
     Shape { shape: Shape, paint: Paint },
     Text { line: Line, x: i32, baseline: i32, colour: Colour },
 }
@@ -25,11 +25,11 @@ pub(crate) enum Mark {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Paint {
     Solid(Colour),
-    /// From the shape's top to its bottom.
-    Shaded(Vec<Stop>),
+    /// A vertical gradient, from the shape's top to its bottom.
+    Gradient(Vec<Stop>),
 }
 
-/// A colour at a place in a shaded shape. Between two stops it changes evenly.
+/// A colour at a position of a gradient. Between two stops, colour and opacity change linearly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Stop {
     /// 0 at the top, 1 at the bottom.
@@ -56,11 +56,12 @@ pub(crate) enum Rounded {
 }
 
 impl Shape {
+    /// A rectangle between two corners.
     pub(crate) fn rectangle(min: (f32, f32), max: (f32, f32), radius: f32, rounded: Rounded) -> Shape {
         let left = if matches!(rounded, Rounded::Left | Rounded::All) { radius } else { 0.0 };
         let right = if matches!(rounded, Rounded::Right | Rounded::All) { radius } else { 0.0 };
         let corners = [(min.0, min.1, left), (max.0, min.1, right), (max.0, max.1, right), (min.0, max.1, left)];
-        // Clockwise, one direction a side; a corner turns from one to the next.
+        // Clockwise: each side has a direction, and a corner turns from one to the next.
         let directions = [(0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)];
         let mut path = Path::default();
         for (index, (x, y, radius)) in corners.into_iter().enumerate() {
@@ -73,15 +74,15 @@ impl Shape {
         path.close()
     }
 
-    /// Whether this is a rectangle whose sides lie between pixels.
-    pub(crate) fn is_upright(&self) -> bool {
+    /// Whether this is an unrounded rectangle at whole pixels.
+    pub(crate) fn is_pixel_aligned(&self) -> bool {
         let whole = |at: Point| at.x.fract() == 0.0 && at.y.fract() == 0.0;
         let straight = |curve: &OutlineCurve| matches!(curve, OutlineCurve::Line(a, z) if a.x == z.x || a.y == z.y);
         whole(self.min) && whole(self.max) && self.curves.iter().all(straight)
     }
 
-    /// The triangle in a rectangle's top right corner, rounded like it.
-    pub(crate) fn dog_ear(corner: (f32, f32), size: f32, radius: f32) -> Shape {
+    /// A triangle in a rectangle's top right corner, rounded like the rectangle.
+    pub(crate) fn corner_triangle(corner: (f32, f32), size: f32, radius: f32) -> Shape {
         let (x, y) = corner;
         let mut path = Path::default();
         path.line_to(point(x - size, y));
@@ -92,6 +93,7 @@ impl Shape {
     }
 }
 
+/// Builds a [`Shape`] from its outline.
 #[derive(Default)]
 struct Path {
     first: Option<Point>,
@@ -109,11 +111,12 @@ impl Path {
         self.at = to;
     }
 
-    /// A quarter of a circle around the corner.
+    /// Adds a quarter of a circle around a corner.
     fn corner_to(&mut self, corner: Point, to: Point) {
-        /// How far a cubic's handles reach towards the corner, to come closest to a circle.
-        const REACH: f32 = 0.552_285;
-        let towards = |from: Point| point(from.x + (corner.x - from.x) * REACH, from.y + (corner.y - from.y) * REACH);
+        /// How far the control points of a cubic curve lie towards the corner, to approximate a circle best.
+        const CONTROL: f32 = 0.552_285;
+        let towards =
+            |from: Point| point(from.x + (corner.x - from.x) * CONTROL, from.y + (corner.y - from.y) * CONTROL);
         self.curves.push(OutlineCurve::Cubic(self.at, towards(self.at), towards(to), to));
         self.at = to;
     }

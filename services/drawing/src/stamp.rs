@@ -1,38 +1,38 @@
-//! [`Stamp`]: the number that every picture carries for programs, beside the pixels for people.
+//! [`Stamp`]: the machine-readable number inside every picture.
 //!
-//! It stands in a PNG's `tEXt` chunk of the keyword `headcount`, in a JPEG's comment behind the word `headcount`, and
-//! in an SVG's `<metadata>`. A stream's part headers cannot carry it: they are sent before the number is known.
+//! In a PNG it is a `tEXt` chunk with the keyword `headcount`, in a JPEG a comment that begins with `headcount `, and in
+//! an SVG the content of `<metadata>`. A stream's part headers cannot carry it: they are sent before the number is known.
 
 use std::{fmt, str::FromStr};
 
 use crate::figure::Count;
 
-/// Names the stamp inside an image.
+/// Identifies the stamp inside an image.
 pub(crate) const KEYWORD: &str = "headcount";
 
-/// A picture's number, for programs.
+/// A picture's number, as `count=12 epoch=7 version=3`, with ` stale` at the end if it is stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
-    /// The number, or as much of it as the picture tells.
+    /// The number, as far as the picture shows it.
     pub count: Count,
     /// The epoch the number belongs to. Numbers of different epochs cannot be ordered.
     pub epoch: u64,
-    /// Grows with every change within an epoch.
+    /// Increases with every change within an epoch.
     pub version: u64,
-    /// Whether the number had not been confirmed for a while when it was drawn.
+    /// Whether the number was unconfirmed for a while when it was drawn.
     pub stale: bool,
 }
 
 /// Why no stamp could be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StampError {
-    /// The bytes begin like no format that carries stamps.
+    /// The bytes are in no format that carries stamps.
     #[error("this is neither a PNG, nor a JPEG, nor an SVG image")]
     NoImage,
-    /// The image is not one of ours, or is cut short before its stamp.
+    /// The image is not one of ours, or ends before its stamp.
     #[error("the image carries no number")]
     NoStamp,
-    /// There is a stamp, but it does not read `count=12 epoch=7 version=3`.
+    /// There is a stamp, but not in the form of [`Stamp`].
     #[error("the image's number is malformed: {0:?}")]
     Malformed(String),
 }
@@ -73,7 +73,7 @@ fn parse(text: &str) -> Option<Stamp> {
     words.next().is_none().then_some(Stamp { count, epoch, version, stale })
 }
 
-/// Digits only: `u64::from_str` would take a plus sign too.
+/// Parses digits only: `u64::from_str` would accept a plus sign too.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
@@ -81,7 +81,7 @@ fn number(text: &str) -> Option<u64> {
 /// Reads the stamp of an image in any of our formats.
 ///
 /// # Errors
-/// If the bytes are no such image, or carry no stamp, or a malformed one.
+/// Fails if the bytes are not such an image, or if its stamp is missing or malformed.
 pub fn read_stamp(image: &[u8]) -> Result<Stamp, StampError> {
     let text = if let Some(chunks) = image.strip_prefix(b"\x89PNG\r\n\x1a\n") {
         in_png(chunks)
@@ -105,7 +105,7 @@ fn in_png(mut chunks: &[u8]) -> Option<String> {
         {
             return String::from_utf8(text.to_vec()).ok();
         }
-        // Behind the data stands a checksum of four bytes.
+        // A checksum of four bytes follows the data.
         chunks = rest.get(4..)?;
     }
 }
@@ -118,7 +118,7 @@ fn in_jpeg(mut segments: &[u8]) -> Option<String> {
         if fill != 0xff || marker == START_OF_SCAN {
             return None;
         }
-        // The length counts its own two bytes.
+        // The length includes its own two bytes.
         let length = usize::from(u16::from_be_bytes([high, low])).checked_sub(2)?;
         let (data, rest) = rest.split_at_checked(length)?;
         if marker == COMMENT
@@ -132,8 +132,8 @@ fn in_jpeg(mut segments: &[u8]) -> Option<String> {
 
 fn in_svg(image: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(image).ok()?;
-    let (_, behind) = text.split_once("<metadata>")?;
-    let (stamp, _) = behind.split_once("</metadata>")?;
+    let (_, after) = text.split_once("<metadata>")?;
+    let (stamp, _) = after.split_once("</metadata>")?;
     Some(stamp.replace("&lt;", "<"))
 }
 
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_as_written() {
+    fn stamps_round_trip() {
         for (text, count, stale) in [
             ("count=12 epoch=7 version=3", Count::Exactly(12), false),
             ("count=0 epoch=7 version=3 stale", Count::Exactly(0), true),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_stamps_are_refused() {
+    fn malformed_stamps_are_rejected() {
         for text in [
             "",
             "count=12",
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn other_images_carry_none() {
+    fn other_images_have_no_stamp() {
         assert_eq!(read_stamp(b""), Err(StampError::NoImage));
         assert_eq!(read_stamp(b"GIF89a"), Err(StampError::NoImage));
         assert_eq!(read_stamp(b"\x89PNG\r\n\x1a\n\0\0\0\x04tEXt"), Err(StampError::NoStamp));

@@ -1,12 +1,12 @@
-//! Pictures as they were approved: `golden/` holds them, for people to look at too.
+//! Compares pictures with the approved ones in `golden/`.
 //!
-//! `HEADCOUNT_APPROVE=1 cargo test -p headcount-drawing golden` writes them anew.
+//! `HEADCOUNT_APPROVE=1 cargo test -p headcount-drawing golden` rewrites them.
 
 use std::{env, fs, path::PathBuf};
 
 use headcount_drawing::{Artist, Figure, Format, Look};
 
-/// Names, looks, and the numbers drawn; a stale one is marked by `!`.
+/// Each picture's file name, look and number. `!` marks a stale number.
 const PICTURES: [(&str, &str, &str); 22] = [
     ("flat", "", "1234"),
     ("flat-2x", "scale=2", "1234"),
@@ -44,7 +44,7 @@ fn pictures_are_drawn_as_approved() {
         let figure = Figure { stale: digits != number, ..Figure::of(digits.parse().expect(name)) };
         let file = folder.join(name).with_extension("png");
         if approve {
-            fs::write(&file, artist.draw(&look, &figure, Format::Png)).expect("the folder can be written to");
+            fs::write(&file, artist.draw(&look, &figure, Format::Png)).expect("the folder is writable");
         }
         let approved = image::load_from_memory(&fs::read(&file).expect(name)).expect(name).into_rgba8();
         if approved != artist.pixels(&look, &figure) {
@@ -52,6 +52,6 @@ fn pictures_are_drawn_as_approved() {
         }
     }
     assert!(changed.is_empty(), "these pictures have changed: {}", changed.join(", "));
-    let kept = fs::read_dir(&folder).expect("the folder is there").count();
-    assert_eq!(kept, PICTURES.len(), "golden/ holds pictures that no test draws");
+    let files = fs::read_dir(&folder).expect("the folder exists").count();
+    assert_eq!(files, PICTURES.len(), "golden/ has pictures that no test draws");
 }

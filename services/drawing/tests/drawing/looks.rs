@@ -1,4 +1,4 @@
-//! Looks in addresses.
+//! Looks as queries.
 
 use headcount_drawing::{Look, LookError, OPTIONS, Shows, Style, Writing};
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use crate::strategies::{look, options, query};
 
 proptest! {
     #[test]
-    fn a_canonical_query_leads_back(look in look()) {
+    fn canonical_queries_round_trip(look in look()) {
         let query = look.query();
         prop_assert_eq!(Look::from_query(&query), Ok(look.clone()));
         let names: Vec<&str> = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name).collect();
@@ -27,7 +27,7 @@ proptest! {
         let all: Vec<(&str, String)> = look.all_values().into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let labelled = look.with("label", look.label()).expect("its own label");
         prop_assert_eq!(&labelled, &look);
-        // A flat badge on a light ground has two inks, which no single option asks for.
+        // A flat badge on a light background has two text colours, which no single option sets.
         if look.foreground().is_some() || look.style() != Style::Flat {
             let query = query(&all) + if look.label().is_empty() { "&label=" } else { "" };
             prop_assert_eq!(Look::from_query(&query), Ok(look));
@@ -35,7 +35,7 @@ proptest! {
     }
 
     #[test]
-    fn any_query_is_survived(query in "\\PC{0,80}", pairs in "((bg|label|height|style)=[%+&=0-9a-f]{0,9}&?){0,4}") {
+    fn no_query_panics(query in "\\PC{0,80}", pairs in "((bg|label|height|style)=[%+&=0-9a-f]{0,9}&?){0,4}") {
         for query in [query, pairs] {
             if let Ok(look) = Look::from_query(&query) {
                 prop_assert_eq!(Look::from_query(&look.query()), Ok(look));
@@ -72,7 +72,7 @@ fn defaults_are_left_out() {
 }
 
 #[test]
-fn bad_options_are_told_in_one_sentence() {
+fn invalid_options_are_explained_in_one_sentence() {
     for (query, sentence) in [
         (
             "colour=red",

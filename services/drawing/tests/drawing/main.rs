@@ -1,4 +1,4 @@
-//! The drawing crate from outside: what any look and any figure must hold to, and what some of them look like.
+//! Tests of the drawing crate's public interface: properties of all pictures, and some approved pictures.
 
 mod golden;
 mod looks;

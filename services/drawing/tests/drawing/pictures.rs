@@ -1,4 +1,4 @@
-//! What every picture holds to, whatever its look.
+//! Properties of every picture, whatever its look.
 
 use headcount_drawing::{Artist, Count, Figure, Format, Look, Stamp, Style, Writing, read_stamp};
 use image::ImageFormat;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::strategies::{figure, look};
 
-/// The widest picture: 32 wide characters and 20 digits on as many drums, at 96 pixels and three times that.
+/// Above the widest picture: 32 wide characters and 20 drums, 96 pixels high, at scale 3.
 const WIDEST: u32 = 12_000;
 
 fn artist() -> &'static Artist {
@@ -62,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn a_hidden_number_leaves_no_trace(look in look(), figure in figure(), bound in 1..=1000u64, other in any::<u64>()) {
+    fn a_hidden_number_does_not_affect_the_bytes(look in look(), figure in figure(), bound in 1..=1000u64, other in any::<u64>()) {
         let hidden = Figure { number: figure.number % bound, fewer_than: Some(bound), ..figure };
         let other = Figure { number: other % bound, ..hidden };
         prop_assert!(look.text(&hidden).starts_with('<'));
@@ -76,7 +76,7 @@ proptest! {
         let next = Figure { number: figure.number.saturating_add(step), version: 1, ..figure };
         let same = artist().pixels(&look, &figure) == artist().pixels(&look, &next);
         prop_assert!(same || look.text(&figure) != look.text(&next));
-        // Only an ink of the ground's colour could hide a difference.
+        // Only text in the background's colour could hide a difference.
         prop_assert!(!same || look.text(&figure) == look.text(&next) || look.foreground().is_some());
     }
 
@@ -89,12 +89,11 @@ proptest! {
     }
 
     #[test]
-    fn a_stale_number_is_marked_and_takes_no_more_room(look in look(), figure in figure()) {
+    fn a_stale_mark_stays_in_its_corner(look in look(), figure in figure()) {
         let fresh = artist().pixels(&look, &Figure { stale: false, ..figure });
         let stale = artist().pixels(&look, &Figure { stale: true, ..figure });
         prop_assert_eq!(fresh.dimensions(), stale.dimensions());
         prop_assert!(fresh != stale);
-        // The mark stays in its corner.
         let corner = fresh.width() - fresh.height() * 2 / 5;
         let differs = fresh.enumerate_pixels().zip(stale.pixels()).filter(|((_, _, fresh), stale)| fresh != stale);
         prop_assert!(differs.map(|((x, y, _), _)| (x, y)).all(|(x, y)| x >= corner && y < fresh.height() * 2 / 5));
@@ -102,7 +101,7 @@ proptest! {
 }
 
 #[test]
-fn an_artist_draws_the_same_every_time() {
+fn drawing_is_deterministic() {
     let look = Look::from_query("label=again&style=odometer&scale=2").expect("good options");
     let figure = Figure::of(1234);
     let first = Artist::new().draw(&look, &figure, Format::Png);
@@ -112,7 +111,7 @@ fn an_artist_draws_the_same_every_time() {
 }
 
 #[test]
-fn a_picture_says_its_number_in_words() {
+fn the_alternative_text_has_label_number_and_staleness() {
     let look = Look::from_query("label=a+%3C+b&small=5&format=grouped").expect("good options");
     let stale = Figure { stale: true, ..Figure::of(12345) };
     assert_eq!(look.alternative(&stale), "a < b: 12,345 (not up to date)");
@@ -134,7 +133,7 @@ fn small_numbers_are_hidden_by_the_look_or_the_figure() {
 }
 
 #[test]
-fn grey_looks_make_grey_jpegs() {
+fn grey_looks_give_grey_jpegs() {
     let components = |query: &str| {
         let look = Look::from_query(query).expect("good options");
         let jpeg = artist().draw(&look, &Figure::of(1), Format::Jpeg);

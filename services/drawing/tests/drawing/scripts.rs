@@ -1,4 +1,4 @@
-//! Labels in many scripts, and fonts of one's own.
+//! Labels in many scripts, and fonts from files.
 
 use headcount_drawing::{Artist, Figure, FontError, Look, LookError};
 use image::RgbaImage;
@@ -37,7 +37,7 @@ fn labels_are_drawn_in_many_scripts() {
 }
 
 #[test]
-fn a_character_that_no_font_has_is_named() {
+fn a_missing_character_is_reported() {
     let artist = Artist::new();
     let look = Look::default().with("label", "now 在线").expect("a good label");
     let error = artist.check(&look).expect_err("no font has Chinese");
@@ -48,13 +48,13 @@ fn a_character_that_no_font_has_is_named() {
 }
 
 #[test]
-fn marks_stand_on_their_letters() {
+fn combining_marks_equal_precomposed_characters() {
     let artist = Artist::new();
     assert!(labelled(&artist, "caf\u{e9} \u{439}") == labelled(&artist, "cafe\u{301} \u{438}\u{306}"));
 }
 
 #[test]
-fn a_font_of_ones_own_comes_before_the_built_in_ones() {
+fn a_font_file_precedes_the_built_in_fonts() {
     let serif = Artist::with_font(dejavu::serif::regular().to_vec()).expect("a font");
     let built_in = Artist::new();
     assert!(labelled(&serif, "online") != labelled(&built_in, "online"));
@@ -64,7 +64,7 @@ fn a_font_of_ones_own_comes_before_the_built_in_ones() {
 }
 
 #[test]
-fn what_is_no_font_is_refused() {
+fn invalid_fonts_are_rejected() {
     assert_eq!(Artist::with_font(Vec::new()).err(), Some(FontError::Malformed));
     assert_eq!(Artist::with_font(b"OTTO and nothing more".to_vec()).err(), Some(FontError::Malformed));
     let without_digits = epaint_default_fonts::EMOJI_ICON.to_vec();

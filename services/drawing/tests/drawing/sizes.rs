@@ -1,13 +1,13 @@
-//! What a push of the default badge costs on the wire, at 4 digits and 20 pixels.
+//! Bytes on the wire per frame of the default badge: 4 digits, 20 pixels high.
 
 use headcount_drawing::{Artist, Figure, Format, Look};
 use headcount_wire::Frame;
 
-/// A part with the headers of the next one.
+/// In bytes, with the headers of the next part.
 const LARGEST_PNG_PART: usize = 400;
 const LARGEST_JPEG_PART: usize = 1536;
 
-/// The parts' sizes for numbers of four digits, ascending.
+/// Returns the sizes of the parts for all numbers of four digits, ascending.
 fn part_sizes(format: Format) -> Vec<usize> {
     let (artist, look) = (Artist::new(), Look::default());
     let part_size = |number| {

@@ -4,10 +4,10 @@ use headcount_drawing::{Figure, Look};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-/// Options as names and values, each name at most once.
+/// Names and values of options, each name at most once.
 pub(crate) type Options = Vec<(&'static str, String)>;
 
-/// Letters of many scripts, joined ones and ones that run from right to left among them, and emoji.
+/// Characters of many scripts, including joined and right-to-left ones, and emoji.
 const LETTERS: &str = "abgjlmoxyzABKQW 0189.,<>&\"'#%+=?äßéñçøłžğабвжщюαβγωאבגشسلامქართულიհայერენ★→👀🔥";
 
 prop_compose! {
@@ -20,7 +20,7 @@ fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = String> {
     select(values).prop_map(str::to_owned)
 }
 
-/// Options that are all in bounds.
+/// Generates valid options.
 pub(crate) fn options() -> impl Strategy<Value = Options> {
     let colour = || any_of(&["fff", "#000", "1f7a4d", "gold", "RebeccaPurple", "abcdef", "ffffff", "white"]);
     let of = |name: &'static str, value: BoxedStrategy<String>| {
@@ -40,19 +40,19 @@ pub(crate) fn options() -> impl Strategy<Value = Options> {
     Vec::from(each).prop_map(|options| options.into_iter().flatten().collect())
 }
 
-/// The query that options make in their order.
+/// Returns options as a query, in their order.
 pub(crate) fn query(options: &Options) -> String {
     let pairs = options.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
     pairs.collect::<Vec<String>>().join("&")
 }
 
-/// Any look that can be asked for.
+/// Generates any valid look.
 pub(crate) fn look() -> impl Strategy<Value = Look> {
     options().prop_map(|options| Look::from_query(&query(&options)).expect("options in bounds"))
 }
 
 prop_compose! {
-    /// Any figure, with numbers of every length alike.
+    /// Generates any figure, with numbers of every length.
     pub(crate) fn figure()(
         digits in 0..=19u32,
         number in any::<u64>(),

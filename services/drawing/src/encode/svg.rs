@@ -1,19 +1,19 @@
-//! Writes a [`Scene`] as SVG: outlines instead of text, so that it looks the same wherever it is shown.
+//! Encodes a [`Scene`] as SVG, with outlines instead of text, so that it looks the same everywhere.
 
 use std::fmt::{self, Write};
 
 use ab_glyph::{OutlineCurve, Point, point};
 
 use crate::{
-    scene::{Mark, Paint, Scene, Stop},
+    scene::{Element, Paint, Scene, Stop},
     stamp::Stamp,
     text::{Fonts, Line},
 };
 
-/// Encodes a scene with its stamp. `alternative` says the same in words.
+/// Encodes a scene with its stamp. `alternative` is the text for those who cannot see the picture.
 pub(crate) fn encode(fonts: &Fonts, scene: &Scene, scale: u32, alternative: &str, stamp: &Stamp) -> Vec<u8> {
     let mut svg = String::with_capacity(8 << 10);
-    write(&mut svg, fonts, scene, scale, alternative, stamp).expect("memory takes every write");
+    write(&mut svg, fonts, scene, scale, alternative, stamp).expect("writing to a String cannot fail");
     svg.into_bytes()
 }
 
@@ -27,12 +27,12 @@ fn write(svg: &mut String, fonts: &Fonts, scene: &Scene, scale: u32, alternative
         width * scale,
         height * scale,
     )?;
-    for (index, mark) in scene.marks.iter().enumerate() {
-        match mark {
-            Mark::Shape { shape, paint } => {
+    for (index, element) in scene.elements.iter().enumerate() {
+        match element {
+            Element::Shape { shape, paint } => {
                 let fill = match paint {
                     Paint::Solid(colour) => format!("#{colour}"),
-                    Paint::Shaded(stops) => {
+                    Paint::Gradient(stops) => {
                         gradient(svg, index, stops)?;
                         format!("url(#g{index})")
                     }
@@ -41,7 +41,7 @@ fn write(svg: &mut String, fonts: &Fonts, scene: &Scene, scale: u32, alternative
                 path(svg, &shape.curves, |at| at)?;
                 svg.push_str("\"/>");
             }
-            Mark::Text { line, x, baseline, colour } => {
+            Element::Text { line, x, baseline, colour } => {
                 write!(svg, "<path fill=\"#{colour}\" d=\"")?;
                 text(svg, fonts, line, point(*x as f32, *baseline as f32))?;
                 svg.push_str("\"/>");
@@ -66,9 +66,11 @@ fn gradient(svg: &mut String, index: usize, stops: &[Stop]) -> fmt::Result {
 }
 
 fn text(svg: &mut String, fonts: &Fonts, line: &Line, origin: Point) -> fmt::Result {
-    for placed in &line.glyphs {
-        let Some(outline) = fonts.typeface(placed.glyph.font).scaled(placed.glyph.id, line.em) else { continue };
-        let (x, y) = (origin.x + placed.exact_x, origin.y - placed.y);
+    for positioned in &line.glyphs {
+        let Some(outline) = fonts.typeface(positioned.glyph.font).scaled(positioned.glyph.id, line.em) else {
+            continue;
+        };
+        let (x, y) = (origin.x + positioned.exact_x, origin.y - positioned.y);
         path(svg, &outline.curves, |at| point(x + at.x, y - at.y))?;
     }
     Ok(())
@@ -99,7 +101,7 @@ fn path(svg: &mut String, curves: &[OutlineCurve], to: impl Fn(Point) -> Point) 
     Ok(())
 }
 
-/// A point in hundredths of a pixel.
+/// A point, written in pixels with at most two decimals.
 struct Pair(Point);
 
 impl fmt::Display for Pair {

@@ -1,27 +1,25 @@
-//! [`PngEncoder`]: pixels as PNG, indexed at the smallest bit depth that holds all colours.
+//! [`PngEncoder`]: encodes pixels as PNG, indexed at the smallest bit depth that holds all colours.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use ::png::{BitDepth, ColorType, Encoder, chunk};
 use flate2::{Compress, Compression, FlushCompress, Status};
 use image::RgbaImage;
+use parking_lot::Mutex;
 
 use crate::stamp::{KEYWORD, Stamp};
 
-/// The filter type of a row that is as it is. Flat colours do not gain by any other.
+/// PNG's filter type 0, "None". Other filters do not help with flat colours.
 const UNFILTERED: u8 = 0;
 
 /// Encodes PNGs.
 #[derive(Debug)]
 pub(crate) struct PngEncoder {
-    /// Kept, as its tables take longer to make than a badge takes to compress.
+    /// Reused: building its tables takes longer than compressing a badge.
     deflate: Mutex<Compress>,
 }
 
-/// Colours of an image and each pixel's place among them.
+/// An image's colours, and each pixel's index among them.
 struct Indexed {
     palette: Vec<[u8; 4]>,
     pixels: Vec<u8>,
@@ -55,18 +53,19 @@ impl PngEncoder {
             writer.write_chunk(chunk::IDAT, &self.deflated(&rows))?;
             writer.finish()
         });
-        complete.expect("the palette is in bounds, and memory takes every write");
+        complete.expect("the palette is in bounds, and writing to a Vec cannot fail");
         bytes
     }
 
+    /// Compresses rows as one zlib stream.
     fn deflated(&self, rows: &[u8]) -> Vec<u8> {
-        let mut deflate = self.deflate.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deflate = self.deflate.lock();
         deflate.reset();
         let mut deflated = Vec::with_capacity(rows.len() / 4 + 64);
         loop {
             let taken = deflate.total_in() as usize;
             let status = deflate.compress_vec(&rows[taken..], &mut deflated, FlushCompress::Finish);
-            if status.expect("nothing else writes to the compressor") == Status::StreamEnd {
+            if status.expect("the compressor was reset") == Status::StreamEnd {
                 return deflated;
             }
             deflated.reserve(deflated.capacity());
@@ -75,31 +74,31 @@ impl PngEncoder {
 }
 
 impl Indexed {
-    /// `None` where the image has more than 256 colours.
+    /// Returns `None` if the image has more than 256 colours.
     fn of(image: &RgbaImage) -> Option<Indexed> {
-        let mut places: HashMap<[u8; 4], u8> = HashMap::new();
+        let mut indices: HashMap<[u8; 4], u8> = HashMap::new();
         let mut palette: Vec<[u8; 4]> = Vec::new();
         let mut pixels = Vec::with_capacity(image.as_raw().len() / 4);
         let mut last = None;
         for pixel in image.pixels() {
-            let place = match last {
-                Some((colour, place)) if colour == pixel.0 => place,
-                _ => match places.get(&pixel.0) {
-                    Some(&place) => place,
+            let index = match last {
+                Some((colour, index)) if colour == pixel.0 => index,
+                _ => match indices.get(&pixel.0) {
+                    Some(&index) => index,
                     None => {
-                        let place = u8::try_from(palette.len()).ok()?;
+                        let index = u8::try_from(palette.len()).ok()?;
                         palette.push(pixel.0);
-                        places.insert(pixel.0, place);
-                        place
+                        indices.insert(pixel.0, index);
+                        index
                     }
                 },
             };
-            last = Some((pixel.0, place));
-            pixels.push(place);
+            last = Some((pixel.0, index));
+            pixels.push(index);
         }
-        // Transparent colours go first: their alphas are then a short beginning of the palette's.
+        // Transparent colours go first, so that the tRNS chunk lists only their alphas.
         let mut order: Vec<u8> = (0..=u8::MAX).take(palette.len()).collect();
-        order.sort_by_key(|&place| palette[usize::from(place)][3] == u8::MAX);
+        order.sort_by_key(|&index| palette[usize::from(index)][3] == u8::MAX);
         let mut moved = [0; 256];
         for (to, &from) in (0..=u8::MAX).zip(&order) {
             moved[usize::from(from)] = to;
@@ -127,15 +126,16 @@ impl Indexed {
     }
 }
 
+/// Prepends a row's filter type.
 fn filtered(row: impl Iterator<Item = u8>) -> impl Iterator<Item = u8> {
     std::iter::once(UNFILTERED).chain(row)
 }
 
-/// A row of indices at a bit depth, the leftmost pixel in the highest bits.
+/// Packs a row of indices at a bit depth, the leftmost pixel in the highest bits.
 fn packed(row: &[u8], depth: BitDepth) -> impl Iterator<Item = u8> {
     let bits = depth as usize;
     row.chunks(8 / bits).map(move |indices| {
-        indices.iter().enumerate().fold(0, |byte, (place, index)| byte | index << (8 - bits * (place + 1)))
+        indices.iter().enumerate().fold(0, |byte, (position, index)| byte | index << (8 - bits * (position + 1)))
     })
 }
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_of_colours_is_kept() {
+    fn every_number_of_colours_round_trips() {
         for colours in [1, 2, 3, 4, 5, 16, 17, 255, 256, 257, 600] {
             let (image, decoded, png) = round_trip(colours);
             assert!(image == decoded, "{colours} colours");
@@ -164,8 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compressed_is_kept() {
-        // A generator of noise: no two rows are alike.
+    fn incompressible_pixels_round_trip() {
+        // A linear congruential generator: no two rows are equal.
         let mut state = 1_u32;
         let image = RgbaImage::from_fn(300, 200, |_, _| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,4 +1,4 @@
-//! Encodes pixels as JPEG, on white where they are transparent.
+//! Encodes pixels as JPEG. Transparent ones are put on white.
 
 use image::RgbaImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
@@ -8,8 +8,8 @@ use crate::{
     stamp::{KEYWORD, Stamp},
 };
 
-/// The best at which the default badge stays within 1.5 KiB. Tables made for the image would save a third of that,
-/// but this encoder then writes a scan for each channel, which `zune-jpeg`, and so Rust's `image`, decodes wrongly.
+/// The highest quality at which the default badge stays within 1.5 KiB. Optimized Huffman tables would save a third of
+/// that, but this encoder then writes a scan per channel, which `zune-jpeg`, and so the `image` crate, decodes wrongly.
 const QUALITY: u8 = 78;
 
 /// Encodes an image with its stamp.
@@ -30,11 +30,11 @@ pub(crate) fn encode(image: &RgbaImage, stamp: &Stamp) -> Vec<u8> {
     let mut encoder = Encoder::new(&mut bytes, QUALITY);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
     let (width, height) = (image.width() as u16, image.height() as u16);
-    encoder.encode(&samples, width, height, kind).expect("the samples are as many as the size says");
+    encoder.encode(&samples, width, height, kind).expect("the number of samples matches the size");
     with_comment(&bytes, &format!("{KEYWORD} {stamp}"))
 }
 
-/// Puts a comment behind the start of the image: the encoder cannot write one.
+/// Inserts a comment segment after the start of the image, which the encoder cannot do.
 fn with_comment(image: &[u8], comment: &str) -> Vec<u8> {
     const START_BYTES: usize = 2;
     const LENGTH_BYTES: u16 = 2;
