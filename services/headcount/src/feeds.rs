@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
-use crate::easels::{Crowded, Easels};
+use crate::draw_queue::{Crowded, Easels};
 
 /// A feed that nobody views is kept for between one and two of these, for the reload that comes right after.
 const LINGER: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ mod admin;
 mod commands;
 mod counters;
 mod descriptors;
-mod easels;
+mod draw_queue;
 mod feeds;
 #[doc(hidden)]
 pub mod fuzzing;

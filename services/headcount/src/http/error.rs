@@ -6,7 +6,7 @@ use headcount_drawing::LookError;
 use headcount_presence::AdmissionError;
 
 use crate::counters::UnknownCounter;
-use crate::easels::Crowded;
+use crate::draw_queue::Crowded;
 use crate::feeds::FeedError;
 
 /// Seconds after which a refused viewer may try again: long enough to spread a crowd, short enough for a person.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// The table of waiting connections.
-pub(super) struct Waiting {
+pub(in crate::http) struct Waiting {
     most: usize,
     next: AtomicU64,
     /// By age: the oldest first.
@@ -16,19 +16,19 @@ pub(super) struct Waiting {
 }
 
 /// A place in the table; gives it up when dropped.
-pub(super) struct Place {
+pub(in crate::http) struct Place {
     waiting: Arc<Waiting>,
     age: u64,
 }
 
 impl Waiting {
     /// A table for at most `most` connections.
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(in crate::http) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, next: AtomicU64::new(0), table: Mutex::default() })
     }
 
     /// Enters a connection as the youngest. `close` is notified when it must make room.
-    pub(super) fn enter(self: &Arc<Self>, close: &Arc<Notify>) -> Place {
+    pub(in crate::http) fn enter(self: &Arc<Self>, close: &Arc<Notify>) -> Place {
         let age = self.next.fetch_add(1, Ordering::Relaxed);
         let mut table = self.lock();
         if table.len() >= self.most

@@ -21,13 +21,13 @@ const MAX_V1_BYTES: usize = 107;
 const MAX_PROXY_BYTES: usize = 2048;
 
 /// A connection whose preamble has been read.
-pub(super) struct Preamble {
+pub(in crate::http) struct Preamble {
     /// The client, where a PROXY header names one.
-    pub(super) source: Option<SocketAddr>,
+    pub(in crate::http) source: Option<SocketAddr>,
     /// Whether HTTP/2 follows.
-    pub(super) http2: bool,
+    pub(in crate::http) http2: bool,
     /// The connection, with what was read too far.
-    pub(super) io: Rewound,
+    pub(in crate::http) io: Rewound,
 }
 
 /// Why a connection is closed before HTTP.
@@ -45,7 +45,7 @@ pub(crate) enum PreambleError {
 ///
 /// # Errors
 /// [`PreambleError`].
-pub(super) async fn read(mut stream: TcpStream, proxy_header: Expected) -> Result<Preamble, PreambleError> {
+pub(in crate::http) async fn read(mut stream: TcpStream, proxy_header: Expected) -> Result<Preamble, PreambleError> {
     let mut read = BytesMut::with_capacity(512);
     let mut source = None;
     if proxy_header == Expected::Required {
@@ -68,7 +68,7 @@ pub(super) async fn read(mut stream: TcpStream, proxy_header: Expected) -> Resul
 /// Whether a connection must begin with a PROXY header. There is no "may": a header that is optional could be written
 /// by the client of a proxy that sends none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expected {
+pub(in crate::http) enum Expected {
     /// It comes from a trusted proxy.
     Required,
     /// It does not; a header is a malformed request.
@@ -130,14 +130,14 @@ fn parse_line(line: &[u8]) -> Result<(usize, Option<SocketAddr>), PreambleError>
 
 /// A connection that gives again what had been read from it.
 #[derive(Debug)]
-pub(super) struct Rewound {
+pub(in crate::http) struct Rewound {
     read: Bytes,
     stream: TcpStream,
 }
 
 impl Rewound {
     /// The connection alone, without what is still to be given again.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(in crate::http) fn into_stream(self) -> TcpStream {
         self.stream
     }
 }

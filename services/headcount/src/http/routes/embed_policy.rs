@@ -30,7 +30,7 @@ impl Embedders {
     }
 
     /// Whether a page that asks with these headers may embed the counter.
-    pub(super) fn allow(&self, counter: &CounterName, headers: &HeaderMap) -> bool {
+    pub(in crate::http) fn allow(&self, counter: &CounterName, headers: &HeaderMap) -> bool {
         let Some(origins) = self.0.get(counter) else { return true };
         let referer = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
         referer.and_then(origin).is_some_and(|origin| origins.contains(&origin))
@@ -81,7 +81,7 @@ const FETCHERS: [&str; 20] = [
 ];
 
 /// Whether a program asks that fetches pictures for somebody else.
-pub(super) fn is_fetcher(headers: &HeaderMap) -> bool {
+pub(in crate::http) fn is_fetcher(headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let agent = agent.to_ascii_lowercase();
     FETCHERS.iter().any(|word| agent.contains(word))

@@ -13,16 +13,16 @@ use headcount_drawing::Format;
 use headcount_engine::Attachment;
 use tokio::sync::mpsc;
 
-use super::App;
 use crate::admin::Phase;
 use crate::feeds::{LiveFeed, Viewer};
+use crate::http::App;
 
 /// The body of an HTTP/2 viewer's response. The viewer is counted once the first frame has been taken, and leaves when
 /// the body is dropped, when it takes nothing for the stall limit, or when the node ends its streams.
 ///
 /// # Errors
 /// The node has no room for one more.
-pub(super) fn body(
+pub(in crate::http) fn body(
     app: &Arc<App>,
     feed: &Arc<LiveFeed>,
     viewer: Viewer,

@@ -17,12 +17,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use super::client::Trust;
-use super::explained::Explained;
+use super::client_ip::Trust;
+use super::error_body::Explained;
 use super::handoff::{Adoption, Handoff};
-use super::metrics::{Early, Metrics};
-use super::preamble::{self, Expected, Preamble, PreambleError, Rewound};
-use super::waiting::{Place, Waiting};
+use super::idle::{Place, Waiting};
+use super::proxy_protocol::{self, Expected, Preamble, PreambleError, Rewound};
+use crate::http::metrics::{Early, Metrics};
 
 /// Largest request head. Browsers send below 2 KiB; it is hyper's least as well.
 const HEAD_BYTES: usize = 8192;
@@ -42,41 +42,41 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + 
 
 /// Where a request came from; each request carries it as an extension.
 #[derive(Clone)]
-pub(super) struct Origin {
+pub(in crate::http) struct Origin {
     sender: IpAddr,
     trust: Arc<Trust>,
     /// Takes the socket over where the connection is HTTP/1.
-    pub(super) handoff: Option<Handoff>,
+    pub(in crate::http) handoff: Option<Handoff>,
 }
 
 impl Origin {
     /// The client behind the proxies that are trusted.
-    pub(super) fn client(&self, headers: &HeaderMap) -> IpAddr {
+    pub(in crate::http) fn client(&self, headers: &HeaderMap) -> IpAddr {
         self.trust.client(self.sender, headers)
     }
 }
 
 /// What all connections share.
-pub(super) struct Shared {
-    pub(super) router: Router,
-    pub(super) trust: Arc<Trust>,
-    pub(super) waiting: Arc<Waiting>,
-    pub(super) head_timeout: Duration,
-    pub(super) metrics: Metrics,
+pub(in crate::http) struct Shared {
+    pub(in crate::http) router: Router,
+    pub(in crate::http) trust: Arc<Trust>,
+    pub(in crate::http) waiting: Arc<Waiting>,
+    pub(in crate::http) head_timeout: Duration,
+    pub(in crate::http) metrics: Metrics,
     /// Cancelled when no connection may wait for another request.
-    pub(super) ending: CancellationToken,
+    pub(in crate::http) ending: CancellationToken,
 }
 
 impl Shared {
     /// Serves a connection to its end.
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    pub(in crate::http) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         // A page's answer must not wait for the acknowledgement of its head.
         let _ = stream.set_nodelay(true);
         let close = Arc::new(Notify::new());
         let place = self.waiting.enter(&close);
         let expected = if self.trust.sends_proxy_header(peer) { Expected::Required } else { Expected::None };
         let preamble = tokio::select! {
-            read = tokio::time::timeout(self.head_timeout, preamble::read(stream, expected)) => read,
+            read = tokio::time::timeout(self.head_timeout, proxy_protocol::read(stream, expected)) => read,
             () = close.notified() => return self.metrics.closed_early(Early::Crowded),
             () = self.ending.cancelled() => return,
         };
@@ -187,7 +187,7 @@ impl Shared {
 }
 
 /// Whether a connection waits for a request.
-pub(super) struct Idle {
+pub(in crate::http) struct Idle {
     waiting: Arc<Waiting>,
     close: Arc<Notify>,
     /// Requests that are being answered, and the place in the table while there are none.
@@ -207,7 +207,7 @@ impl Idle {
 }
 
 /// A request that is being answered.
-pub(super) struct Busy(Arc<Idle>);
+pub(in crate::http) struct Busy(Arc<Idle>);
 
 impl Drop for Busy {
     fn drop(&mut self) {

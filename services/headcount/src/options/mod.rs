@@ -1,9 +1,9 @@
 //! The command line and the environment: read as text by clap, then checked here, so that every mistake is reported at
 //! once and none of them starts half a service.
 
-mod args;
-mod mistakes;
-mod values;
+mod config_errors;
+mod parse;
+mod serve;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ use headcount_drawing::{Format, Look};
 use headcount_presence::{AddressLimits, CounterName, RedisUrl};
 use ipnet::IpNet;
 
-use self::args::{Cli, Subcommand};
-use self::mistakes::Mistakes;
+use self::config_errors::Mistakes;
+use self::serve::{Cli, Subcommand};
 use crate::counters::{Counters, Key};
 use crate::http::Embedders;
 
@@ -69,7 +69,7 @@ pub(crate) enum ForwardedHeader {
     Forwarded,
 }
 
-/// The checked options of `headcount serve`. Each field's reason and bounds are in the help text of [`args`].
+/// The checked options of `headcount serve`. Each field's reason and bounds are in the help text of [`serve`].
 #[derive(Clone, Debug)]
 pub(crate) struct ServeOptions {
     /// The public address.
@@ -188,24 +188,24 @@ pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Invocation {
         Err(exit) => return Invocation::Answered(exit),
     };
     let command = match cli.command.unwrap_or(Subcommand::Serve(Box::new(cli.serve))) {
-        Subcommand::Serve(args) => Command::Serve(Box::new(values::serve(*args, &mut mistakes))),
-        Subcommand::Draw(args) => match values::draw(args, &mut mistakes) {
+        Subcommand::Serve(args) => Command::Serve(Box::new(parse::serve(*args, &mut mistakes))),
+        Subcommand::Draw(args) => match parse::draw(args, &mut mistakes) {
             Some(options) => Command::Draw(options),
             None => return Invocation::Answered(mistakes.report()),
         },
-        Subcommand::Watch(args) => match values::watch(args, &mut mistakes) {
+        Subcommand::Watch(args) => match parse::watch(args, &mut mistakes) {
             Some(options) => Command::Watch(options),
             None => return Invocation::Answered(mistakes.report()),
         },
-        Subcommand::Sign(args) => match values::sign(&args, &mut mistakes) {
+        Subcommand::Sign(args) => match parse::sign(&args, &mut mistakes) {
             Some(options) => Command::Sign(options),
             None => return Invocation::Answered(mistakes.report()),
         },
-        Subcommand::Status(args) => match values::status(args, &mut mistakes) {
+        Subcommand::Status(args) => match parse::status(args, &mut mistakes) {
             Some(options) => Command::Status(options),
             None => return Invocation::Answered(mistakes.report()),
         },
-        Subcommand::Healthcheck(args) => Command::Healthcheck(values::healthcheck(&args, &mut mistakes)),
+        Subcommand::Healthcheck(args) => Command::Healthcheck(parse::healthcheck(&args, &mut mistakes)),
     };
     if mistakes.is_empty() { Invocation::Run(command) } else { Invocation::Answered(mistakes.report()) }
 }

@@ -5,17 +5,17 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 
-use super::connection::Busy;
+use super::serve::Busy;
 
 /// A body with the guard of its request.
-pub(super) struct BusyBody {
+pub(in crate::http) struct BusyBody {
     body: Body,
     _busy: Busy,
 }
 
 impl BusyBody {
     /// Keeps the request's guard until the body is dropped.
-    pub(super) fn new(body: Body, busy: Busy) -> Self {
+    pub(in crate::http) fn new(body: Body, busy: Busy) -> Self {
         Self { body, _busy: busy }
     }
 }

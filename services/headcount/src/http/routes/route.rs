@@ -2,12 +2,12 @@
 
 use headcount_drawing::Format;
 
-use super::error::Refused;
 use crate::counters::{Addressed, Counters};
+use crate::http::error::Refused;
 
 /// A path of the public side, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub(in crate::http) enum Address {
     /// `/{counter}`: the page with the embed codes.
     Page(Addressed),
     /// `/{counter}.png`, `.jpg`: the live stream.
@@ -20,7 +20,7 @@ pub(super) enum Address {
 
 impl Address {
     /// Reads a path of one segment.
-    pub(super) fn of_one(path: &str, counters: &Counters) -> Result<Self, Refused> {
+    pub(in crate::http) fn of_one(path: &str, counters: &Counters) -> Result<Self, Refused> {
         let file = path.trim_start_matches('/');
         let (name, extension) = file.rsplit_once('.').unwrap_or((file, ""));
         match (extension, Format::from_extension(extension)) {
@@ -32,7 +32,7 @@ impl Address {
     }
 
     /// Reads a path of two segments.
-    pub(super) fn of_two(path: &str, counters: &Counters) -> Result<Self, Refused> {
+    pub(in crate::http) fn of_two(path: &str, counters: &Counters) -> Result<Self, Refused> {
         let (counter, file) = path.trim_start_matches('/').split_once('/').ok_or(Refused::NotFound)?;
         let format = file.strip_prefix("snapshot.").and_then(Format::from_extension).ok_or(Refused::NotFound)?;
         Ok(Self::Snapshot(counters.read(counter)?, format))

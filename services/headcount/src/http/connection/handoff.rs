@@ -9,18 +9,18 @@ use tokio::sync::Notify;
 use crate::feeds::{LiveFeed, Viewer};
 
 /// A stream that has been accepted, without its socket.
-pub(super) struct Adoption {
+pub(in crate::http) struct Adoption {
     /// What the viewer will watch.
-    pub(super) feed: Arc<LiveFeed>,
+    pub(in crate::http) feed: Arc<LiveFeed>,
     /// The response's head and the stream's opening.
-    pub(super) head: Bytes,
+    pub(in crate::http) head: Bytes,
     /// The viewer's registration.
-    pub(super) viewer: Viewer,
+    pub(in crate::http) viewer: Viewer,
 }
 
 /// The place between a handler and its connection's task.
 #[derive(Clone, Default)]
-pub(super) struct Handoff(Arc<Slot>);
+pub(in crate::http) struct Handoff(Arc<Slot>);
 
 #[derive(Default)]
 struct Slot {
@@ -30,13 +30,13 @@ struct Slot {
 
 impl Handoff {
     /// The handler's side. Await something endless behind it: the response must never be made.
-    pub(super) fn give(&self, adoption: Adoption) {
+    pub(in crate::http) fn give(&self, adoption: Adoption) {
         *self.0.adoption.lock().unwrap_or_else(PoisonError::into_inner) = Some(adoption);
         self.0.given.notify_one();
     }
 
     /// The connection's side: waits for an adoption.
-    pub(super) async fn taken(&self) -> Adoption {
+    pub(in crate::http) async fn taken(&self) -> Adoption {
         loop {
             self.0.given.notified().await;
             if let Some(adoption) = self.0.adoption.lock().unwrap_or_else(PoisonError::into_inner).take() {

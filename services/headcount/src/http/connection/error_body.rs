@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::preamble::Rewound;
+use super::proxy_protocol::Rewound;
 
 /// What stands in such an answer, and in none of ours: those with a status of 4xx have a body.
 const EMPTY: &str = "content-length: 0\r\n";
 
 /// A connection whose refusals all say why.
-pub(super) struct Explained {
+pub(in crate::http) struct Explained {
     io: Rewound,
     /// What is still to be written of an answer that was given its sentence.
     left: Bytes,
@@ -22,12 +22,12 @@ pub(super) struct Explained {
 
 impl Explained {
     /// Around a connection that nothing has been written to.
-    pub(super) fn new(io: Rewound) -> Self {
+    pub(in crate::http) fn new(io: Rewound) -> Self {
         Self { io, left: Bytes::new() }
     }
 
     /// The connection itself.
-    pub(super) fn into_inner(self) -> Rewound {
+    pub(in crate::http) fn into_inner(self) -> Rewound {
         self.io
     }
 

@@ -8,8 +8,8 @@ use headcount_presence::CounterName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::App;
-use super::error::Refused;
+use crate::http::App;
+use crate::http::error::Refused;
 
 /// `GET /{counter}.json`.
 #[derive(Serialize)]
@@ -34,7 +34,7 @@ struct Number {
 }
 
 /// Answers with the number as JSON.
-pub(super) async fn json(app: &App, counter: &CounterName) -> Result<Response, Refused> {
+pub(in crate::http) async fn json(app: &App, counter: &CounterName) -> Result<Response, Refused> {
     let reading = app.presence.read(counter).await;
     let told = |number: u64| (number >= app.small).then_some(number);
     let number = Number {
@@ -51,7 +51,7 @@ pub(super) async fn json(app: &App, counter: &CounterName) -> Result<Response, R
 }
 
 /// Answers with one picture of the number now.
-pub(super) async fn snapshot(
+pub(in crate::http) async fn snapshot(
     app: &App,
     counter: &CounterName,
     format: Format,

@@ -1,5 +1,5 @@
 //! `GET /{counter}.png`, `.jpg`: checks the request, takes a registration for the viewer, and hands its socket to the engine
-//! (HTTP/1) or its frames to a [`pump`] (HTTP/2).
+//! (HTTP/1) or its frames to a [`http2_body`] (HTTP/2).
 
 use std::sync::Arc;
 
@@ -10,18 +10,19 @@ use bytes::{BufMut, Bytes, BytesMut};
 use headcount_drawing::{Format, Look};
 use headcount_presence::{Client, CounterName};
 
-use super::connection::Origin;
-use super::error::Refused;
-use super::handoff::Adoption;
-use super::{App, embed, number, pump};
+use super::{embed_policy, http2_body, snapshot};
 use crate::admin::Phase;
 use crate::feeds::FeedKey;
+use crate::http::App;
+use crate::http::connection::Adoption;
+use crate::http::connection::Origin;
+use crate::http::error::Refused;
 
 /// Answers a request for a live stream. For HTTP/1 this never returns once the viewer has been accepted.
 ///
 /// # Errors
 /// [`Refused`]: nothing has been counted then.
-pub(super) async fn answer(
+pub(in crate::http) async fn answer(
     app: &Arc<App>,
     counter: CounterName,
     format: Format,
@@ -32,8 +33,8 @@ pub(super) async fn answer(
     if !app.embedders.allow(&counter, request.headers()) {
         return Err(Refused::Embedder);
     }
-    if embed::is_fetcher(request.headers()) {
-        return number::snapshot(app, &counter, format, request.uri().query(), request.headers()).await;
+    if embed_policy::is_fetcher(request.headers()) {
+        return snapshot::snapshot(app, &counter, format, request.uri().query(), request.headers()).await;
     }
     let headers = headers(request.headers());
     if request.method() == Method::HEAD {
@@ -63,7 +64,7 @@ pub(super) async fn answer(
             handoff.give(Adoption { feed, head: head(&headers, format), viewer });
             std::future::pending().await
         }
-        None => Ok((headers, pump::body(app, &feed, viewer, format)?).into_response()),
+        None => Ok((headers, http2_body::body(app, &feed, viewer, format)?).into_response()),
     }
 }
 

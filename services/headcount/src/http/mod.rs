@@ -1,21 +1,9 @@
 //! The public side: routes, answers, and the connections that ask. Only this module and [`crate::admin`] know axum.
 
-mod accept;
-mod address;
-mod busy;
-mod client;
 mod connection;
-mod embed;
 mod error;
-mod explained;
-mod handoff;
 mod metrics;
-mod number;
-mod pages;
-mod preamble;
-mod pump;
-mod stream;
-mod waiting;
+mod routes;
 
 use std::sync::Arc;
 
@@ -30,13 +18,12 @@ use http_body::Body as _;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::accept::{Acceptor, Limits};
-use self::address::Address;
-pub(crate) use self::client::Trust;
-pub(crate) use self::embed::Embedders;
+pub(crate) use self::connection::{Acceptor, Limits, Trust, proxy_header};
 use self::error::Refused;
 pub(crate) use self::metrics::Metrics;
-pub(crate) use self::preamble::parse_proxy as proxy_header;
+pub(crate) use self::routes::embed_policy::Embedders;
+use self::routes::route::Address;
+use self::routes::{page, snapshot, stream};
 use crate::admin::Phase;
 use crate::counters::Counters;
 use crate::feeds::Feeds;
@@ -80,9 +67,9 @@ pub(crate) fn addressed(path: &str, counters: &Counters) -> Option<(CounterName,
 /// The public routes.
 pub(crate) fn routes(app: Arc<App>) -> Router {
     Router::new()
-        .route("/", get(pages::front))
-        .route("/robots.txt", get(pages::robots))
-        .route("/favicon.ico", get(pages::favicon))
+        .route("/", get(page::front))
+        .route("/robots.txt", get(page::robots))
+        .route("/favicon.ico", get(page::favicon))
         .route("/{file}", get(one_segment))
         .route("/{counter}/{file}", get(two_segments))
         .fallback(|| async { Refused::NotFound })
@@ -95,9 +82,9 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
 /// `/{counter}`, `/{counter}.png`, `.jpg`, `.json`.
 async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refused> {
     match Address::of_one(request.uri().path(), &app.counters)? {
-        Address::Page(counter) => pages::counter(&app, &counter, &request),
+        Address::Page(counter) => page::counter(&app, &counter, &request),
         Address::Stream(counter, format) => stream::answer(&app, counter.name, format, request).await,
-        Address::Number(counter) => number::json(&app, &counter.name).await,
+        Address::Number(counter) => snapshot::json(&app, &counter.name).await,
         Address::Snapshot(..) => Err(Refused::NotFound),
     }
 }
@@ -106,7 +93,7 @@ async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Re
 async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refused> {
     match Address::of_two(request.uri().path(), &app.counters)? {
         Address::Snapshot(counter, format) => {
-            number::snapshot(&app, &counter.name, format, request.uri().query(), request.headers()).await
+            snapshot::snapshot(&app, &counter.name, format, request.uri().query(), request.headers()).await
         }
         _ => Err(Refused::NotFound),
     }

@@ -9,8 +9,8 @@ use headcount_drawing::{Format, Look};
 use headcount_presence::{AddressLimits, CounterName, RedisUrl};
 use ipnet::IpNet;
 
-use super::args::{DrawArgs, HealthcheckArgs, ServeArgs, SignArgs, StatusArgs, WatchArgs};
-use super::mistakes::Mistakes;
+use super::config_errors::Mistakes;
+use super::serve::{DrawArgs, HealthcheckArgs, ServeArgs, SignArgs, StatusArgs, WatchArgs};
 use super::{
     DrawOptions, ForwardedHeader, HealthcheckOptions, LogFormat, ServeOptions, SignOptions, StatusOptions, WatchOptions,
 };

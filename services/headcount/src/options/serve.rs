@@ -1,5 +1,5 @@
 //! The command line as clap reads it: names, environment variables, defaults and the texts of `--help`. Values are
-//! plain text here; [`super::values`] checks them.
+//! plain text here; [`super::parse`] checks them.
 
 use clap::{Args, Parser};
 

@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use headcount_drawing::Look;
 
-use super::App;
-use super::error::Refused;
 use crate::counters::{Addressed, Counters};
+use crate::http::App;
+use crate::http::error::Refused;
 
 /// The counter that `GET /` shows: the original's, or the first of a list.
 const FRONT: &str = "online";
@@ -61,7 +61,7 @@ struct Field {
 }
 
 /// `GET /`: the page of the counter `online`, or on to the one that the form names.
-pub(super) async fn front(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refused> {
+pub(in crate::http) async fn front(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refused> {
     let wanted = pairs(request.uri().query().unwrap_or_default()).find(|(name, _)| *name == "counter");
     if let Some((_, name)) = wanted {
         let counter = app.counters.read(name)?;
@@ -75,19 +75,19 @@ pub(super) async fn front(State(app): State<Arc<App>>, request: Request) -> Resu
 }
 
 /// `GET /{counter}`.
-pub(super) fn counter(app: &App, counter: &Addressed, request: &Request) -> Result<Response, Refused> {
+pub(in crate::http) fn counter(app: &App, counter: &Addressed, request: &Request) -> Result<Response, Refused> {
     page(app, counter, &format!("/{}", counter.address), request)
 }
 
 /// `GET /robots.txt`: a crawler on a stream would be a viewer for ever.
-pub(super) async fn robots() -> &'static str {
+pub(in crate::http) async fn robots() -> &'static str {
     "User-agent: *\nAllow: /*/snapshot.\nDisallow: /*.png\nDisallow: /*.jpg\nDisallow: /*.json\n"
 }
 
 /// `GET /favicon.ico`.
-pub(super) async fn favicon() -> Response {
+pub(in crate::http) async fn favicon() -> Response {
     let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "public, max-age=86400")];
-    (headers, include_str!("../../templates/favicon.svg")).into_response()
+    (headers, include_str!("../../../templates/favicon.svg")).into_response()
 }
 
 fn page(app: &App, counter: &Addressed, path: &str, request: &Request) -> Result<Response, Refused> {

@@ -8,10 +8,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::client::Trust;
-use super::connection::Shared;
-use super::metrics::Metrics;
-use super::waiting::Waiting;
+use super::client_ip::Trust;
+use super::idle::Waiting;
+use super::serve::Shared;
+use crate::http::metrics::Metrics;
 
 /// Pause after a failed accept: descriptors come back as viewers leave, and trying sooner only burns the core.
 const FAILURE_PAUSE: Duration = Duration::from_millis(50);
