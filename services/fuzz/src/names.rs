@@ -1,6 +1,6 @@
 //! Counters' names, and the addresses that hold them.
 
-use headcount::fuzzing::{addressed, addressed_signed, sign};
+use headcount::fuzzing::{counter_ref, signed_counter_ref, sign};
 use headcount_presence::{CounterName, fuzzing::state_key_names};
 
 /// Signs names here.
@@ -18,19 +18,19 @@ pub fn names(bytes: &[u8]) {
         let signed = sign(&name, KEY).expect("the key is long enough");
         for suffix in ["", ".png", ".jpg", ".jpeg", ".json"] {
             let path = format!("/{text}{suffix}");
-            assert_eq!(addressed(&path), Some((name.clone(), text.to_owned())), "{path}");
+            assert_eq!(counter_ref(&path), Some((name.clone(), text.to_owned())), "{path}");
             let path = format!("/{signed}{suffix}");
-            assert_eq!(addressed_signed(&path, KEY), Some((name.clone(), signed.clone())), "{path}");
+            assert_eq!(signed_counter_ref(&path, KEY), Some((name.clone(), signed.clone())), "{path}");
         }
     } else {
         assert!(!is_name(text), "{text:?} is no name");
     }
-    if let Some((name, address)) = addressed(text) {
+    if let Some((name, address)) = counter_ref(text) {
         assert_eq!(name.as_str(), address);
         assert!(text.trim_start_matches('/').starts_with(&address), "{text:?} leads to {address:?}");
         assert_eq!(CounterName::parse(&address), Ok(name));
     }
-    if let Some((name, address)) = addressed_signed(text, KEY) {
+    if let Some((name, address)) = signed_counter_ref(text, KEY) {
         assert_eq!(sign(&name, KEY), Some(address), "{text:?} is signed");
     }
 }

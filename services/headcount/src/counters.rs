@@ -12,7 +12,7 @@ const SEPARATOR: char = '~';
 /// Bytes of the signature that an address carries: 2⁶⁴ guesses over HTTP are out of anybody's reach.
 const SIGNATURE_BYTES: usize = 8;
 /// Shortest key accepted, in bytes: 128 bits where they are random.
-pub(crate) const KEY_BYTES: usize = 16;
+pub(crate) const MIN_KEY_BYTES: usize = 16;
 
 /// Which counters exist.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(crate) enum Counters {
     /// These names alone.
     Listed(Vec<CounterName>),
     /// Names whose address carries this key's signature.
-    Signed(Key),
+    Signed(SigningKey),
 }
 
 /// Why an address names no counter.
@@ -41,7 +41,7 @@ impl Counters {
     ///
     /// # Errors
     /// [`UnknownCounter`].
-    pub(crate) fn read(&self, text: &str) -> Result<Addressed, UnknownCounter> {
+    pub(crate) fn read(&self, text: &str) -> Result<CounterRef, UnknownCounter> {
         let (name, signature) = match (self, text.split_once(SEPARATOR)) {
             (Self::Signed(_), Some((name, signature))) => (CounterName::parse(name)?, signature),
             _ => (CounterName::parse(text)?, ""),
@@ -51,28 +51,28 @@ impl Counters {
             Self::Listed(names) => names.contains(&name),
             Self::Signed(key) => key.has_signed(&name, signature),
         };
-        let address = text.to_owned();
-        if exists { Ok(Addressed { name, address }) } else { Err(UnknownCounter::Unknown) }
+        let path_segment = text.to_owned();
+        if exists { Ok(CounterRef { name, path_segment }) } else { Err(UnknownCounter::Unknown) }
     }
 }
 
 /// A counter that exists, and what addresses call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Addressed {
+pub(crate) struct CounterRef {
     /// The counter.
     pub(crate) name: CounterName,
     /// Its part of an address: the name, with its signature where names are signed.
-    pub(crate) address: String,
+    pub(crate) path_segment: String,
 }
 
 /// The key that signs names. Shows nothing of itself.
 #[derive(Clone)]
-pub(crate) struct Key(Vec<u8>);
+pub(crate) struct SigningKey(Vec<u8>);
 
-impl Key {
-    /// The key of these bytes; `None` where they are fewer than [`KEY_BYTES`].
+impl SigningKey {
+    /// The key of these bytes; `None` where they are fewer than [`MIN_KEY_BYTES`].
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() >= KEY_BYTES).then(|| Self(bytes.to_vec()))
+        (bytes.len() >= MIN_KEY_BYTES).then(|| Self(bytes.to_vec()))
     }
 
     /// A name as addresses carry it: `online~9f86d081884c7d65`.
@@ -100,9 +100,9 @@ impl Key {
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
+        f.write_str("SigningKey(…)")
     }
 }
 
@@ -110,8 +110,8 @@ impl std::fmt::Debug for Key {
 mod tests {
     use super::*;
 
-    fn key() -> Key {
-        Key::new(b"0123456789abcdef").expect("sixteen bytes")
+    fn key() -> SigningKey {
+        SigningKey::new(b"0123456789abcdef").expect("sixteen bytes")
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
         let address = key().sign(&name);
         let counters = Counters::Signed(key());
         assert_eq!(counters.read(&address).expect("our own signature").name, name);
-        let other = Key::new(b"fedcba9876543210").expect("sixteen bytes").sign(&name);
+        let other = SigningKey::new(b"fedcba9876543210").expect("sixteen bytes").sign(&name);
         let forged = address.replace("online", "offline");
         let short = &address[..address.len() - 1];
         for wrong in ["online", "online~", &other, &forged, short, &address.to_uppercase(), &format!("{address}0")] {
@@ -140,6 +140,6 @@ mod tests {
 
     #[test]
     fn short_keys_are_none() {
-        assert!(Key::new(b"0123456789abcde").is_none());
+        assert!(SigningKey::new(b"0123456789abcde").is_none());
     }
 }

@@ -15,7 +15,7 @@ const HEADS_SHARE: usize = 4;
 
 /// How many descriptors there are for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct DescriptorBudget {
     /// Viewers.
     pub(crate) viewers: usize,
     /// Connections that wait for a request.
@@ -26,14 +26,14 @@ pub(crate) struct Room {
 ///
 /// # Errors
 /// Where the system does not say what the limit is.
-pub(crate) fn room(max_heads: usize) -> io::Result<Room> {
+pub(crate) fn budget(max_heads: usize) -> io::Result<DescriptorBudget> {
     Ok(divide(limit()?, max_heads))
 }
 
-fn divide(limit: usize, max_heads: usize) -> Room {
+fn divide(limit: usize, max_heads: usize) -> DescriptorBudget {
     let free = limit.saturating_sub(RESERVE);
     let heads = max_heads.min(free / HEADS_SHARE).max(1);
-    Room { viewers: free.saturating_sub(heads).max(1), heads }
+    DescriptorBudget { viewers: free.saturating_sub(heads).max(1), heads }
 }
 
 /// Raises the soft limit of open files to the hard one.
@@ -103,8 +103,8 @@ mod tests {
 
     #[test]
     fn all_parts_fit_the_limit() {
-        assert_eq!(divide(20_000, 1024), Room { viewers: 18_464, heads: 1024 });
-        assert_eq!(divide(1024, 1024), Room { viewers: 384, heads: 128 });
-        assert_eq!(divide(64, 1024), Room { viewers: 1, heads: 1 });
+        assert_eq!(divide(20_000, 1024), DescriptorBudget { viewers: 18_464, heads: 1024 });
+        assert_eq!(divide(1024, 1024), DescriptorBudget { viewers: 384, heads: 128 });
+        assert_eq!(divide(64, 1024), DescriptorBudget { viewers: 1, heads: 1 });
     }
 }

@@ -16,7 +16,7 @@ const MAX_LARGE_WAITING: usize = 32;
 /// More large pictures are asked for than can be drawn soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many large pictures are waiting to be drawn")]
-pub(crate) struct Crowded;
+pub(crate) struct DrawQueueFull;
 
 /// A bounded queue.
 #[derive(Debug)]
@@ -37,9 +37,9 @@ impl Queue {
         Self { places: Semaphore::new(turns + waiting), turns: Semaphore::new(turns) }
     }
 
-    async fn turn(&self) -> Result<Turn<'_>, Crowded> {
-        let _place = self.places.try_acquire().map_err(|_| Crowded)?;
-        let _turn = self.turns.acquire().await.map_err(|_| Crowded)?;
+    async fn turn(&self) -> Result<Turn<'_>, DrawQueueFull> {
+        let _place = self.places.try_acquire().map_err(|_| DrawQueueFull)?;
+        let _turn = self.turns.acquire().await.map_err(|_| DrawQueueFull)?;
         Ok(Turn { _turn, _place })
     }
 }
@@ -48,14 +48,14 @@ impl Queue {
 /// processors together, and the large ones among them one; what is drawn for viewers when their number changes does
 /// not wait for those, and the large ones among it have half of a processor together.
 #[derive(Debug)]
-pub(crate) struct Easels {
+pub(crate) struct DrawQueue {
     artist: Artist,
     first: Semaphore,
     first_large: Queue,
     large_changes: Semaphore,
 }
 
-impl Easels {
+impl DrawQueue {
     /// As many as this machine's processors suffice for.
     pub(crate) fn new(artist: Artist) -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
@@ -76,7 +76,7 @@ impl Easels {
     ///
     /// # Errors
     /// If it is large, and too many such wait already.
-    pub(crate) async fn first(&self, look: &Look, figure: &Figure, format: Format) -> Result<Vec<u8>, Crowded> {
+    pub(crate) async fn first(&self, look: &Look, figure: &Figure, format: Format) -> Result<Vec<u8>, DrawQueueFull> {
         let _large = if is_large(look, figure) { Some(self.first_large.turn().await?) } else { None };
         let _turn = self.first.acquire().await;
         Ok(self.draw(look, figure, format))
@@ -139,7 +139,7 @@ mod tests {
         tokio::select! {
             biased;
             _ = &mut second => panic!("it is not its turn"),
-            third = queue.turn() => assert_eq!(third.err(), Some(Crowded)),
+            third = queue.turn() => assert_eq!(third.err(), Some(DrawQueueFull)),
         }
         drop(turn);
         assert!(second.await.is_ok());

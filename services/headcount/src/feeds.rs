@@ -1,4 +1,4 @@
-//! What viewers watch: one [`LiveFeed`] for each counter, look and image format that has viewers on this node. Its
+//! What viewers watch: one [`Feed`] for each counter, look and image format that has viewers on this node. Its
 //! driver follows the counter's number, draws it when what the picture shows has changed, and publishes the frame.
 
 use std::collections::HashMap;
@@ -13,19 +13,19 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
-use crate::draw_queue::{Crowded, Easels};
+use crate::draw_queue::{DrawQueue, DrawQueueFull};
 
 /// A feed that nobody views is kept for between one and two of these, for the reload that comes right after.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// What the engine keeps for a viewer: its registration in the count, and its feed.
-pub(crate) struct Viewer {
+pub(crate) struct ViewerAttachment {
     registration: Registration,
     /// Keeps the feed's driver going.
-    _feed: Arc<LiveFeed>,
+    _feed: Arc<Feed>,
 }
 
-impl Attachment for Viewer {
+impl Attachment for ViewerAttachment {
     fn first_frame_sent(&mut self) {
         self.registration.start_counting();
     }
@@ -43,27 +43,27 @@ pub(crate) struct FeedKey {
 }
 
 /// One stream of frames.
-pub(crate) struct LiveFeed {
+pub(crate) struct Feed {
     counter: Counter,
-    feed: FeedHandle<Viewer>,
+    feed: FeedHandle<ViewerAttachment>,
     /// Its place in the table has been given to another.
     evicted: Notify,
 }
 
-impl LiveFeed {
+impl Feed {
     /// The counter behind it.
     pub(crate) fn counter(&self) -> &Counter {
         &self.counter
     }
 
     /// The engine's side of it.
-    pub(crate) fn frames(&self) -> &FeedHandle<Viewer> {
+    pub(crate) fn frames(&self) -> &FeedHandle<ViewerAttachment> {
         &self.feed
     }
 
     /// What the engine is given for a viewer who has been admitted.
-    pub(crate) fn viewer(self: &Arc<Self>, registration: Registration) -> Viewer {
-        Viewer { registration, _feed: Arc::clone(self) }
+    pub(crate) fn viewer(self: &Arc<Self>, registration: Registration) -> ViewerAttachment {
+        ViewerAttachment { registration, _feed: Arc::clone(self) }
     }
 }
 
@@ -78,36 +78,36 @@ pub(crate) enum FeedError {
     Counter(#[from] AdmissionError),
     /// Its first picture cannot be drawn soon.
     #[error(transparent)]
-    Crowded(#[from] Crowded),
+    DrawQueueFull(#[from] DrawQueueFull),
 }
 
 /// All live feeds of this node.
 pub(crate) struct Feeds {
     presence: Presence,
-    engine: Engine<Viewer>,
-    easels: Easels,
+    engine: Engine<ViewerAttachment>,
+    draw_queue: DrawQueue,
     /// Below it, pictures say "fewer than".
     small: u64,
     max_looks: usize,
     drivers: TaskTracker,
-    live: Mutex<HashMap<FeedKey, Arc<LiveFeed>>>,
+    live: Mutex<HashMap<FeedKey, Arc<Feed>>>,
     /// Who begins a feed holds its lock, and others who want it wait for him: its first picture is drawn once.
-    beginning: Mutex<HashMap<FeedKey, Arc<AsyncMutex<()>>>>,
+    opening: Mutex<HashMap<FeedKey, Arc<AsyncMutex<()>>>>,
 }
 
 /// A feed that is being begun, until the last who waits for it has it or has gone.
-struct Beginning<'a> {
+struct OpeningFeed<'a> {
     feeds: &'a Feeds,
     key: &'a FeedKey,
     lock: Arc<AsyncMutex<()>>,
 }
 
-impl Drop for Beginning<'_> {
+impl Drop for OpeningFeed<'_> {
     fn drop(&mut self) {
-        let mut beginning = lock(&self.feeds.beginning);
+        let mut opening = lock(&self.feeds.opening);
         // The table's and this one.
         if Arc::strong_count(&self.lock) <= 2 {
-            beginning.remove(self.key);
+            opening.remove(self.key);
         }
     }
 }
@@ -116,28 +116,28 @@ impl Feeds {
     /// No feeds yet. At most `max_looks` will live at once.
     pub(crate) fn new(
         presence: Presence,
-        engine: Engine<Viewer>,
+        engine: Engine<ViewerAttachment>,
         artist: Artist,
         small: u64,
         max_looks: usize,
         drivers: TaskTracker,
     ) -> Self {
-        let easels = Easels::new(artist);
+        let draw_queue = DrawQueue::new(artist);
         Self {
             presence,
             engine,
-            easels,
+            draw_queue,
             small,
             max_looks,
             drivers,
             live: Mutex::default(),
-            beginning: Mutex::default(),
+            opening: Mutex::default(),
         }
     }
 
     /// Where pictures are drawn.
-    pub(crate) fn easels(&self) -> &Easels {
-        &self.easels
+    pub(crate) fn draw_queue(&self) -> &DrawQueue {
+        &self.draw_queue
     }
 
     /// What a picture in this look shows of a reading.
@@ -149,26 +149,26 @@ impl Feeds {
     ///
     /// # Errors
     /// [`FeedError`].
-    pub(crate) async fn open(self: &Arc<Self>, key: FeedKey) -> Result<Arc<LiveFeed>, FeedError> {
+    pub(crate) async fn open(self: &Arc<Self>, key: FeedKey) -> Result<Arc<Feed>, FeedError> {
         if let Some(feed) = lock(&self.live).get(&key) {
             return Ok(Arc::clone(feed));
         }
-        let known = Arc::clone(lock(&self.beginning).entry(key.clone()).or_default());
-        let beginning = Beginning { feeds: self, key: &key, lock: known };
-        let _first = beginning.lock.lock().await;
+        let known = Arc::clone(lock(&self.opening).entry(key.clone()).or_default());
+        let opening = OpeningFeed { feeds: self, key: &key, lock: known };
+        let _first = opening.lock.lock().await;
         if let Some(feed) = lock(&self.live).get(&key) {
             return Ok(Arc::clone(feed));
         }
         self.begin(key.clone()).await
     }
 
-    async fn begin(self: &Arc<Self>, key: FeedKey) -> Result<Arc<LiveFeed>, FeedError> {
+    async fn begin(self: &Arc<Self>, key: FeedKey) -> Result<Arc<Feed>, FeedError> {
         let counter = self.presence.counter(&key.counter)?;
         let mut readings = counter.watch();
         let reading = counter.settled().await;
         readings.mark_unchanged();
         let figure = self.figure(&key.look, &reading);
-        let picture = self.easels.first(&key.look, &figure, key.format).await?;
+        let picture = self.draw_queue.first(&key.look, &figure, key.format).await?;
         let frame = Frame::new(&picture, key.format.content_type());
 
         let mut live = lock(&self.live);
@@ -185,7 +185,7 @@ impl Feeds {
             return Err(FeedError::TooManyLooks);
         }
         let feed = self.engine.open(key.counter.as_str().into(), frame);
-        let feed = Arc::new(LiveFeed { counter, feed, evicted: Notify::new() });
+        let feed = Arc::new(Feed { counter, feed, evicted: Notify::new() });
         live.insert(key.clone(), Arc::clone(&feed));
         drop(live);
         let feeds = Arc::clone(self);
@@ -198,7 +198,7 @@ impl Feeds {
     async fn drive(
         self: Arc<Self>,
         key: FeedKey,
-        feed: Arc<LiveFeed>,
+        feed: Arc<Feed>,
         mut readings: tokio::sync::watch::Receiver<Reading>,
         mut shown: Figure,
     ) {
@@ -220,7 +220,7 @@ impl Feeds {
                             feed.feed.publish(Frame::new(&picture, key.format.content_type()));
                             shown = figure;
                         };
-                        self.easels.change(&key.look, &figure, newest, key.format, hand_over).await;
+                        self.draw_queue.change(&key.look, &figure, newest, key.format, hand_over).await;
                     }
                 }
                 () = feed.evicted.notified() => break,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use headcount_presence::CounterName;
 
-use crate::counters::{Counters, Key};
+use crate::counters::{Counters, SigningKey};
 use crate::http;
 
 /// What the beginning of a connection is, taken for a PROXY header.
@@ -28,16 +28,16 @@ pub fn proxy_header(bytes: &[u8]) -> ProxyHeader {
 }
 
 /// The counter that a path leads to where any name is a counter, and what addresses call it.
-pub fn addressed(path: &str) -> Option<(CounterName, String)> {
-    http::addressed(path, &Counters::Any)
+pub fn counter_ref(path: &str) -> Option<(CounterName, String)> {
+    http::counter_ref(path, &Counters::Any)
 }
 
 /// The same where names are signed with this key, of 16 bytes or more.
-pub fn addressed_signed(path: &str, key: &[u8]) -> Option<(CounterName, String)> {
-    http::addressed(path, &Counters::Signed(Key::new(key)?))
+pub fn signed_counter_ref(path: &str, key: &[u8]) -> Option<(CounterName, String)> {
+    http::counter_ref(path, &Counters::Signed(SigningKey::new(key)?))
 }
 
 /// A counter's name as addresses carry it where names are signed.
 pub fn sign(name: &CounterName, key: &[u8]) -> Option<String> {
-    Key::new(key).map(|key| key.sign(name))
+    SigningKey::new(key).map(|key| key.sign(name))
 }

@@ -49,35 +49,39 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let mut registry = Registry::with_prefix("headcount");
     let presence = presence(&options);
     presence.register_metrics(&mut registry);
-    let room = descriptors::room(options.max_heads).context("the limit of open files cannot be read")?;
-    let engine = Engine::start(engine_settings(&options, room.viewers))?;
+    let budget = descriptors::budget(options.max_heads).context("the limit of open files cannot be read")?;
+    let engine = Engine::start(engine_settings(&options, budget.viewers))?;
     engine.register_metrics(&mut registry);
     descriptors::register_metrics(&mut registry);
     let metrics = http::Metrics::default();
     metrics.register(&mut registry);
 
     let drivers = TaskTracker::new();
-    let pumps = TaskTracker::new();
+    let http2_viewers = TaskTracker::new();
     let feeds =
         Feeds::new(presence.clone(), engine.clone(), artist(&options)?, options.small, options.max_looks, drivers);
     let app = Arc::new(http::App {
         feeds: Arc::new(feeds),
         presence: presence.clone(),
         counters: options.counters.clone(),
-        embedders: options.embedders.clone(),
+        embed_policy: options.embed_policy.clone(),
         public_url: options.public_url.clone(),
         small: options.small,
         keepalive: options.keepalive,
         stall_limit: options.stall_limit,
         metrics: metrics.clone(),
         phase: phases.clone(),
-        pumps: pumps.clone(),
+        http2_viewers: http2_viewers.clone(),
     });
     let (stop_accepting, ending) = (CancellationToken::new(), CancellationToken::new());
     let acceptor = Arc::new(http::Acceptor::new(
         http::routes(app),
         trust(&options),
-        http::Limits { accept_rate: options.accept_rate, head_timeout: options.head_timeout, max_heads: room.heads },
+        http::AcceptLimits {
+            accept_rate: options.accept_rate,
+            head_timeout: options.head_timeout,
+            max_heads: budget.heads,
+        },
         metrics,
         ending.clone(),
     ));
@@ -115,10 +119,10 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             engine.drain(Duration::ZERO).await;
         }
     }
-    pumps.close();
+    http2_viewers.close();
     acceptor.connections().close();
     let rest = async {
-        pumps.wait().await;
+        http2_viewers.wait().await;
         acceptor.connections().wait().await;
     };
     if tokio::time::timeout(options.drain + LAST_WAIT, rest).await.is_err() {
@@ -166,12 +170,12 @@ fn presence(options: &ServeOptions) -> Presence {
     }
 }
 
-fn engine_settings(options: &ServeOptions, room: usize) -> headcount_engine::Settings {
+fn engine_settings(options: &ServeOptions, budget: usize) -> headcount_engine::Settings {
     let defaults = headcount_engine::Settings::default();
     headcount_engine::Settings {
         shards: options.shards.unwrap_or(defaults.shards),
-        max_viewers: options.max_viewers.map_or(room, |most| most.min(room)),
-        max_viewers_per_counter: options.max_viewers_per_counter.unwrap_or(room),
+        max_viewers: options.max_viewers.map_or(budget, |most| most.min(budget)),
+        max_viewers_per_counter: options.max_viewers_per_counter.unwrap_or(budget),
         frame_rate: options.frame_rate,
         keepalive: options.keepalive,
         stall_limit: options.stall_limit,
@@ -182,8 +186,8 @@ fn artist(options: &ServeOptions) -> anyhow::Result<Artist> {
     crate::commands::draw::artist(options.font.as_deref())
 }
 
-fn trust(options: &ServeOptions) -> http::Trust {
-    http::Trust {
+fn trust(options: &ServeOptions) -> http::TrustedProxies {
+    http::TrustedProxies {
         proxy_protocol_from: options.proxy_protocol_from.clone(),
         forwarded_from: options.forwarded_from.clone(),
         forwarded_header: options.forwarded_header,

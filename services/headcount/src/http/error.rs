@@ -6,7 +6,7 @@ use headcount_drawing::LookError;
 use headcount_presence::AdmissionError;
 
 use crate::counters::UnknownCounter;
-use crate::draw_queue::Crowded;
+use crate::draw_queue::DrawQueueFull;
 use crate::feeds::FeedError;
 
 /// Seconds after which a refused viewer may try again: long enough to spread a crowd, short enough for a person.
@@ -14,7 +14,7 @@ const RETRY_AFTER: &str = "5";
 
 /// A request that gets no picture.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum HttpError {
     /// No such address.
     #[error("There is nothing at this address.")]
     NotFound,
@@ -41,7 +41,7 @@ pub(crate) enum Refused {
     Looks,
     /// Too many pictures are asked for at once.
     #[error("Sorry, {0}; try again in a few seconds.")]
-    Crowded(#[from] Crowded),
+    DrawQueueFull(#[from] DrawQueueFull),
     /// Presence refuses the viewer or the counter.
     #[error("{0}.")]
     Presence(AdmissionError),
@@ -72,9 +72,9 @@ pub(super) const CAUSES: [&str; 16] = [
 
 /// Why a response is a refusal, for the metrics.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cause(pub(crate) &'static str);
+pub(crate) struct RefusalCause(pub(crate) &'static str);
 
-impl Refused {
+impl HttpError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::Counter(_) => StatusCode::NOT_FOUND,
@@ -82,7 +82,7 @@ impl Refused {
             Self::Embedder => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Room(_) | Self::Looks | Self::Crowded(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Room(_) | Self::Looks | Self::DrawQueueFull(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::Presence(refusal) => match refusal {
                 AdmissionError::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 AdmissionError::TooFast
@@ -104,7 +104,7 @@ impl Refused {
             Self::Room(headcount_engine::Rejection::CounterFull) => "max_viewers_per_counter",
             Self::Room(_) => "engine",
             Self::Looks => "max_looks",
-            Self::Crowded(_) => "drawing",
+            Self::DrawQueueFull(_) => "drawing",
             Self::Presence(AdmissionError::TooManyCounters { .. }) => "max_counters",
             Self::Presence(AdmissionError::TooFast) => "address_rate",
             Self::Presence(AdmissionError::TooManyOfCounter { .. }) => "address_streams",
@@ -114,17 +114,17 @@ impl Refused {
     }
 }
 
-impl From<FeedError> for Refused {
+impl From<FeedError> for HttpError {
     fn from(error: FeedError) -> Self {
         match error {
             FeedError::TooManyLooks => Self::Looks,
             FeedError::Counter(refusal) => Self::Presence(refusal),
-            FeedError::Crowded(crowded) => Self::Crowded(crowded),
+            FeedError::DrawQueueFull(crowded) => Self::DrawQueueFull(crowded),
         }
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let status = self.status();
         let mut response = (status, format!("{self}\n")).into_response();
@@ -139,7 +139,7 @@ impl IntoResponse for Refused {
         if status == StatusCode::PAYLOAD_TOO_LARGE {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.extensions_mut().insert(Cause(self.cause()));
+        response.extensions_mut().insert(RefusalCause(self.cause()));
         response
     }
 }

@@ -12,12 +12,12 @@ use super::error::CAUSES;
 pub(crate) struct Metrics {
     accepted: Counter,
     accept_failures: Counter,
-    refusals: Family<Cause, Counter>,
-    closed: Family<Cause, Counter>,
+    refusals: Family<CauseLabel, Counter>,
+    closed: Family<CauseLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Cause {
+struct CauseLabel {
     cause: &'static str,
 }
 
@@ -26,10 +26,16 @@ impl Default for Metrics {
         let (refusals, closed) = (Family::default(), Family::default());
         // So that a cause reads 0 from the start: `increase` cannot see an event that begins its series.
         for cause in CAUSES {
-            let _: &Counter = &refusals.get_or_create(&Cause { cause });
+            let _: &Counter = &refusals.get_or_create(&CauseLabel { cause });
         }
-        for cause in [Early::Crowded, Early::Ended, Early::HeadTimeout, Early::Malformed, Early::ProxyHeader] {
-            let _: &Counter = &closed.get_or_create(&Cause { cause: cause.as_str() });
+        for cause in [
+            EarlyClose::Crowded,
+            EarlyClose::Ended,
+            EarlyClose::HeadTimeout,
+            EarlyClose::Malformed,
+            EarlyClose::ProxyHeader,
+        ] {
+            let _: &Counter = &closed.get_or_create(&CauseLabel { cause: cause.as_str() });
         }
         Self { accepted: Counter::default(), accept_failures: Counter::default(), refusals, closed }
     }
@@ -37,7 +43,7 @@ impl Default for Metrics {
 
 /// Why a connection was closed before a request could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Early {
+pub(super) enum EarlyClose {
     /// Too many waited, and it for the longest time.
     Crowded,
     /// The client closed it.
@@ -50,7 +56,7 @@ pub(super) enum Early {
     ProxyHeader,
 }
 
-impl Early {
+impl EarlyClose {
     fn as_str(self) -> &'static str {
         match self {
             Self::Crowded => "crowded",
@@ -89,10 +95,10 @@ impl Metrics {
 
     pub(super) fn refused(&self, cause: &'static str) {
         debug_assert!(CAUSES.contains(&cause), "{cause} does not read 0 from the start");
-        self.refusals.get_or_create(&Cause { cause }).inc();
+        self.refusals.get_or_create(&CauseLabel { cause }).inc();
     }
 
-    pub(super) fn closed_early(&self, cause: Early) {
-        self.closed.get_or_create(&Cause { cause: cause.as_str() }).inc();
+    pub(super) fn closed_early(&self, cause: EarlyClose) {
+        self.closed.get_or_create(&CauseLabel { cause: cause.as_str() }).inc();
     }
 }

@@ -18,11 +18,11 @@ use http_body::Body as _;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::connection::{Acceptor, Limits, Trust, proxy_header};
-use self::error::Refused;
+pub(crate) use self::connection::{AcceptLimits, Acceptor, TrustedProxies, proxy_header};
+use self::error::HttpError;
 pub(crate) use self::metrics::Metrics;
-pub(crate) use self::routes::embed_policy::Embedders;
-use self::routes::route::Address;
+pub(crate) use self::routes::embed_policy::EmbedPolicy;
+use self::routes::route::Route;
 use self::routes::{page, snapshot, stream};
 use crate::admin::Phase;
 use crate::counters::Counters;
@@ -37,7 +37,7 @@ pub(crate) struct App {
     /// Which counters exist.
     pub(crate) counters: Counters,
     /// Which sites may embed them.
-    pub(crate) embedders: Embedders,
+    pub(crate) embed_policy: EmbedPolicy,
     /// The address that embed codes name, where it is configured.
     pub(crate) public_url: Option<String>,
     /// Below it, the JSON says "fewer than".
@@ -51,17 +51,15 @@ pub(crate) struct App {
     /// Whether the node is on its way out.
     pub(crate) phase: watch::Receiver<Phase>,
     /// The HTTP/2 viewers' tasks.
-    pub(crate) pumps: TaskTracker,
+    pub(crate) http2_viewers: TaskTracker,
 }
 
 /// The counter that a path leads to, and what addresses call it.
-pub(crate) fn addressed(path: &str, counters: &Counters) -> Option<(CounterName, String)> {
-    let address = Address::of_one(path, counters).or_else(|_| Address::of_two(path, counters));
-    let (Address::Page(counter)
-    | Address::Stream(counter, _)
-    | Address::Number(counter)
-    | Address::Snapshot(counter, _)) = address.ok()?;
-    Some((counter.name, counter.address))
+pub(crate) fn counter_ref(path: &str, counters: &Counters) -> Option<(CounterName, String)> {
+    let address = Route::from_one_segment(path, counters).or_else(|_| Route::from_two_segments(path, counters));
+    let (Route::Page(counter) | Route::Stream(counter, _) | Route::Json(counter) | Route::Snapshot(counter, _)) =
+        address.ok()?;
+    Some((counter.name, counter.path_segment))
 }
 
 /// The public routes.
@@ -72,30 +70,30 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
         .route("/favicon.ico", get(page::favicon))
         .route("/{file}", get(one_segment))
         .route("/{counter}/{file}", get(two_segments))
-        .fallback(|| async { Refused::NotFound })
-        .method_not_allowed_fallback(|| async { Refused::Method })
+        .fallback(|| async { HttpError::NotFound })
+        .method_not_allowed_fallback(|| async { HttpError::Method })
         .layer(middleware::from_fn(without_body))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), counting_refusals))
         .with_state(app)
 }
 
 /// `/{counter}`, `/{counter}.png`, `.jpg`, `.json`.
-async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refused> {
-    match Address::of_one(request.uri().path(), &app.counters)? {
-        Address::Page(counter) => page::counter(&app, &counter, &request),
-        Address::Stream(counter, format) => stream::answer(&app, counter.name, format, request).await,
-        Address::Number(counter) => snapshot::json(&app, &counter.name).await,
-        Address::Snapshot(..) => Err(Refused::NotFound),
+async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
+    match Route::from_one_segment(request.uri().path(), &app.counters)? {
+        Route::Page(counter) => page::counter(&app, &counter, &request),
+        Route::Stream(counter, format) => stream::answer(&app, counter.name, format, request).await,
+        Route::Json(counter) => snapshot::json(&app, &counter.name).await,
+        Route::Snapshot(..) => Err(HttpError::NotFound),
     }
 }
 
 /// `/{counter}/snapshot.png`, `.jpg`, `.svg`.
-async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refused> {
-    match Address::of_two(request.uri().path(), &app.counters)? {
-        Address::Snapshot(counter, format) => {
+async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
+    match Route::from_two_segments(request.uri().path(), &app.counters)? {
+        Route::Snapshot(counter, format) => {
             snapshot::snapshot(&app, &counter.name, format, request.uri().query(), request.headers()).await
         }
-        _ => Err(Refused::NotFound),
+        _ => Err(HttpError::NotFound),
     }
 }
 
@@ -103,14 +101,14 @@ async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<R
 async fn without_body(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if reads && !request.body().is_end_stream() {
-        return Refused::Body.into_response();
+        return HttpError::Body.into_response();
     }
     next.run(request).await
 }
 
 async fn counting_refusals(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    if let Some(cause) = response.extensions().get::<error::Cause>() {
+    if let Some(cause) = response.extensions().get::<error::RefusalCause>() {
         app.metrics.refused(cause.0);
     }
     response

@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-/// The mistakes found so far.
+/// The errors found so far.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes(Vec<String>);
+pub(super) struct ConfigErrors(Vec<String>);
 
-impl Mistakes {
+impl ConfigErrors {
     /// Notes that `option`'s `value` is wrong, and what is allowed.
     pub(super) fn add(&mut self, option: &str, value: &str, why: impl Display) {
         self.0.push(format!("{option} {value:?}: {why}"));

@@ -17,10 +17,10 @@ use headcount_drawing::{Format, Look};
 use headcount_presence::{AddressLimits, CounterName, RedisUrl};
 use ipnet::IpNet;
 
-use self::config_errors::Mistakes;
+use self::config_errors::ConfigErrors;
 use self::serve::{Cli, Subcommand};
-use crate::counters::{Counters, Key};
-use crate::http::Embedders;
+use crate::counters::{Counters, SigningKey};
+use crate::http::EmbedPolicy;
 
 /// Exit status for a wrong command line: `EX_USAGE` of BSD's sysexits.h.
 const EX_USAGE: u8 = 64;
@@ -29,7 +29,7 @@ const EX_USAGE: u8 = 64;
 pub(crate) enum Invocation {
     /// A command to run.
     Run(Command),
-    /// Help, the version or mistakes have been printed; exit with this.
+    /// Help, the version or errors have been printed; exit with this.
     Answered(ExitCode),
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct ServeOptions {
     /// Which counters exist.
     pub(crate) counters: Counters,
     /// Which sites may embed them.
-    pub(crate) embedders: Embedders,
+    pub(crate) embed_policy: EmbedPolicy,
     /// A stream counts only after it has been open for so long.
     pub(crate) grace: Duration,
     /// Below it, pictures and JSON say "fewer than".
@@ -161,7 +161,7 @@ pub(crate) struct SignOptions {
     /// The counters.
     pub(crate) names: Vec<CounterName>,
     /// What signs them.
-    pub(crate) key: Key,
+    pub(crate) key: SigningKey,
 }
 
 /// The checked options of `headcount status`.
@@ -180,39 +180,39 @@ pub(crate) struct HealthcheckOptions {
     pub(crate) admin: SocketAddr,
 }
 
-/// Reads a command line and the environment's `HEADCOUNT_…`; prints help or all mistakes where that is the answer.
+/// Reads a command line and the environment's `HEADCOUNT_…`; prints help or all errors where that is the answer.
 pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Invocation {
-    let mut mistakes = Mistakes::default();
-    let cli = match parse(arguments.collect(), &mut mistakes) {
+    let mut errors = ConfigErrors::default();
+    let cli = match parse(arguments.collect(), &mut errors) {
         Ok(cli) => cli,
         Err(exit) => return Invocation::Answered(exit),
     };
     let command = match cli.command.unwrap_or(Subcommand::Serve(Box::new(cli.serve))) {
-        Subcommand::Serve(args) => Command::Serve(Box::new(parse::serve(*args, &mut mistakes))),
-        Subcommand::Draw(args) => match parse::draw(args, &mut mistakes) {
+        Subcommand::Serve(args) => Command::Serve(Box::new(parse::serve(*args, &mut errors))),
+        Subcommand::Draw(args) => match parse::draw(args, &mut errors) {
             Some(options) => Command::Draw(options),
-            None => return Invocation::Answered(mistakes.report()),
+            None => return Invocation::Answered(errors.report()),
         },
-        Subcommand::Watch(args) => match parse::watch(args, &mut mistakes) {
+        Subcommand::Watch(args) => match parse::watch(args, &mut errors) {
             Some(options) => Command::Watch(options),
-            None => return Invocation::Answered(mistakes.report()),
+            None => return Invocation::Answered(errors.report()),
         },
-        Subcommand::Sign(args) => match parse::sign(&args, &mut mistakes) {
+        Subcommand::Sign(args) => match parse::sign(&args, &mut errors) {
             Some(options) => Command::Sign(options),
-            None => return Invocation::Answered(mistakes.report()),
+            None => return Invocation::Answered(errors.report()),
         },
-        Subcommand::Status(args) => match parse::status(args, &mut mistakes) {
+        Subcommand::Status(args) => match parse::status(args, &mut errors) {
             Some(options) => Command::Status(options),
-            None => return Invocation::Answered(mistakes.report()),
+            None => return Invocation::Answered(errors.report()),
         },
-        Subcommand::Healthcheck(args) => Command::Healthcheck(parse::healthcheck(&args, &mut mistakes)),
+        Subcommand::Healthcheck(args) => Command::Healthcheck(parse::healthcheck(&args, &mut errors)),
     };
-    if mistakes.is_empty() { Invocation::Run(command) } else { Invocation::Answered(mistakes.report()) }
+    if errors.is_empty() { Invocation::Run(command) } else { Invocation::Answered(errors.report()) }
 }
 
 /// clap stops at the first argument it does not know. To report them all, that argument is noted, taken out, and the
 /// rest read again.
-fn parse(mut arguments: Vec<OsString>, mistakes: &mut Mistakes) -> Result<Cli, ExitCode> {
+fn parse(mut arguments: Vec<OsString>, errors: &mut ConfigErrors) -> Result<Cli, ExitCode> {
     loop {
         let error = match Cli::command().try_get_matches_from(&arguments).and_then(|m| Cli::from_arg_matches(&m)) {
             Ok(cli) => return Ok(cli),
@@ -228,19 +228,19 @@ fn parse(mut arguments: Vec<OsString>, mistakes: &mut Mistakes) -> Result<Cli, E
             }
             ErrorKind::UnknownArgument => {
                 let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else {
-                    mistakes.add_error(&error);
-                    return Err(mistakes.report());
+                    errors.add_error(&error);
+                    return Err(errors.report());
                 };
                 let is_it = |argument: &OsString| {
                     argument.to_str().is_some_and(|text| text == unknown || text.split('=').next() == Some(unknown))
                 };
-                mistakes.add_error(&error);
-                let Some(at) = arguments.iter().position(is_it) else { return Err(mistakes.report()) };
+                errors.add_error(&error);
+                let Some(at) = arguments.iter().position(is_it) else { return Err(errors.report()) };
                 arguments.remove(at);
             }
             _ => {
-                mistakes.add_error(&error);
-                return Err(mistakes.report());
+                errors.add_error(&error);
+                return Err(errors.report());
             }
         }
     }

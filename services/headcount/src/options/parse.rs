@@ -9,13 +9,13 @@ use headcount_drawing::{Format, Look};
 use headcount_presence::{AddressLimits, CounterName, RedisUrl};
 use ipnet::IpNet;
 
-use super::config_errors::Mistakes;
+use super::config_errors::ConfigErrors;
 use super::serve::{DrawArgs, HealthcheckArgs, ServeArgs, SignArgs, StatusArgs, WatchArgs};
 use super::{
     DrawOptions, ForwardedHeader, HealthcheckOptions, LogFormat, ServeOptions, SignOptions, StatusOptions, WatchOptions,
 };
-use crate::counters::{Counters, KEY_BYTES, Key};
-use crate::http::Embedders;
+use crate::counters::{Counters, MIN_KEY_BYTES, SigningKey};
+use crate::http::EmbedPolicy;
 
 /// Stands for an address that is a mistake; nothing is started with it.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -23,98 +23,98 @@ const HOUR: Duration = Duration::from_secs(3600);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(super) fn serve(args: ServeArgs, mistakes: &mut Mistakes) -> ServeOptions {
-    let keepalive = mistakes.take("--keepalive", &args.keepalive, HOUR, duration(SECOND, HOUR));
-    let stall_limit = mistakes.take("--stall-limit", &args.stall_limit, HOUR, duration(SECOND, HOUR));
+pub(super) fn serve(args: ServeArgs, errors: &mut ConfigErrors) -> ServeOptions {
+    let keepalive = errors.take("--keepalive", &args.keepalive, HOUR, duration(SECOND, HOUR));
+    let stall_limit = errors.take("--stall-limit", &args.stall_limit, HOUR, duration(SECOND, HOUR));
     ServeOptions {
-        listen: mistakes.take("--listen", &args.listen, NOWHERE, address),
-        admin: mistakes.take("--admin", &args.admin, NOWHERE, address),
-        redis: mistakes.take_option("--redis", args.redis.as_deref(), RedisUrl::parse),
-        redis_prefix: mistakes.take("--redis-prefix", &args.redis_prefix, String::new(), prefix),
-        public_url: mistakes.take_option("--public-url", args.public_url.as_deref(), public_url),
-        counters: mistakes
+        listen: errors.take("--listen", &args.listen, NOWHERE, address),
+        admin: errors.take("--admin", &args.admin, NOWHERE, address),
+        redis: errors.take_option("--redis", args.redis.as_deref(), RedisUrl::parse),
+        redis_prefix: errors.take("--redis-prefix", &args.redis_prefix, String::new(), prefix),
+        public_url: errors.take_option("--public-url", args.public_url.as_deref(), public_url),
+        counters: errors
             .take("--counters", &args.counters, Counters::Any, |text| counters(text, args.sign_key.as_deref())),
-        embedders: mistakes
-            .take_option("--embed-from", args.embed_from.as_deref(), Embedders::parse)
+        embed_policy: errors
+            .take_option("--embed-from", args.embed_from.as_deref(), EmbedPolicy::parse)
             .unwrap_or_default(),
-        grace: mistakes.take("--grace", &args.grace, Duration::ZERO, duration(Duration::ZERO, HOUR)),
-        small: mistakes.take("--small", &args.small, 0, number(0, u64::from(u32::MAX))),
+        grace: errors.take("--grace", &args.grace, Duration::ZERO, duration(Duration::ZERO, HOUR)),
+        small: errors.take("--small", &args.small, 0, number(0, u64::from(u32::MAX))),
         limits: AddressLimits {
-            per_counter: mistakes.take("--max-address-streams", &args.max_address_streams, 1, number(1, 1_000_000)),
-            in_all: mistakes.take(
+            per_counter: errors.take("--max-address-streams", &args.max_address_streams, 1, number(1, 1_000_000)),
+            in_all: errors.take(
                 "--max-address-streams-in-all",
                 &args.max_address_streams_in_all,
                 1,
                 number(1, 1_000_000),
             ),
-            per_second: mistakes.take("--max-address-rate", &args.max_address_rate, 1, number(1, 100_000)),
-            exempt: mistakes.take("--limit-exempt", &args.limit_exempt, Vec::new(), |text| match text {
+            per_second: errors.take("--max-address-rate", &args.max_address_rate, 1, number(1, 100_000)),
+            exempt: errors.take("--limit-exempt", &args.limit_exempt, Vec::new(), |text| match text {
                 "" => Ok(Vec::new()),
                 _ => networks(text),
             }),
         },
-        proxy_protocol_from: mistakes
+        proxy_protocol_from: errors
             .take_option("--proxy-protocol-from", args.proxy_protocol_from.as_deref(), networks)
             .unwrap_or_default(),
-        forwarded_from: mistakes
+        forwarded_from: errors
             .take_option("--forwarded-from", args.forwarded_from.as_deref(), networks)
             .unwrap_or_default(),
-        forwarded_header: mistakes.take(
+        forwarded_header: errors.take(
             "--forwarded-header",
             &args.forwarded_header,
             ForwardedHeader::XForwardedFor,
             forwarded_header,
         ),
-        shards: mistakes.take_option("--shards", args.shards.as_deref(), number(1, 64)),
-        max_viewers: mistakes.take_option("--max-viewers", args.max_viewers.as_deref(), number(1, 10_000_000)),
-        max_viewers_per_counter: mistakes.take_option(
+        shards: errors.take_option("--shards", args.shards.as_deref(), number(1, 64)),
+        max_viewers: errors.take_option("--max-viewers", args.max_viewers.as_deref(), number(1, 10_000_000)),
+        max_viewers_per_counter: errors.take_option(
             "--max-viewers-per-counter",
             args.max_viewers_per_counter.as_deref(),
             number(1, 10_000_000),
         ),
-        max_looks: mistakes.take("--max-looks", &args.max_looks, 1, number(1, 1_000_000)),
-        frame_rate: mistakes.take("--frame-rate", &args.frame_rate, 1.0, rate(0.01, 60.0)),
+        max_looks: errors.take("--max-looks", &args.max_looks, 1, number(1, 1_000_000)),
+        frame_rate: errors.take("--frame-rate", &args.frame_rate, 1.0, rate(0.01, 60.0)),
         keepalive,
         stall_limit,
-        head_timeout: mistakes.take("--head-timeout", &args.head_timeout, HOUR, duration(100 * MILLISECOND, HOUR)),
-        max_heads: mistakes.take("--max-heads", &args.max_heads, 1, number(1, 1_000_000)),
-        accept_rate: mistakes.take("--accept-rate", &args.accept_rate, 1, number(100, 1_000_000)),
-        drain_delay: mistakes.take("--drain-delay", &args.drain_delay, HOUR, duration(Duration::ZERO, HOUR)),
-        drain: mistakes.take("--drain", &args.drain, HOUR, duration(Duration::ZERO, HOUR)),
-        font: mistakes.take_option("--font", args.font.as_deref(), font),
-        log: mistakes.take("--log", &args.log, String::new(), log_filter),
-        log_format: mistakes.take("--log-format", &args.log_format, LogFormat::Auto, log_format),
+        head_timeout: errors.take("--head-timeout", &args.head_timeout, HOUR, duration(100 * MILLISECOND, HOUR)),
+        max_heads: errors.take("--max-heads", &args.max_heads, 1, number(1, 1_000_000)),
+        accept_rate: errors.take("--accept-rate", &args.accept_rate, 1, number(100, 1_000_000)),
+        drain_delay: errors.take("--drain-delay", &args.drain_delay, HOUR, duration(Duration::ZERO, HOUR)),
+        drain: errors.take("--drain", &args.drain, HOUR, duration(Duration::ZERO, HOUR)),
+        font: errors.take_option("--font", args.font.as_deref(), font),
+        log: errors.take("--log", &args.log, String::new(), log_filter),
+        log_format: errors.take("--log-format", &args.log_format, LogFormat::Auto, log_format),
     }
 }
 
-pub(super) fn draw(args: DrawArgs, mistakes: &mut Mistakes) -> Option<DrawOptions> {
-    let count = mistakes.take("COUNT", &args.count, 0, number(0, u64::MAX));
-    let look = mistakes.take("--look", &args.look, Look::default(), Look::from_query);
-    let font = mistakes.take_option("--font", args.font.as_deref(), font);
-    let format = mistakes.take_option("--out", Some(&args.out), picture_format)?;
-    mistakes.is_empty().then(|| DrawOptions { count, out: args.out.into(), look, format, stale: args.stale, font })
+pub(super) fn draw(args: DrawArgs, errors: &mut ConfigErrors) -> Option<DrawOptions> {
+    let count = errors.take("COUNT", &args.count, 0, number(0, u64::MAX));
+    let look = errors.take("--look", &args.look, Look::default(), Look::from_query);
+    let font = errors.take_option("--font", args.font.as_deref(), font);
+    let format = errors.take_option("--out", Some(&args.out), picture_format)?;
+    errors.is_empty().then(|| DrawOptions { count, out: args.out.into(), look, format, stale: args.stale, font })
 }
 
-pub(super) fn watch(args: WatchArgs, mistakes: &mut Mistakes) -> Option<WatchOptions> {
-    let frames = mistakes.take_option("--frames", args.frames.as_deref(), number(1, u64::MAX));
-    let url = mistakes.take_option("URL", Some(&args.url), stream_url)?;
-    mistakes.is_empty().then_some(WatchOptions { url, json: args.json, frames })
+pub(super) fn watch(args: WatchArgs, errors: &mut ConfigErrors) -> Option<WatchOptions> {
+    let frames = errors.take_option("--frames", args.frames.as_deref(), number(1, u64::MAX));
+    let url = errors.take_option("URL", Some(&args.url), stream_url)?;
+    errors.is_empty().then_some(WatchOptions { url, json: args.json, frames })
 }
 
-pub(super) fn sign(args: &SignArgs, mistakes: &mut Mistakes) -> Option<SignOptions> {
-    let names = args.names.iter().filter_map(|name| mistakes.take_option("NAME", Some(name), counter_name)).collect();
-    let key = sign_key(&args.sign_key).map_err(|why| mistakes.add("--sign-key", "…", why)).ok()?;
-    mistakes.is_empty().then_some(SignOptions { names, key })
+pub(super) fn sign(args: &SignArgs, errors: &mut ConfigErrors) -> Option<SignOptions> {
+    let names = args.names.iter().filter_map(|name| errors.take_option("NAME", Some(name), counter_name)).collect();
+    let key = sign_key(&args.sign_key).map_err(|why| errors.add("--sign-key", "…", why)).ok()?;
+    errors.is_empty().then_some(SignOptions { names, key })
 }
 
-pub(super) fn status(args: StatusArgs, mistakes: &mut Mistakes) -> Option<StatusOptions> {
-    let redis_prefix = mistakes.take("--redis-prefix", &args.redis_prefix, String::new(), prefix);
-    let redis = mistakes.take_option("--redis", Some(&args.redis), RedisUrl::parse)?;
-    mistakes.is_empty().then_some(StatusOptions { redis, redis_prefix, json: args.json })
+pub(super) fn status(args: StatusArgs, errors: &mut ConfigErrors) -> Option<StatusOptions> {
+    let redis_prefix = errors.take("--redis-prefix", &args.redis_prefix, String::new(), prefix);
+    let redis = errors.take_option("--redis", Some(&args.redis), RedisUrl::parse)?;
+    errors.is_empty().then_some(StatusOptions { redis, redis_prefix, json: args.json })
 }
 
-pub(super) fn healthcheck(args: &HealthcheckArgs, mistakes: &mut Mistakes) -> HealthcheckOptions {
-    let mut admin = mistakes.take("--admin", &args.admin, NOWHERE, address);
+pub(super) fn healthcheck(args: &HealthcheckArgs, errors: &mut ConfigErrors) -> HealthcheckOptions {
+    let mut admin = errors.take("--admin", &args.admin, NOWHERE, address);
     match admin {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => admin.set_ip(Ipv4Addr::LOCALHOST.into()),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => admin.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -215,8 +215,8 @@ fn counter_name(text: &str) -> Result<CounterName, String> {
 }
 
 /// The key itself stands in no message.
-fn sign_key(text: &str) -> Result<Key, String> {
-    Key::new(text.as_bytes()).ok_or_else(|| format!("needs a --sign-key of {KEY_BYTES} bytes or more"))
+fn sign_key(text: &str) -> Result<SigningKey, String> {
+    SigningKey::new(text.as_bytes()).ok_or_else(|| format!("needs a --sign-key of {MIN_KEY_BYTES} bytes or more"))
 }
 
 fn font(text: &str) -> Result<PathBuf, String> {

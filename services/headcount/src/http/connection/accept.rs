@@ -8,9 +8,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::client_ip::Trust;
-use super::idle::Waiting;
-use super::serve::Shared;
+use super::client_ip::TrustedProxies;
+use super::idle::IdleConnections;
+use super::serve::ConnectionServer;
 use crate::http::metrics::Metrics;
 
 /// Pause after a failed accept: descriptors come back as viewers leave, and trying sooner only burns the core.
@@ -20,7 +20,7 @@ const SLICE: Duration = Duration::from_millis(10);
 
 /// Bounds on what connects.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct AcceptLimits {
     /// Connections a second.
     pub(crate) accept_rate: u32,
     /// A request's head must be complete within it.
@@ -31,7 +31,7 @@ pub(crate) struct Limits {
 
 /// Accepts connections and serves them.
 pub(crate) struct Acceptor {
-    shared: Arc<Shared>,
+    server: Arc<ConnectionServer>,
     connections: TaskTracker,
     accept_rate: u32,
 }
@@ -40,20 +40,20 @@ impl Acceptor {
     /// An acceptor for these routes. `ending` says that connections may not wait for another request.
     pub(crate) fn new(
         router: Router,
-        trust: Trust,
-        limits: Limits,
+        trust: TrustedProxies,
+        limits: AcceptLimits,
         metrics: Metrics,
         ending: CancellationToken,
     ) -> Self {
-        let shared = Shared {
+        let server = ConnectionServer {
             router,
             trust: Arc::new(trust),
-            waiting: Waiting::new(limits.max_heads),
+            waiting: IdleConnections::new(limits.max_heads),
             head_timeout: limits.head_timeout,
             metrics,
             ending,
         };
-        Self { shared: Arc::new(shared), connections: TaskTracker::new(), accept_rate: limits.accept_rate }
+        Self { server: Arc::new(server), connections: TaskTracker::new(), accept_rate: limits.accept_rate }
     }
 
     /// The connections that hyper still serves.
@@ -82,11 +82,11 @@ impl Acceptor {
             match connection {
                 Ok((stream, peer)) => {
                     failing = false;
-                    self.shared.metrics.accepted();
-                    self.connections.spawn(Arc::clone(&self.shared).serve(stream, peer));
+                    self.server.metrics.accepted();
+                    self.connections.spawn(Arc::clone(&self.server).serve(stream, peer));
                 }
                 Err(error) => {
-                    self.shared.metrics.accept_failed();
+                    self.server.metrics.accept_failed();
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!("no connection can be accepted: {error}");
                     }

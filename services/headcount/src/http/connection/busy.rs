@@ -5,22 +5,22 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 
-use super::serve::Busy;
+use super::serve::RequestGuard;
 
 /// A body with the guard of its request.
-pub(in crate::http) struct BusyBody {
+pub(in crate::http) struct GuardedBody {
     body: Body,
-    _busy: Busy,
+    _busy: RequestGuard,
 }
 
-impl BusyBody {
+impl GuardedBody {
     /// Keeps the request's guard until the body is dropped.
-    pub(in crate::http) fn new(body: Body, busy: Busy) -> Self {
+    pub(in crate::http) fn new(body: Body, busy: RequestGuard) -> Self {
         Self { body, _busy: busy }
     }
 }
 
-impl HttpBody for BusyBody {
+impl HttpBody for GuardedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -9,7 +9,7 @@ use crate::options::ForwardedHeader;
 
 /// Which proxies are believed, and about what.
 #[derive(Clone, Debug)]
-pub(crate) struct Trust {
+pub(crate) struct TrustedProxies {
     /// Connections from here begin with a PROXY header.
     pub(crate) proxy_protocol_from: Vec<IpNet>,
     /// Requests from here say in a header who their client is.
@@ -18,7 +18,7 @@ pub(crate) struct Trust {
     pub(crate) forwarded_header: ForwardedHeader,
 }
 
-impl Trust {
+impl TrustedProxies {
     /// Whether a connection from `peer` must begin with a PROXY header.
     pub(crate) fn sends_proxy_header(&self, peer: SocketAddr) -> bool {
         contains(&self.proxy_protocol_from, peer.ip())
@@ -82,9 +82,9 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn trust(header: ForwardedHeader) -> Trust {
+    fn trust(header: ForwardedHeader) -> TrustedProxies {
         let network = |text: &str| text.parse().expect("a network");
-        Trust {
+        TrustedProxies {
             proxy_protocol_from: vec![network("10.1.0.0/16")],
             forwarded_from: vec![network("10.0.0.0/8"), network("fd00::/8")],
             forwarded_header: header,

@@ -8,26 +8,26 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::proxy_protocol::Rewound;
+use super::proxy_protocol::RewindStream;
 
 /// What stands in such an answer, and in none of ours: those with a status of 4xx have a body.
 const EMPTY: &str = "content-length: 0\r\n";
 
 /// A connection whose refusals all say why.
-pub(in crate::http) struct Explained {
-    io: Rewound,
+pub(in crate::http) struct ErrorBodyStream {
+    io: RewindStream,
     /// What is still to be written of an answer that was given its sentence.
     left: Bytes,
 }
 
-impl Explained {
+impl ErrorBodyStream {
     /// Around a connection that nothing has been written to.
-    pub(in crate::http) fn new(io: Rewound) -> Self {
+    pub(in crate::http) fn new(io: RewindStream) -> Self {
         Self { io, left: Bytes::new() }
     }
 
     /// The connection itself.
-    pub(in crate::http) fn into_inner(self) -> Rewound {
+    pub(in crate::http) fn into_inner(self) -> RewindStream {
         self.io
     }
 
@@ -44,7 +44,7 @@ impl Explained {
 }
 
 /// An answer of hyper's own, with its sentence; `None` for everything else.
-fn explained(answer: &[u8]) -> Option<Bytes> {
+fn with_error_body(answer: &[u8]) -> Option<Bytes> {
     if !answer.starts_with(b"HTTP/1.") || !answer.ends_with(b"\r\n\r\n") {
         return None;
     }
@@ -66,16 +66,16 @@ fn explained(answer: &[u8]) -> Option<Bytes> {
     )
 }
 
-impl AsyncRead for Explained {
+impl AsyncRead for ErrorBodyStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Explained {
+impl AsyncWrite for ErrorBodyStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_left(context))?;
-        let Some(answer) = explained(bytes) else { return Pin::new(&mut self.io).poll_write(context, bytes) };
+        let Some(answer) = with_error_body(bytes) else { return Pin::new(&mut self.io).poll_write(context, bytes) };
         self.left = answer;
         // What the socket does not take now goes with the flush, which hyper waits for before it closes.
         let _ = self.poll_left(context)?;
@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn only_empty_refusals_are_given_a_sentence() {
-        let answer =
-            explained(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").expect("it is");
+        let answer = with_error_body(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .expect("it is");
         let answer = std::str::from_utf8(&answer).expect("text");
         let (head, sentence) = answer.split_once("\r\n\r\n").expect("a head");
         assert!(head.ends_with(&format!("content-length: {}\r\nconnection: close", sentence.len())), "{head}");
@@ -128,7 +128,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             b"some other bytes\r\n\r\n",
         ] {
-            assert_eq!(explained(other), None, "{:?}", String::from_utf8_lossy(other));
+            assert_eq!(with_error_body(other), None, "{:?}", String::from_utf8_lossy(other));
         }
     }
 }

@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::feeds::{LiveFeed, Viewer};
+use crate::feeds::{Feed, ViewerAttachment};
 
 /// A stream that has been accepted, without its socket.
-pub(in crate::http) struct Adoption {
+pub(in crate::http) struct NewViewer {
     /// What the viewer will watch.
-    pub(in crate::http) feed: Arc<LiveFeed>,
+    pub(in crate::http) feed: Arc<Feed>,
     /// The response's head and the stream's opening.
     pub(in crate::http) head: Bytes,
     /// The viewer's registration.
-    pub(in crate::http) viewer: Viewer,
+    pub(in crate::http) viewer: ViewerAttachment,
 }
 
 /// The place between a handler and its connection's task.
@@ -24,23 +24,23 @@ pub(in crate::http) struct Handoff(Arc<Slot>);
 
 #[derive(Default)]
 struct Slot {
-    adoption: Mutex<Option<Adoption>>,
+    new_viewer: Mutex<Option<NewViewer>>,
     given: Notify,
 }
 
 impl Handoff {
     /// The handler's side. Await something endless behind it: the response must never be made.
-    pub(in crate::http) fn give(&self, adoption: Adoption) {
-        *self.0.adoption.lock().unwrap_or_else(PoisonError::into_inner) = Some(adoption);
+    pub(in crate::http) fn give(&self, new_viewer: NewViewer) {
+        *self.0.new_viewer.lock().unwrap_or_else(PoisonError::into_inner) = Some(new_viewer);
         self.0.given.notify_one();
     }
 
-    /// The connection's side: waits for an adoption.
-    pub(in crate::http) async fn taken(&self) -> Adoption {
+    /// The connection's side: waits for a new viewer.
+    pub(in crate::http) async fn taken(&self) -> NewViewer {
         loop {
             self.0.given.notified().await;
-            if let Some(adoption) = self.0.adoption.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                return adoption;
+            if let Some(new_viewer) = self.0.new_viewer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return new_viewer;
             }
         }
     }

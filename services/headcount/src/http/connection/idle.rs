@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// The table of waiting connections.
-pub(in crate::http) struct Waiting {
+pub(in crate::http) struct IdleConnections {
     most: usize,
     next: AtomicU64,
     /// By age: the oldest first.
@@ -16,19 +16,19 @@ pub(in crate::http) struct Waiting {
 }
 
 /// A place in the table; gives it up when dropped.
-pub(in crate::http) struct Place {
-    waiting: Arc<Waiting>,
+pub(in crate::http) struct IdleSlot {
+    waiting: Arc<IdleConnections>,
     age: u64,
 }
 
-impl Waiting {
+impl IdleConnections {
     /// A table for at most `most` connections.
     pub(in crate::http) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, next: AtomicU64::new(0), table: Mutex::default() })
     }
 
     /// Enters a connection as the youngest. `close` is notified when it must make room.
-    pub(in crate::http) fn enter(self: &Arc<Self>, close: &Arc<Notify>) -> Place {
+    pub(in crate::http) fn enter(self: &Arc<Self>, close: &Arc<Notify>) -> IdleSlot {
         let age = self.next.fetch_add(1, Ordering::Relaxed);
         let mut table = self.lock();
         if table.len() >= self.most
@@ -37,7 +37,7 @@ impl Waiting {
             oldest.notify_one();
         }
         table.insert(age, Arc::clone(close));
-        Place { waiting: Arc::clone(self), age }
+        IdleSlot { waiting: Arc::clone(self), age }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
@@ -46,7 +46,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Place {
+impl Drop for IdleSlot {
     fn drop(&mut self) {
         self.waiting.lock().remove(&self.age);
     }
@@ -58,7 +58,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_makes_room() {
-        let waiting = Waiting::new(2);
+        let waiting = IdleConnections::new(2);
         let closes: [Arc<Notify>; 3] = Default::default();
         let _first = waiting.enter(&closes[0]);
         let second = waiting.enter(&closes[1]);

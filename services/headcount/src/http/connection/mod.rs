@@ -9,8 +9,8 @@ mod idle;
 mod proxy_protocol;
 mod serve;
 
-pub(crate) use self::accept::{Acceptor, Limits};
-pub(crate) use self::client_ip::Trust;
-pub(in crate::http) use self::handoff::Adoption;
+pub(crate) use self::accept::{AcceptLimits, Acceptor};
+pub(crate) use self::client_ip::TrustedProxies;
+pub(in crate::http) use self::handoff::NewViewer;
 pub(crate) use self::proxy_protocol::parse_proxy as proxy_header;
-pub(in crate::http) use self::serve::Origin;
+pub(in crate::http) use self::serve::ConnectionInfo;

@@ -27,7 +27,7 @@ pub(in crate::http) struct Preamble {
     /// Whether HTTP/2 follows.
     pub(in crate::http) http2: bool,
     /// The connection, with what was read too far.
-    pub(in crate::http) io: Rewound,
+    pub(in crate::http) io: RewindStream,
 }
 
 /// Why a connection is closed before HTTP.
@@ -62,7 +62,7 @@ pub(in crate::http) async fn read(mut stream: TcpStream, proxy_header: Expected)
         more(&mut stream, &mut read).await?;
     }
     let http2 = read.starts_with(HTTP2_PREFACE);
-    Ok(Preamble { source, http2, io: Rewound { read: read.freeze(), stream } })
+    Ok(Preamble { source, http2, io: RewindStream { read: read.freeze(), stream } })
 }
 
 /// Whether a connection must begin with a PROXY header. There is no "may": a header that is optional could be written
@@ -130,19 +130,19 @@ fn parse_line(line: &[u8]) -> Result<(usize, Option<SocketAddr>), PreambleError>
 
 /// A connection that gives again what had been read from it.
 #[derive(Debug)]
-pub(in crate::http) struct Rewound {
+pub(in crate::http) struct RewindStream {
     read: Bytes,
     stream: TcpStream,
 }
 
-impl Rewound {
+impl RewindStream {
     /// The connection alone, without what is still to be given again.
     pub(in crate::http) fn into_stream(self) -> TcpStream {
         self.stream
     }
 }
 
-impl AsyncRead for Rewound {
+impl AsyncRead for RewindStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read.is_empty() {
             return Pin::new(&mut self.stream).poll_read(context, into);
@@ -157,7 +157,7 @@ impl AsyncRead for Rewound {
     }
 }
 
-impl AsyncWrite for Rewound {
+impl AsyncWrite for RewindStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

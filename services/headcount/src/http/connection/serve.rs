@@ -17,12 +17,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use super::client_ip::Trust;
-use super::error_body::Explained;
-use super::handoff::{Adoption, Handoff};
-use super::idle::{Place, Waiting};
-use super::proxy_protocol::{self, Expected, Preamble, PreambleError, Rewound};
-use crate::http::metrics::{Early, Metrics};
+use super::client_ip::TrustedProxies;
+use super::error_body::ErrorBodyStream;
+use super::handoff::{Handoff, NewViewer};
+use super::idle::{IdleConnections, IdleSlot};
+use super::proxy_protocol::{self, Expected, Preamble, PreambleError, RewindStream};
+use crate::http::metrics::{EarlyClose, Metrics};
 
 /// Largest request head. Browsers send below 2 KiB; it is hyper's least as well.
 const HEAD_BYTES: usize = 8192;
@@ -42,14 +42,14 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + 
 
 /// Where a request came from; each request carries it as an extension.
 #[derive(Clone)]
-pub(in crate::http) struct Origin {
+pub(in crate::http) struct ConnectionInfo {
     sender: IpAddr,
-    trust: Arc<Trust>,
+    trust: Arc<TrustedProxies>,
     /// Takes the socket over where the connection is HTTP/1.
     pub(in crate::http) handoff: Option<Handoff>,
 }
 
-impl Origin {
+impl ConnectionInfo {
     /// The client behind the proxies that are trusted.
     pub(in crate::http) fn client(&self, headers: &HeaderMap) -> IpAddr {
         self.trust.client(self.sender, headers)
@@ -57,17 +57,17 @@ impl Origin {
 }
 
 /// What all connections share.
-pub(in crate::http) struct Shared {
+pub(in crate::http) struct ConnectionServer {
     pub(in crate::http) router: Router,
-    pub(in crate::http) trust: Arc<Trust>,
-    pub(in crate::http) waiting: Arc<Waiting>,
+    pub(in crate::http) trust: Arc<TrustedProxies>,
+    pub(in crate::http) waiting: Arc<IdleConnections>,
     pub(in crate::http) head_timeout: Duration,
     pub(in crate::http) metrics: Metrics,
     /// Cancelled when no connection may wait for another request.
     pub(in crate::http) ending: CancellationToken,
 }
 
-impl Shared {
+impl ConnectionServer {
     /// Serves a connection to its end.
     pub(in crate::http) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         // A page's answer must not wait for the acknowledgement of its head.
@@ -77,20 +77,21 @@ impl Shared {
         let expected = if self.trust.sends_proxy_header(peer) { Expected::Required } else { Expected::None };
         let preamble = tokio::select! {
             read = tokio::time::timeout(self.head_timeout, proxy_protocol::read(stream, expected)) => read,
-            () = close.notified() => return self.metrics.closed_early(Early::Crowded),
+            () = close.notified() => return self.metrics.closed_early(EarlyClose::Crowded),
             () = self.ending.cancelled() => return,
         };
         let Preamble { source, http2, io } = match preamble {
             Ok(Ok(preamble)) => preamble,
-            Ok(Err(PreambleError::Ended(_))) => return self.metrics.closed_early(Early::Ended),
+            Ok(Err(PreambleError::Ended(_))) => return self.metrics.closed_early(EarlyClose::Ended),
             Ok(Err(error @ PreambleError::Proxy)) => {
                 tracing::debug!(proxy = %peer.ip(), "{error}");
-                return self.metrics.closed_early(Early::ProxyHeader);
+                return self.metrics.closed_early(EarlyClose::ProxyHeader);
             }
-            Err(_) => return self.metrics.closed_early(Early::HeadTimeout),
+            Err(_) => return self.metrics.closed_early(EarlyClose::HeadTimeout),
         };
         let sender = source.unwrap_or(peer).ip();
-        let idle = Arc::new(Idle { waiting: Arc::clone(&self.waiting), close, state: Mutex::new((0, Some(place))) });
+        let idle =
+            Arc::new(IdleTracker { waiting: Arc::clone(&self.waiting), close, state: Mutex::new((0, Some(place))) });
         if http2 {
             self.serve_http2(io, sender, idle).await;
         } else {
@@ -98,39 +99,39 @@ impl Shared {
         }
     }
 
-    async fn serve_http1(&self, io: Rewound, sender: IpAddr, idle: Arc<Idle>) {
+    async fn serve_http1(&self, io: RewindStream, sender: IpAddr, idle: Arc<IdleTracker>) {
         let handoff = Handoff::default();
-        let origin = Origin { sender, trust: Arc::clone(&self.trust), handoff: Some(handoff.clone()) };
+        let origin = ConnectionInfo { sender, trust: Arc::clone(&self.trust), handoff: Some(handoff.clone()) };
         let service = self.service(origin, &idle);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_timeout)
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEADERS)
-            .serve_connection(TokioIo::new(Explained::new(io)), service);
-        let adoption = tokio::select! {
+            .serve_connection(TokioIo::new(ErrorBodyStream::new(io)), service);
+        let new_viewer = tokio::select! {
             biased;
-            adoption = handoff.taken() => adoption,
+            new_viewer = handoff.taken() => new_viewer,
             result = &mut connection => return self.note(result),
-            () = idle.close.notified() => return self.metrics.closed_early(Early::Crowded),
+            () = idle.close.notified() => return self.metrics.closed_early(EarlyClose::Crowded),
             () = self.ending.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
                 let _ = connection.await;
                 return;
             }
         };
-        let Adoption { feed, head, viewer } = adoption;
+        let NewViewer { feed, head, viewer } = new_viewer;
         // Bytes that came behind the request are thrown away, as the engine does with those that follow.
         let stream = connection.into_parts().io.into_inner().into_inner().into_stream();
         match stream.into_std() {
-            // Refused only where the node filled up in this moment, or the socket has failed: closing it says so.
+            // Rejected only where the node filled up in this moment, or the socket has failed: closing it says so.
             Ok(socket) => drop(feed.frames().adopt(socket, head, viewer)),
             Err(error) => tracing::debug!("a viewer's socket could not be handed over: {error}"),
         }
     }
 
-    async fn serve_http2(&self, io: Rewound, sender: IpAddr, idle: Arc<Idle>) {
-        let origin = Origin { sender, trust: Arc::clone(&self.trust), handoff: None };
+    async fn serve_http2(&self, io: RewindStream, sender: IpAddr, idle: Arc<IdleTracker>) {
+        let origin = ConnectionInfo { sender, trust: Arc::clone(&self.trust), handoff: None };
         let service = self.service(origin, &idle);
         let mut connection = pin!(
             http2::Builder::new(TokioExecutor::new())
@@ -144,7 +145,7 @@ impl Shared {
         );
         tokio::select! {
             result = &mut connection => self.note(result),
-            () = idle.close.notified() => self.metrics.closed_early(Early::Crowded),
+            () = idle.close.notified() => self.metrics.closed_early(EarlyClose::Crowded),
             () = self.ending.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
@@ -155,8 +156,8 @@ impl Shared {
     /// The router, told where requests come from; while it answers, the connection is not waiting.
     fn service(
         &self,
-        origin: Origin,
-        idle: &Arc<Idle>,
+        origin: ConnectionInfo,
+        idle: &Arc<IdleTracker>,
     ) -> impl hyper::service::Service<
         Request<hyper::body::Incoming>,
         Response = Response<Body>,
@@ -165,12 +166,12 @@ impl Shared {
     > + use<> {
         let (router, idle) = (self.router.clone(), Arc::clone(idle));
         service_fn(move |mut request: Request<hyper::body::Incoming>| {
-            let busy = idle.busy();
+            let busy = idle.begin_request();
             request.extensions_mut().insert(origin.clone());
             let mut router = router.clone();
             let response: Answer = Box::pin(async move {
                 let response = router.call(request.map(Body::new)).await?;
-                Ok(response.map(|body| Body::new(super::busy::BusyBody::new(body, busy))))
+                Ok(response.map(|body| Body::new(super::busy::GuardedBody::new(body, busy))))
             });
             response
         })
@@ -179,37 +180,37 @@ impl Shared {
     fn note(&self, result: hyper::Result<()>) {
         match result {
             Ok(()) => {}
-            Err(error) if error.is_timeout() => self.metrics.closed_early(Early::HeadTimeout),
-            Err(error) if error.is_parse() => self.metrics.closed_early(Early::Malformed),
+            Err(error) if error.is_timeout() => self.metrics.closed_early(EarlyClose::HeadTimeout),
+            Err(error) if error.is_parse() => self.metrics.closed_early(EarlyClose::Malformed),
             Err(error) => tracing::trace!("a connection ended: {error}"),
         }
     }
 }
 
 /// Whether a connection waits for a request.
-pub(in crate::http) struct Idle {
-    waiting: Arc<Waiting>,
+pub(in crate::http) struct IdleTracker {
+    waiting: Arc<IdleConnections>,
     close: Arc<Notify>,
     /// Requests that are being answered, and the place in the table while there are none.
-    state: Mutex<(usize, Option<Place>)>,
+    state: Mutex<(usize, Option<IdleSlot>)>,
 }
 
-impl Idle {
+impl IdleTracker {
     /// Notes that a request has come; it has been answered when the guard is dropped.
-    fn busy(self: &Arc<Self>) -> Busy {
+    fn begin_request(self: &Arc<Self>) -> RequestGuard {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 += 1;
         let place = state.1.take();
         drop(state);
         drop(place);
-        Busy(Arc::clone(self))
+        RequestGuard(Arc::clone(self))
     }
 }
 
 /// A request that is being answered.
-pub(in crate::http) struct Busy(Arc<Idle>);
+pub(in crate::http) struct RequestGuard(Arc<IdleTracker>);
 
-impl Drop for Busy {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 -= 1;

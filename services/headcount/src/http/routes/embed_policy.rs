@@ -11,9 +11,9 @@ use headcount_presence::CounterName;
 
 /// Lists of origins by counter; a counter without a list may be embedded anywhere.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Embedders(HashMap<CounterName, Vec<String>>);
+pub(crate) struct EmbedPolicy(HashMap<CounterName, Vec<String>>);
 
-impl Embedders {
+impl EmbedPolicy {
     /// Reads `online=https://a.example,https://b.example;news=https://c.example`.
     ///
     /// # Errors
@@ -98,23 +98,24 @@ mod tests {
     #[test]
     fn a_list_lets_its_origins_in_alone() {
         let online = CounterName::parse("online").expect("a good name");
-        let embedders = Embedders::parse("online=https://Forum.example,http://127.0.0.1:8081; b=https://b.example");
-        let embedders = embedders.expect("two lists");
+        let embed_policy =
+            EmbedPolicy::parse("online=https://Forum.example,http://127.0.0.1:8081; b=https://b.example");
+        let embed_policy = embed_policy.expect("two lists");
         for allowed in ["https://forum.example/a?b", "https://forum.example:443/", "http://127.0.0.1:8081/x"] {
-            assert!(embedders.allow(&online, &headers(header::REFERER, allowed)), "{allowed}");
+            assert!(embed_policy.allow(&online, &headers(header::REFERER, allowed)), "{allowed}");
         }
         for refused in ["http://forum.example/", "https://forum.example.evil.example/", "https://b.example/", "about:"]
         {
-            assert!(!embedders.allow(&online, &headers(header::REFERER, refused)), "{refused}");
+            assert!(!embed_policy.allow(&online, &headers(header::REFERER, refused)), "{refused}");
         }
-        assert!(!embedders.allow(&online, &HeaderMap::new()));
-        assert!(embedders.allow(&CounterName::parse("free").expect("a good name"), &HeaderMap::new()));
+        assert!(!embed_policy.allow(&online, &HeaderMap::new()));
+        assert!(embed_policy.allow(&CounterName::parse("free").expect("a good name"), &HeaderMap::new()));
     }
 
     #[test]
     fn malformed_lists_are_refused() {
         for wrong in ["online", "online=forum.example", "online=https://a.example/path", "Online=https://a.example"] {
-            assert!(Embedders::parse(wrong).is_err(), "{wrong}");
+            assert!(EmbedPolicy::parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -14,7 +14,7 @@ use headcount_engine::Attachment;
 use tokio::sync::mpsc;
 
 use crate::admin::Phase;
-use crate::feeds::{LiveFeed, Viewer};
+use crate::feeds::{Feed, ViewerAttachment};
 use crate::http::App;
 
 /// The body of an HTTP/2 viewer's response. The viewer is counted once the first frame has been taken, and leaves when
@@ -24,8 +24,8 @@ use crate::http::App;
 /// The node has no room for one more.
 pub(in crate::http) fn body(
     app: &Arc<App>,
-    feed: &Arc<LiveFeed>,
-    viewer: Viewer,
+    feed: &Arc<Feed>,
+    viewer: ViewerAttachment,
     format: Format,
 ) -> Result<Body, headcount_engine::Rejection> {
     let place = feed.frames().acquire_permit()?;
@@ -33,16 +33,16 @@ pub(in crate::http) fn body(
     let (sender, receiver) = mpsc::channel(1);
     let opening = headcount_wire::opening(format.content_type());
     let (pumping, feed) = (Arc::clone(app), Arc::clone(feed));
-    app.pumps.spawn(async move {
+    app.http2_viewers.spawn(async move {
         pump(pumping, feed, viewer, opening, sender).await;
         drop(place);
     });
-    Ok(Body::new(Pumped(receiver)))
+    Ok(Body::new(ChannelBody(receiver)))
 }
 
-struct Pumped(mpsc::Receiver<Bytes>);
+struct ChannelBody(mpsc::Receiver<Bytes>);
 
-impl http_body::Body for Pumped {
+impl http_body::Body for ChannelBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -54,7 +54,7 @@ impl http_body::Body for Pumped {
     }
 }
 
-async fn pump(app: Arc<App>, feed: Arc<LiveFeed>, mut viewer: Viewer, opening: Bytes, body: mpsc::Sender<Bytes>) {
+async fn pump(app: Arc<App>, feed: Arc<Feed>, mut viewer: ViewerAttachment, opening: Bytes, body: mpsc::Sender<Bytes>) {
     let mut frames = feed.frames().frames();
     let mut phase = app.phase.clone();
     let mut first = BytesMut::from(opening);

@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use headcount_drawing::Look;
 
-use crate::counters::{Addressed, Counters};
+use crate::counters::{CounterRef, Counters};
 use crate::http::App;
-use crate::http::error::Refused;
+use crate::http::error::HttpError;
 
 /// The counter that `GET /` shows: the original's, or the first of a list.
 const FRONT: &str = "online";
@@ -61,11 +61,11 @@ struct Field {
 }
 
 /// `GET /`: the page of the counter `online`, or on to the one that the form names.
-pub(in crate::http) async fn front(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refused> {
+pub(in crate::http) async fn front(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
     let wanted = pairs(request.uri().query().unwrap_or_default()).find(|(name, _)| *name == "counter");
     if let Some((_, name)) = wanted {
         let counter = app.counters.read(name)?;
-        return Ok(Redirect::to(&format!("/{}", counter.address)).into_response());
+        return Ok(Redirect::to(&format!("/{}", counter.path_segment)).into_response());
     }
     let counter = match &app.counters {
         Counters::Listed(names) => app.counters.read(names[0].as_str())?,
@@ -75,8 +75,8 @@ pub(in crate::http) async fn front(State(app): State<Arc<App>>, request: Request
 }
 
 /// `GET /{counter}`.
-pub(in crate::http) fn counter(app: &App, counter: &Addressed, request: &Request) -> Result<Response, Refused> {
-    page(app, counter, &format!("/{}", counter.address), request)
+pub(in crate::http) fn counter(app: &App, counter: &CounterRef, request: &Request) -> Result<Response, HttpError> {
+    page(app, counter, &format!("/{}", counter.path_segment), request)
 }
 
 /// `GET /robots.txt`: a crawler on a stream would be a viewer for ever.
@@ -90,14 +90,14 @@ pub(in crate::http) async fn favicon() -> Response {
     (headers, include_str!("../../../templates/favicon.svg")).into_response()
 }
 
-fn page(app: &App, counter: &Addressed, path: &str, request: &Request) -> Result<Response, Refused> {
+fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Result<Response, HttpError> {
     let asked = filled_in(request.uri());
-    let look = Look::from_query(&asked).and_then(|look| app.feeds.easels().artist().check(&look).map(|()| look));
+    let look = Look::from_query(&asked).and_then(|look| app.feeds.draw_queue().artist().check(&look).map(|()| look));
     let (look, mistake) = match look {
         Ok(look) => (look, None),
         Err(mistake) => (Look::default(), Some(format!("{mistake}."))),
     };
-    let name = &counter.address;
+    let name = &counter.path_segment;
     let query = question(&look.query());
     let base = base(app, request.headers());
     let live = format!("{base}/{name}.png{query}");
@@ -121,7 +121,7 @@ fn page(app: &App, counter: &Addressed, path: &str, request: &Request) -> Result
         json: format!("{base}/{name}.json"),
     };
     // A template without includes or filters of its own fails for want of memory alone.
-    let text = body.render().map_err(|_| Refused::NotFound)?;
+    let text = body.render().map_err(|_| HttpError::NotFound)?;
     let headers = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, "no-cache"),

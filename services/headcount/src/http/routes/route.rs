@@ -2,39 +2,39 @@
 
 use headcount_drawing::Format;
 
-use crate::counters::{Addressed, Counters};
-use crate::http::error::Refused;
+use crate::counters::{CounterRef, Counters};
+use crate::http::error::HttpError;
 
 /// A path of the public side, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Address {
+pub(in crate::http) enum Route {
     /// `/{counter}`: the page with the embed codes.
-    Page(Addressed),
+    Page(CounterRef),
     /// `/{counter}.png`, `.jpg`: the live stream.
-    Stream(Addressed, Format),
+    Stream(CounterRef, Format),
     /// `/{counter}.json`: the number for programs.
-    Number(Addressed),
+    Json(CounterRef),
     /// `/{counter}/snapshot.png`, `.jpg`, `.svg`: one picture.
-    Snapshot(Addressed, Format),
+    Snapshot(CounterRef, Format),
 }
 
-impl Address {
+impl Route {
     /// Reads a path of one segment.
-    pub(in crate::http) fn of_one(path: &str, counters: &Counters) -> Result<Self, Refused> {
+    pub(in crate::http) fn from_one_segment(path: &str, counters: &Counters) -> Result<Self, HttpError> {
         let file = path.trim_start_matches('/');
         let (name, extension) = file.rsplit_once('.').unwrap_or((file, ""));
         match (extension, Format::from_extension(extension)) {
-            ("json", _) => Ok(Self::Number(counters.read(name)?)),
-            (_, Some(Format::Svg)) => Err(Refused::NotFound),
+            ("json", _) => Ok(Self::Json(counters.read(name)?)),
+            (_, Some(Format::Svg)) => Err(HttpError::NotFound),
             (_, Some(format)) => Ok(Self::Stream(counters.read(name)?, format)),
             (_, None) => Ok(Self::Page(counters.read(file)?)),
         }
     }
 
     /// Reads a path of two segments.
-    pub(in crate::http) fn of_two(path: &str, counters: &Counters) -> Result<Self, Refused> {
-        let (counter, file) = path.trim_start_matches('/').split_once('/').ok_or(Refused::NotFound)?;
-        let format = file.strip_prefix("snapshot.").and_then(Format::from_extension).ok_or(Refused::NotFound)?;
+    pub(in crate::http) fn from_two_segments(path: &str, counters: &Counters) -> Result<Self, HttpError> {
+        let (counter, file) = path.trim_start_matches('/').split_once('/').ok_or(HttpError::NotFound)?;
+        let format = file.strip_prefix("snapshot.").and_then(Format::from_extension).ok_or(HttpError::NotFound)?;
         Ok(Self::Snapshot(counters.read(counter)?, format))
     }
 }
@@ -45,27 +45,27 @@ mod tests {
 
     use super::*;
 
-    fn one(path: &str) -> Result<Address, Refused> {
-        Address::of_one(path, &Counters::Any)
+    fn one(path: &str) -> Result<Route, HttpError> {
+        Route::from_one_segment(path, &Counters::Any)
     }
 
-    fn two(path: &str) -> Result<Address, Refused> {
-        Address::of_two(path, &Counters::Any)
+    fn two(path: &str) -> Result<Route, HttpError> {
+        Route::from_two_segments(path, &Counters::Any)
     }
 
-    fn named(name: &str) -> Addressed {
-        Addressed { name: CounterName::parse(name).expect("a good name"), address: name.to_owned() }
+    fn named(name: &str) -> CounterRef {
+        CounterRef { name: CounterName::parse(name).expect("a good name"), path_segment: name.to_owned() }
     }
 
     #[test]
     fn each_address_is_read() {
-        assert_eq!(one("/online").expect("page"), Address::Page(named("online")));
-        assert_eq!(one("/online.png").expect("stream"), Address::Stream(named("online"), Format::Png));
-        assert_eq!(one("/online.jpg").expect("stream"), Address::Stream(named("online"), Format::Jpeg));
-        assert_eq!(one("/online.json").expect("number"), Address::Number(named("online")));
-        assert_eq!(two("/online/snapshot.svg").expect("snapshot"), Address::Snapshot(named("online"), Format::Svg));
+        assert_eq!(one("/online").expect("page"), Route::Page(named("online")));
+        assert_eq!(one("/online.png").expect("stream"), Route::Stream(named("online"), Format::Png));
+        assert_eq!(one("/online.jpg").expect("stream"), Route::Stream(named("online"), Format::Jpeg));
+        assert_eq!(one("/online.json").expect("number"), Route::Json(named("online")));
+        assert_eq!(two("/online/snapshot.svg").expect("snapshot"), Route::Snapshot(named("online"), Format::Svg));
         let dotted = named("blog.example.org");
-        assert_eq!(one("/blog.example.org.png").expect("stream"), Address::Stream(dotted, Format::Png));
+        assert_eq!(one("/blog.example.org.png").expect("stream"), Route::Stream(dotted, Format::Png));
     }
 
     #[test]

@@ -9,11 +9,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::http::App;
-use crate::http::error::Refused;
+use crate::http::error::HttpError;
 
 /// `GET /{counter}.json`.
 #[derive(Serialize)]
-struct Number {
+struct CounterJson {
     counter: String,
     /// Open streams now; absent below `--small`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,10 +34,10 @@ struct Number {
 }
 
 /// Answers with the number as JSON.
-pub(in crate::http) async fn json(app: &App, counter: &CounterName) -> Result<Response, Refused> {
+pub(in crate::http) async fn json(app: &App, counter: &CounterName) -> Result<Response, HttpError> {
     let reading = app.presence.read(counter).await;
     let told = |number: u64| (number >= app.small).then_some(number);
-    let number = Number {
+    let number = CounterJson {
         counter: counter.as_str().to_owned(),
         count: told(reading.count),
         visitors: told(reading.visitors).filter(|_| reading.count >= app.small),
@@ -57,11 +57,11 @@ pub(in crate::http) async fn snapshot(
     format: Format,
     query: Option<&str>,
     asked: &HeaderMap,
-) -> Result<Response, Refused> {
+) -> Result<Response, HttpError> {
     let look = Look::from_query(query.unwrap_or_default())?;
-    app.feeds.easels().artist().check(&look)?;
+    app.feeds.draw_queue().artist().check(&look)?;
     let reading = app.presence.read(counter).await;
-    let picture = app.feeds.easels().first(&look, &app.feeds.figure(&look, &reading), format).await?;
+    let picture = app.feeds.draw_queue().first(&look, &app.feeds.figure(&look, &reading), format).await?;
     let etag = etag(&picture);
     // Caches may keep it, but must ask each time: a badge that lags is a wrong number.
     let mut headers = open_to_all("no-cache");

@@ -14,24 +14,24 @@ use super::{embed_policy, http2_body, snapshot};
 use crate::admin::Phase;
 use crate::feeds::FeedKey;
 use crate::http::App;
-use crate::http::connection::Adoption;
-use crate::http::connection::Origin;
-use crate::http::error::Refused;
+use crate::http::connection::ConnectionInfo;
+use crate::http::connection::NewViewer;
+use crate::http::error::HttpError;
 
 /// Answers a request for a live stream. For HTTP/1 this never returns once the viewer has been accepted.
 ///
 /// # Errors
-/// [`Refused`]: nothing has been counted then.
+/// [`HttpError`]: nothing has been counted then.
 pub(in crate::http) async fn answer(
     app: &Arc<App>,
     counter: CounterName,
     format: Format,
     request: Request,
-) -> Result<Response, Refused> {
+) -> Result<Response, HttpError> {
     let look = Look::from_query(request.uri().query().unwrap_or_default())?;
-    app.feeds.easels().artist().check(&look)?;
-    if !app.embedders.allow(&counter, request.headers()) {
-        return Err(Refused::Embedder);
+    app.feeds.draw_queue().artist().check(&look)?;
+    if !app.embed_policy.allow(&counter, request.headers()) {
+        return Err(HttpError::Embedder);
     }
     if embed_policy::is_fetcher(request.headers()) {
         return snapshot::snapshot(app, &counter, format, request.uri().query(), request.headers()).await;
@@ -41,9 +41,9 @@ pub(in crate::http) async fn answer(
         return Ok(headers.into_response());
     }
     if matches!(*app.phase.borrow(), Phase::Ending { .. }) {
-        return Err(Refused::Draining);
+        return Err(HttpError::Draining);
     }
-    let origin = request.extensions().get::<Origin>().cloned().expect("every connection puts its origin in");
+    let origin = request.extensions().get::<ConnectionInfo>().cloned().expect("every connection puts its origin in");
     let client = Client {
         ip: origin.client(request.headers()),
         user_agent: request
@@ -57,11 +57,11 @@ pub(in crate::http) async fn answer(
 
     let feed = app.feeds.open(FeedKey { counter, look, format }).await?;
     feed.frames().has_room()?;
-    let registration = app.presence.admit(feed.counter(), &client).await.map_err(Refused::Presence)?;
+    let registration = app.presence.admit(feed.counter(), &client).await.map_err(HttpError::Presence)?;
     let viewer = feed.viewer(registration);
     match origin.handoff {
         Some(handoff) => {
-            handoff.give(Adoption { feed, head: head(&headers, format), viewer });
+            handoff.give(NewViewer { feed, head: head(&headers, format), viewer });
             std::future::pending().await
         }
         None => Ok((headers, http2_body::body(app, &feed, viewer, format)?).into_response()),
