@@ -1,5 +1,5 @@
-//! Where pictures are drawn: how many at a time, so that whoever asks for many, or large ones, has a share of the processors
-//! and no more.
+//! [`DrawQueue`]: where pictures are drawn, in turn. It bounds how many are drawn at a time, so that clients that request
+//! many pictures, or large ones, get a share of the processors and no more.
 
 use std::thread::available_parallelism;
 use std::time::Instant;
@@ -7,103 +7,109 @@ use std::time::Instant;
 use headcount_drawing::{Artist, Figure, Format, Look};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// From this size on a picture is large: the height in device pixels, squared, times the characters. It takes 5 ms to draw;
-/// the largest has twenty times as much, and a badge at 3× a tenth.
+/// Size from which a picture is large: the square of its height in device pixels times its characters. Such a picture takes
+/// 5 ms to draw, the largest possible one twenty times that, a badge at scale 3 a tenth.
 const LARGE: u64 = 250_000;
-/// Large pictures that wait for their turn at most: the last for six seconds, were each the largest.
+/// Most large first pictures that wait for their turn. If each is the largest possible, the last waits six seconds.
 const MAX_LARGE_WAITING: usize = 32;
 
-/// More large pictures are asked for than can be drawn soon.
+/// Too many large pictures wait to be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many large pictures are waiting to be drawn")]
 pub(crate) struct DrawQueueFull;
 
-/// A bounded queue.
+/// A semaphore with a bounded number of waiters.
 #[derive(Debug)]
-struct Queue {
-    /// For those that have a turn, and those that wait for one.
-    places: Semaphore,
+struct BoundedSemaphore {
+    /// One permit for each holder or waiter.
+    entries: Semaphore,
     turns: Semaphore,
 }
 
-/// Somebody's turn, until it is dropped.
+/// A turn of a [`BoundedSemaphore`], until dropped.
 struct Turn<'a> {
     _turn: SemaphorePermit<'a>,
-    _place: SemaphorePermit<'a>,
+    _entry: SemaphorePermit<'a>,
 }
 
-impl Queue {
-    fn new(turns: usize, waiting: usize) -> Self {
-        Self { places: Semaphore::new(turns + waiting), turns: Semaphore::new(turns) }
+impl BoundedSemaphore {
+    fn new(turns: usize, max_waiting: usize) -> Self {
+        Self { entries: Semaphore::new(turns + max_waiting), turns: Semaphore::new(turns) }
     }
 
-    async fn turn(&self) -> Result<Turn<'_>, DrawQueueFull> {
-        let _place = self.places.try_acquire().map_err(|_| DrawQueueFull)?;
+    async fn acquire(&self) -> Result<Turn<'_>, DrawQueueFull> {
+        let _entry = self.entries.try_acquire().map_err(|_| DrawQueueFull)?;
         let _turn = self.turns.acquire().await.map_err(|_| DrawQueueFull)?;
-        Ok(Turn { _turn, _place })
+        Ok(Turn { _turn, _entry })
     }
 }
 
-/// Draws all pictures of a node. Those that somebody waits for, snapshots and the first ones of live looks, have half of the
-/// processors together, and the large ones among them one; what is drawn for viewers when their number changes does
-/// not wait for those, and the large ones among it have half of a processor together.
+/// Draws all pictures of a node. Snapshots and the first pictures of feeds share half of the processors; the large ones
+/// among them share one. Pictures of changed counts do not wait for those; the large ones among them share half of one
+/// processor.
 #[derive(Debug)]
 pub(crate) struct DrawQueue {
     artist: Artist,
     first: Semaphore,
-    first_large: Queue,
+    first_large: BoundedSemaphore,
     large_changes: Semaphore,
 }
 
 impl DrawQueue {
-    /// As many as this machine's processors suffice for.
+    /// Creates a queue for the processors of this machine.
     pub(crate) fn new(artist: Artist) -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
         Self {
             artist,
             first: Semaphore::new((processors / 2).max(1)),
-            first_large: Queue::new(1, MAX_LARGE_WAITING),
+            first_large: BoundedSemaphore::new(1, MAX_LARGE_WAITING),
             large_changes: Semaphore::new(1),
         }
     }
 
-    /// Who draws.
+    /// Draws the pictures.
     pub(crate) fn artist(&self) -> &Artist {
         &self.artist
     }
 
-    /// Draws a picture that somebody has just asked for.
+    /// Draws a snapshot or the first picture of a feed.
     ///
     /// # Errors
-    /// If it is large, and too many such wait already.
-    pub(crate) async fn first(&self, look: &Look, figure: &Figure, format: Format) -> Result<Vec<u8>, DrawQueueFull> {
-        let _large = if is_large(look, figure) { Some(self.first_large.turn().await?) } else { None };
+    /// Fails if the picture is large and too many such pictures wait.
+    pub(crate) async fn draw_first(
+        &self,
+        look: &Look,
+        figure: &Figure,
+        format: Format,
+    ) -> Result<Vec<u8>, DrawQueueFull> {
+        let _large = if is_large(look, figure) { Some(self.first_large.acquire().await?) } else { None };
         let _turn = self.first.acquire().await;
         Ok(self.draw(look, figure, format))
     }
 
-    /// Draws what a live look shows now, and hands it over. Returns when the next change of this look may be drawn.
-    /// Where it has to wait, the number may be a newer one by then than the `known` one.
-    pub(crate) async fn change(
+    /// Draws a feed's picture after a change and passes it to `publish`. If the draw has to wait, `newest` supplies a newer
+    /// figure than `known`. Returns when the feed's next change may be drawn.
+    pub(crate) async fn draw_change(
         &self,
         look: &Look,
         known: &Figure,
         newest: impl FnOnce() -> Figure,
         format: Format,
-        hand_over: impl FnOnce(Figure, Vec<u8>),
+        publish: impl FnOnce(Figure, Vec<u8>),
     ) {
         let turn = if is_large(look, known) { self.large_changes.acquire().await.ok() } else { None };
         let figure = newest();
-        let began = Instant::now();
+        let start = Instant::now();
         let picture = self.draw(look, &figure, format);
-        let took = began.elapsed();
-        hand_over(figure, picture);
+        let took = start.elapsed();
+        publish(figure, picture);
         if turn.is_some() {
+            // Leaves the other half of the processor.
             tokio::time::sleep(took).await;
         }
     }
 
-    /// Other tasks of this thread go on elsewhere meanwhile.
+    /// Draws on this thread, while its other tasks move to other threads.
     fn draw(&self, look: &Look, figure: &Figure, format: Format) -> Vec<u8> {
         tokio::task::block_in_place(|| self.artist.draw(look, figure, format))
     }
@@ -132,16 +138,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_finds_no_place_is_turned_away() {
-        let queue = Queue::new(1, 1);
-        let turn = queue.turn().await.expect("it is empty");
-        let mut second = std::pin::pin!(queue.turn());
+    async fn a_full_semaphore_rejects() {
+        let semaphore = BoundedSemaphore::new(1, 1);
+        let first = semaphore.acquire().await.expect("it is free");
+        let mut second = std::pin::pin!(semaphore.acquire());
         tokio::select! {
             biased;
-            _ = &mut second => panic!("it is not its turn"),
-            third = queue.turn() => assert_eq!(third.err(), Some(DrawQueueFull)),
+            _ = &mut second => panic!("the first holds the only turn"),
+            third = semaphore.acquire() => assert_eq!(third.err(), Some(DrawQueueFull)),
         }
-        drop(turn);
+        drop(first);
         assert!(second.await.is_ok());
     }
 }

@@ -20,7 +20,7 @@ pub enum ProxyHeader {
 
 /// Reads a PROXY header at the beginning of a connection.
 pub fn proxy_header(bytes: &[u8]) -> ProxyHeader {
-    match http::proxy_header(bytes) {
+    match http::parse_proxy_header(bytes) {
         Err(_) => ProxyHeader::Malformed,
         Ok(None) => ProxyHeader::Unfinished,
         Ok(Some((bytes, client))) => ProxyHeader::Whole(bytes, client),

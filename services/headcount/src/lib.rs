@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod http;
 mod logging;
 mod options;
+mod phase;
 mod serve;
 
 use std::ffi::OsString;

@@ -17,12 +17,12 @@ pub(crate) fn run(options: &DrawOptions) -> anyhow::Result<()> {
     artist.check(&options.look)?;
     let fewer_than = (options.count < options.look.small()).then_some(options.look.small());
     let figure = Figure { number: options.count, epoch: 0, version: 0, stale: options.stale, fewer_than };
-    let picture = artist.draw(&options.look, &figure, options.format);
-    if options.out.as_os_str() == "-" {
+    let picture = artist.draw(&options.look, &figure, options.out.format);
+    if options.out.path.as_os_str() == "-" {
         std::io::stdout().write_all(&picture).context("standard output cannot be written")?;
     } else {
-        std::fs::write(&options.out, picture)
-            .with_context(|| format!("{} cannot be written", options.out.display()))?;
+        std::fs::write(&options.out.path, picture)
+            .with_context(|| format!("{} cannot be written", options.out.path.display()))?;
     }
     Ok(())
 }

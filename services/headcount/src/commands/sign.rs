@@ -8,7 +8,7 @@ use crate::options::SignOptions;
 /// None; for the shape of all commands.
 pub(crate) fn run(options: &SignOptions) -> anyhow::Result<()> {
     for name in &options.names {
-        println!("{}", options.key.sign(name));
+        println!("{}", options.sign_key.sign(name));
     }
     Ok(())
 }

@@ -1,67 +1,45 @@
-//! Collects what is wrong with a command line, to say it all at once.
+//! [`ConfigErrors`]: everything that is wrong with a command line and its environment, to report it at once.
 
 use std::fmt::Display;
 use std::process::ExitCode;
+
+/// Exit status for a wrong command line: `EX_USAGE` of BSD's sysexits.h.
+const EX_USAGE: u8 = 64;
 
 /// The errors found so far.
 #[derive(Debug, Default)]
 pub(super) struct ConfigErrors(Vec<String>);
 
 impl ConfigErrors {
-    /// Notes that `option`'s `value` is wrong, and what is allowed.
+    /// Adds that `option` cannot have `value`, and why.
     pub(super) fn add(&mut self, option: &str, value: &str, why: impl Display) {
         self.0.push(format!("{option} {value:?}: {why}"));
     }
 
-    /// Notes an error of clap's, in its first line.
-    pub(super) fn add_error(&mut self, error: &clap::Error) {
+    /// Adds one of clap's errors.
+    pub(super) fn add_clap_error(&mut self, error: &clap::Error) {
         let text = error.to_string();
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let first = lines.next().unwrap_or_default();
-        let mut mistake = first.strip_prefix("error: ").unwrap_or(first).to_owned();
-        // The names of missing arguments stand on lines of their own.
+        let mut message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+        // The names of missing arguments are on lines of their own.
         for line in lines.take_while(|line| line.starts_with('<') || line.starts_with("--")) {
-            mistake = format!("{mistake} {line}");
+            message = format!("{message} {line}");
         }
-        self.0.push(mistake);
+        self.0.push(message);
     }
 
-    /// What `read` makes of `value`; `fallback` where it is a mistake, which is noted (the caller starts nothing then).
-    pub(super) fn take<T, E: Display>(
-        &mut self,
-        option: &str,
-        value: &str,
-        fallback: T,
-        read: impl FnOnce(&str) -> Result<T, E>,
-    ) -> T {
-        read(value).unwrap_or_else(|why| {
-            self.add(option, value, why);
-            fallback
-        })
-    }
-
-    /// [`take`](Self::take) for an option that may be absent; an empty value is an absent one.
-    pub(super) fn take_option<T, E: Display>(
-        &mut self,
-        option: &str,
-        value: Option<&str>,
-        read: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        let value = value.filter(|text| !text.is_empty())?;
-        read(value).map_err(|why| self.add(option, value, why)).ok()
-    }
-
-    /// Whether nothing is wrong.
+    /// Returns whether nothing is wrong.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Prints every mistake; gives the exit status to leave with.
+    /// Prints every error to standard error and returns the exit status.
     pub(super) fn report(&self) -> ExitCode {
-        for mistake in &self.0 {
-            eprintln!("headcount: {mistake}");
+        for error in &self.0 {
+            eprintln!("headcount: {error}");
         }
         eprintln!("headcount: nothing was started; see headcount --help");
-        ExitCode::from(super::EX_USAGE)
+        ExitCode::from(EX_USAGE)
     }
 }

@@ -1,247 +1,171 @@
-//! The command line and the environment: read as text by clap, then checked here, so that every mistake is reported at
-//! once and none of them starts half a service.
+//! The command line and the environment's `HEADCOUNT_…`. clap parses and checks them; every error is reported at once.
+//!
+//! `ServeOptions::augment_args` lists all options of `serve` by name: a [`clap::Arg`]'s id is its option's name with
+//! underscores.
 
+mod commands;
 mod config_errors;
 mod parse;
 mod serve;
 
+use std::error::Error as _;
 use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, FromArgMatches};
-use headcount_drawing::{Format, Look};
-use headcount_presence::{AddressLimits, CounterName, RedisUrl};
-use ipnet::IpNet;
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(crate) use self::commands::{DrawOptions, HealthcheckOptions, SignOptions, StatusOptions, WatchOptions};
 use self::config_errors::ConfigErrors;
-use self::serve::{Cli, Subcommand};
-use crate::counters::{Counters, SigningKey};
-use crate::http::EmbedPolicy;
+use self::parse::CounterRule;
+pub(crate) use self::serve::ServeOptions;
 
-/// Exit status for a wrong command line: `EX_USAGE` of BSD's sysexits.h.
-const EX_USAGE: u8 = 64;
-
-/// What a command line came to.
+/// What a command line results in.
 pub(crate) enum Invocation {
     /// A command to run.
     Run(Command),
-    /// Help, the version or errors have been printed; exit with this.
+    /// Help, the version or errors have been printed. Exit with this status.
     Answered(ExitCode),
 }
 
-/// A checked subcommand.
+/// A live count of who is here, in one <img> tag, with no JavaScript.
+///
+/// With no subcommand it serves: `headcount` alone listens on port 8080 and keeps the count in its own process.
+/// Open the address that it prints. With --redis URL any number of nodes share one count.
+#[derive(Parser)]
+#[command(name = "headcount", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeOptions,
+}
+
+/// A subcommand with its options.
+#[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a stream node.
+    /// Run a stream node (this is what happens without a subcommand, too)
     Serve(Box<ServeOptions>),
-    /// Draw one picture into a file.
+    /// Draw one picture into a file: the same looks as over HTTP
     Draw(DrawOptions),
-    /// Follow a live stream in the terminal.
+    /// Follow a live stream in the terminal: its numbers, times, frames and bytes
     Watch(WatchOptions),
-    /// Print the addresses of signed counters.
+    /// Print the addresses of counters where names are signed (serve --counters signed)
     Sign(SignOptions),
-    /// Show the nodes and counts that Redis holds.
+    /// Show the nodes, leases, counters and counts that Redis holds
     Status(StatusOptions),
-    /// Ask a node's admin port whether it is alive.
+    /// Exit 0 if a node's admin port says that it is alive, 1 if not (for containers without curl)
     Healthcheck(HealthcheckOptions),
 }
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogFormat {
-    /// For people where standard error is a terminal, JSON otherwise.
-    Auto,
-    /// For people.
-    Pretty,
-    /// One JSON object a line.
-    Json,
-}
-
-/// The header in which a trusted proxy says who its client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ForwardedHeader {
-    /// `X-Forwarded-For`, the custom.
-    XForwardedFor,
-    /// `Forwarded`, RFC 7239.
-    Forwarded,
-}
-
-/// The checked options of `headcount serve`. Each field's reason and bounds are in the help text of [`serve`].
-#[derive(Clone, Debug)]
-pub(crate) struct ServeOptions {
-    /// The public address.
-    pub(crate) listen: SocketAddr,
-    /// The address of health and metrics.
-    pub(crate) admin: SocketAddr,
-    /// Where presence is kept; in this process where absent.
-    pub(crate) redis: Option<RedisUrl>,
-    /// What every key in Redis begins with.
-    pub(crate) redis_prefix: String,
-    /// The address that pages show in embed codes, without a trailing slash.
-    pub(crate) public_url: Option<String>,
-    /// Which counters exist.
-    pub(crate) counters: Counters,
-    /// Which sites may embed them.
-    pub(crate) embed_policy: EmbedPolicy,
-    /// A stream counts only after it has been open for so long.
-    pub(crate) grace: Duration,
-    /// Below it, pictures and JSON say "fewer than".
-    pub(crate) small: u64,
-    /// What one client address may have.
-    pub(crate) limits: AddressLimits,
-    /// Networks whose connections begin with a PROXY header.
-    pub(crate) proxy_protocol_from: Vec<IpNet>,
-    /// Networks whose proxies are believed when they say who their client is.
-    pub(crate) forwarded_from: Vec<IpNet>,
-    /// The header in which they do.
-    pub(crate) forwarded_header: ForwardedHeader,
-    /// Threads that own viewers' sockets; the engine's default where absent.
-    pub(crate) shards: Option<usize>,
-    /// Most viewers on this node; from the descriptor limit where absent.
-    pub(crate) max_viewers: Option<usize>,
-    /// Most viewers of one counter on this node.
-    pub(crate) max_viewers_per_counter: Option<usize>,
-    /// Most live looks.
-    pub(crate) max_looks: usize,
-    /// Pushes a second at most.
-    pub(crate) frame_rate: f64,
-    /// An unchanged frame is sent again after so long.
-    pub(crate) keepalive: Duration,
-    /// A viewer that takes nothing for so long is dropped.
-    pub(crate) stall_limit: Duration,
-    /// A request's head must be complete within it.
-    pub(crate) head_timeout: Duration,
-    /// Most connections that have not finished a head.
-    pub(crate) max_heads: usize,
-    /// Connections accepted a second at most.
-    pub(crate) accept_rate: u32,
-    /// Time between "not ready" and the first stream's end.
-    pub(crate) drain_delay: Duration,
-    /// Streams end spread over this time.
-    pub(crate) drain: Duration,
-    /// A TrueType or OpenType file in place of the built-in font.
-    pub(crate) font: Option<PathBuf>,
-    /// tracing's filter.
-    pub(crate) log: String,
-    /// How log lines look.
-    pub(crate) log_format: LogFormat,
-}
-
-/// The checked options of `headcount draw`.
-pub(crate) struct DrawOptions {
-    /// The number.
-    pub(crate) count: u64,
-    /// Where the picture goes; `-` is standard output.
-    pub(crate) out: PathBuf,
-    /// How it looks.
-    pub(crate) look: Look,
-    /// PNG, JPEG or SVG.
-    pub(crate) format: Format,
-    /// With the mark of a number that may be old.
-    pub(crate) stale: bool,
-    /// A font file in place of the built-in one.
-    pub(crate) font: Option<PathBuf>,
-}
-
-/// The checked options of `headcount watch`.
-pub(crate) struct WatchOptions {
-    /// The stream.
-    pub(crate) url: ::http::Uri,
-    /// One JSON object a frame.
-    pub(crate) json: bool,
-    /// Stop after so many frames.
-    pub(crate) frames: Option<u64>,
-}
-
-/// The checked options of `headcount sign`.
-pub(crate) struct SignOptions {
-    /// The counters.
-    pub(crate) names: Vec<CounterName>,
-    /// What signs them.
-    pub(crate) key: SigningKey,
-}
-
-/// The checked options of `headcount status`.
-pub(crate) struct StatusOptions {
-    /// Where presence is kept.
-    pub(crate) redis: RedisUrl,
-    /// What every key begins with.
-    pub(crate) redis_prefix: String,
-    /// JSON in place of a table.
-    pub(crate) json: bool,
-}
-
-/// The checked options of `headcount healthcheck`.
-pub(crate) struct HealthcheckOptions {
-    /// The admin address to ask.
-    pub(crate) admin: SocketAddr,
-}
-
-/// Reads a command line and the environment's `HEADCOUNT_…`; prints help or all errors where that is the answer.
+/// Reads a command line and the environment. Prints help, the version or all errors if that is the answer.
 pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Invocation {
+    let mut arguments: Vec<OsString> = arguments.collect();
     let mut errors = ConfigErrors::default();
-    let cli = match parse(arguments.collect(), &mut errors) {
-        Ok(cli) => cli,
-        Err(exit) => return Invocation::Answered(exit),
-    };
-    let command = match cli.command.unwrap_or(Subcommand::Serve(Box::new(cli.serve))) {
-        Subcommand::Serve(args) => Command::Serve(Box::new(parse::serve(*args, &mut errors))),
-        Subcommand::Draw(args) => match parse::draw(args, &mut errors) {
-            Some(options) => Command::Draw(options),
-            None => return Invocation::Answered(errors.report()),
-        },
-        Subcommand::Watch(args) => match parse::watch(args, &mut errors) {
-            Some(options) => Command::Watch(options),
-            None => return Invocation::Answered(errors.report()),
-        },
-        Subcommand::Sign(args) => match parse::sign(&args, &mut errors) {
-            Some(options) => Command::Sign(options),
-            None => return Invocation::Answered(errors.report()),
-        },
-        Subcommand::Status(args) => match parse::status(args, &mut errors) {
-            Some(options) => Command::Status(options),
-            None => return Invocation::Answered(errors.report()),
-        },
-        Subcommand::Healthcheck(args) => Command::Healthcheck(parse::healthcheck(&args, &mut errors)),
-    };
-    if errors.is_empty() { Invocation::Run(command) } else { Invocation::Answered(errors.report()) }
-}
-
-/// clap stops at the first argument it does not know. To report them all, that argument is noted, taken out, and the
-/// rest read again.
-fn parse(mut arguments: Vec<OsString>, errors: &mut ConfigErrors) -> Result<Cli, ExitCode> {
-    loop {
-        let error = match Cli::command().try_get_matches_from(&arguments).and_then(|m| Cli::from_arg_matches(&m)) {
-            Ok(cli) => return Ok(cli),
+    // clap stops at its first error. Each error is recorded and its argument ignored, and all others are parsed again.
+    let mut ignored = Vec::new();
+    let matches = loop {
+        let error = match command(&arguments, &ignored).try_get_matches_from(&arguments) {
+            Ok(matches) => break matches,
             Err(error) => error,
         };
+        let context = |kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => text.as_str(),
+            _ => "",
+        };
+        let name = bare_name(context(ContextKind::InvalidArg));
         match error.kind() {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 // A closed pipe is no reason to fail.
                 let _ = error.print();
-                return Err(ExitCode::SUCCESS);
+                return Invocation::Answered(ExitCode::SUCCESS);
+            }
+            ErrorKind::ValueValidation => {
+                let value = context(ContextKind::InvalidValue);
+                let shown = if is_secret(&name) { "…" } else { value };
+                errors.add(&name, shown, error.source().map(ToString::to_string).unwrap_or_default());
+                if !name.starts_with('-') {
+                    remove(&mut arguments, |argument| argument == value);
+                }
+                ignored.push(name);
             }
             ErrorKind::UnknownArgument => {
-                let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else {
-                    errors.add_error(&error);
-                    return Err(errors.report());
-                };
-                let is_it = |argument: &OsString| {
-                    argument.to_str().is_some_and(|text| text == unknown || text.split('=').next() == Some(unknown))
-                };
-                errors.add_error(&error);
-                let Some(at) = arguments.iter().position(is_it) else { return Err(errors.report()) };
-                arguments.remove(at);
+                errors.add_clap_error(&error);
+                if !remove(&mut arguments, |argument| argument.split('=').next() == Some(&name) || argument == name) {
+                    return Invocation::Answered(errors.report());
+                }
             }
             _ => {
-                errors.add_error(&error);
-                return Err(errors.report());
+                errors.add_clap_error(&error);
+                return Invocation::Answered(errors.report());
             }
         }
+    };
+    check_sign_key(&matches, &mut errors);
+    if !errors.is_empty() {
+        return Invocation::Answered(errors.report());
+    }
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => Invocation::Run(cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.serve)))),
+        Err(error) => {
+            errors.add_clap_error(&error);
+            Invocation::Answered(errors.report())
+        }
+    }
+}
+
+/// Returns clap's command for these arguments, in which `ignored` options take any value and `ignored` positional
+/// arguments may be absent.
+fn command(arguments: &[OsString], ignored: &[String]) -> clap::Command {
+    let ignore = |arg: Arg| match name(&arg) {
+        name if !ignored.contains(&name) => arg,
+        name if name.starts_with('-') => arg.value_parser(clap::value_parser!(OsString)),
+        _ => arg.required(false),
+    };
+    let mut command = Cli::command().mut_args(ignore).mut_subcommands(|subcommand| subcommand.mut_args(ignore));
+    let first = arguments.get(1).and_then(|argument| argument.to_str()).unwrap_or_default();
+    if command.find_subcommand(first).is_some() {
+        // Variables for `serve` do not concern the other subcommands, and `serve` itself reads them.
+        command = command.mut_args(|arg| arg.env(Resettable::Reset));
+    }
+    command
+}
+
+/// Returns the name within clap's notation: `--listen` of `--listen <ADDR>`, `NAME` of `<NAME>...`.
+fn bare_name(notation: &str) -> String {
+    notation.split(' ').next().unwrap_or_default().trim_matches(['<', '>', '[', ']', '.']).to_owned()
+}
+
+/// Returns an argument's name as [`bare_name`] finds it in errors.
+fn name(arg: &Arg) -> String {
+    let value_name = || arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+    arg.get_long().map(|long| format!("--{long}")).or_else(value_name).unwrap_or_default()
+}
+
+fn is_secret(name: &str) -> bool {
+    let command = Cli::command();
+    command
+        .get_arguments()
+        .chain(command.get_subcommands().flat_map(clap::Command::get_arguments))
+        .any(|arg| arg.is_hide_env_values_set() && self::name(arg) == name)
+}
+
+/// Removes the first argument that matches. Returns whether there was one.
+fn remove(arguments: &mut Vec<OsString>, matches: impl Fn(&str) -> bool) -> bool {
+    let position = arguments.iter().position(|argument| argument.to_str().is_some_and(&matches));
+    position.map(|position| arguments.remove(position)).is_some()
+}
+
+/// Checks the one rule that spans two options: `--counters signed` needs a `--sign-key`.
+fn check_sign_key(matches: &ArgMatches, errors: &mut ConfigErrors) {
+    let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+    if let Ok(Some(rule)) = matches.try_get_one::<CounterRule>("counters")
+        && let Ok(key) = matches.try_get_one::<String>("sign_key")
+        && let Err(why) = rule.with_key(key.map(String::as_str))
+    {
+        errors.add("--counters", "signed", why);
     }
 }

@@ -1,10 +1,12 @@
-//! The accept loop of the public port: a bounded rate, and no spinning where descriptors have run out.
+//! The accept loop of the public port: bounded in rate, and it pauses when accepting fails.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,23 +15,41 @@ use super::idle::IdleConnections;
 use super::serve::ConnectionServer;
 use crate::http::metrics::Metrics;
 
-/// Pause after a failed accept: descriptors come back as viewers leave, and trying sooner only burns the core.
+/// Connections that the kernel queues until they are accepted. `net.core.somaxconn` bounds it further.
+const BACKLOG: u32 = 4096;
+/// Pause after a failed accept. Descriptors come back as viewers leave; trying sooner only uses processor time.
 const FAILURE_PAUSE: Duration = Duration::from_millis(50);
-/// The rate is kept over slices of this length.
+/// The accept rate is enforced over slices of this length.
 const SLICE: Duration = Duration::from_millis(10);
+/// Slices per second.
+const SLICES_PER_SECOND: u32 = 100;
 
-/// Bounds on what connects.
+/// Bounds on new connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AcceptLimits {
-    /// Connections a second.
+    /// Connections accepted per second.
     pub(crate) accept_rate: u32,
-    /// A request's head must be complete within it.
+    /// Time within which a request's head must be complete.
     pub(crate) head_timeout: Duration,
-    /// Connections that wait for a request.
+    /// Connections that may wait for a request at the same time.
     pub(crate) max_heads: usize,
 }
 
-/// Accepts connections and serves them.
+/// Opens the public listener.
+///
+/// # Errors
+/// Fails if the address is in use or is not an address of this machine.
+pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let open = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Accepts connections and serves each in a task.
 pub(crate) struct Acceptor {
     server: Arc<ConnectionServer>,
     connections: TaskTracker,
@@ -37,18 +57,19 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// An acceptor for these routes. `ending` says that connections may not wait for another request.
+    /// Creates an acceptor that serves `router`. Once `ending` is cancelled, connections end after their current
+    /// request.
     pub(crate) fn new(
         router: Router,
-        trust: TrustedProxies,
+        proxies: TrustedProxies,
         limits: AcceptLimits,
         metrics: Metrics,
         ending: CancellationToken,
     ) -> Self {
         let server = ConnectionServer {
             router,
-            trust: Arc::new(trust),
-            waiting: IdleConnections::new(limits.max_heads),
+            proxies: Arc::new(proxies),
+            idle_connections: IdleConnections::new(limits.max_heads),
             head_timeout: limits.head_timeout,
             metrics,
             ending,
@@ -56,21 +77,21 @@ impl Acceptor {
         Self { server: Arc::new(server), connections: TaskTracker::new(), accept_rate: limits.accept_rate }
     }
 
-    /// The connections that hyper still serves.
+    /// The tasks of the connections that hyper serves.
     pub(crate) fn connections(&self) -> &TaskTracker {
         &self.connections
     }
 
-    /// Accepts until `stop`.
+    /// Accepts connections until `stop` is cancelled, then closes the listener.
     pub(crate) async fn run(&self, listener: TcpListener, stop: CancellationToken) {
-        let a_slice = self.accept_rate.div_ceil(100);
-        let (mut slice_began, mut accepted) = (Instant::now(), 0);
+        let per_slice = self.accept_rate.div_ceil(SLICES_PER_SECOND);
+        let (mut slice_start, mut accepted) = (Instant::now(), 0);
         let mut failing = false;
         loop {
-            if slice_began.elapsed() >= SLICE {
-                (slice_began, accepted) = (Instant::now(), 0);
-            } else if accepted >= a_slice {
-                tokio::time::sleep_until((slice_began + SLICE).into()).await;
+            if slice_start.elapsed() >= SLICE {
+                (slice_start, accepted) = (Instant::now(), 0);
+            } else if accepted >= per_slice {
+                tokio::time::sleep_until((slice_start + SLICE).into()).await;
                 continue;
             }
             let connection = tokio::select! {
@@ -88,7 +109,7 @@ impl Acceptor {
                 Err(error) => {
                     self.server.metrics.accept_failed();
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!("no connection can be accepted: {error}");
+                        tracing::warn!("cannot accept connections: {error}");
                     }
                     tokio::select! {
                         () = stop.cancelled() => return,

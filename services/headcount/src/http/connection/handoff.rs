@@ -1,46 +1,48 @@
-//! How an accepted stream's socket leaves hyper: the handler puts its decision here and never answers; the task that
-//! drives the connection sees it, stops driving, and gives the socket to the engine.
+//! Passes a new viewer from its request's handler to the connection's task, which stops driving hyper and moves the
+//! socket into the engine.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::feeds::{Feed, ViewerAttachment};
 
-/// A stream that has been accepted, without its socket.
-pub(in crate::http) struct NewViewer {
-    /// What the viewer will watch.
-    pub(in crate::http) feed: Arc<Feed>,
+/// A viewer that has been admitted, without its socket.
+pub(crate) struct NewViewer {
+    /// The feed that it views.
+    pub(crate) feed: Arc<Feed>,
     /// The response's head and the stream's opening.
-    pub(in crate::http) head: Bytes,
-    /// The viewer's registration.
-    pub(in crate::http) viewer: ViewerAttachment,
+    pub(crate) head: Bytes,
+    /// What the engine keeps with the viewer.
+    pub(crate) attachment: ViewerAttachment,
 }
 
-/// The place between a handler and its connection's task.
+/// A slot for one viewer. Clones share it.
 #[derive(Clone, Default)]
-pub(in crate::http) struct Handoff(Arc<Slot>);
+pub(crate) struct Handoff(Arc<Slot>);
 
 #[derive(Default)]
 struct Slot {
-    new_viewer: Mutex<Option<NewViewer>>,
-    given: Notify,
+    viewer: Mutex<Option<NewViewer>>,
+    filled: Notify,
 }
 
 impl Handoff {
-    /// The handler's side. Await something endless behind it: the response must never be made.
-    pub(in crate::http) fn give(&self, new_viewer: NewViewer) {
-        *self.0.new_viewer.lock().unwrap_or_else(PoisonError::into_inner) = Some(new_viewer);
-        self.0.given.notify_one();
+    /// Puts a viewer into the slot. The caller must not return a response afterwards: hyper would write it to the
+    /// socket.
+    pub(crate) fn send(&self, viewer: NewViewer) {
+        *self.0.viewer.lock() = Some(viewer);
+        self.0.filled.notify_one();
     }
 
-    /// The connection's side: waits for a new viewer.
-    pub(in crate::http) async fn taken(&self) -> NewViewer {
+    /// Waits for a viewer.
+    pub(super) async fn receive(&self) -> NewViewer {
         loop {
-            self.0.given.notified().await;
-            if let Some(new_viewer) = self.0.new_viewer.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                return new_viewer;
+            self.0.filled.notified().await;
+            if let Some(viewer) = self.0.viewer.lock().take() {
+                return viewer;
             }
         }
     }

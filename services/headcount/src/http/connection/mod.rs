@@ -1,16 +1,18 @@
-//! The connections of the public port.
+//! Connections of the public port, from accept until hyper has served them or the engine owns their socket.
 
 mod accept;
-mod busy;
 mod client_ip;
+mod connection_info;
+mod detect;
 mod error_body;
 mod handoff;
 mod idle;
 mod proxy_protocol;
+mod rewind;
 mod serve;
 
-pub(crate) use self::accept::{AcceptLimits, Acceptor};
-pub(crate) use self::client_ip::TrustedProxies;
-pub(in crate::http) use self::handoff::NewViewer;
-pub(crate) use self::proxy_protocol::parse_proxy as proxy_header;
-pub(in crate::http) use self::serve::ConnectionInfo;
+pub(crate) use self::accept::{AcceptLimits, Acceptor, listen};
+pub(crate) use self::client_ip::{ForwardedHeader, TrustedProxies};
+pub(crate) use self::connection_info::ConnectionInfo;
+pub(crate) use self::handoff::NewViewer;
+pub(crate) use self::proxy_protocol::parse as parse_proxy_header;

@@ -1,106 +1,44 @@
-//! What comes before HTTP on a connection: the PROXY header of a load balancer, and the first bytes, which say whether
-//! the client speaks HTTP/2 with prior knowledge.
+//! Parses the PROXY protocol header, version 1 or 2, with which a load balancer names its client.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
 use ppp::{HeaderResult, PartialResult, v1, v2};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-/// A client's first bytes where it speaks HTTP/2 with prior knowledge (RFC 9113 §3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How a header of version 1 begins, and the longest that there is, with its end.
+/// First bytes of a version 1 header.
 const V1_PREFIX: &[u8] = b"PROXY ";
+/// Longest version 1 header, its CR LF included (from the PROXY protocol's specification, §2.1).
 const MAX_V1_BYTES: usize = 107;
-/// Longest PROXY header accepted. Version 2 carries addresses and TLVs, which are some
-/// hundred bytes even with a TLS client's names.
-const MAX_PROXY_BYTES: usize = 2048;
+/// Longest header accepted. Version 2 carries addresses and TLVs, which are some hundred bytes even with a TLS client's
+/// names.
+const MAX_HEADER_BYTES: usize = 2048;
 
-/// A connection whose preamble has been read.
-pub(in crate::http) struct Preamble {
-    /// The client, where a PROXY header names one.
-    pub(in crate::http) source: Option<SocketAddr>,
-    /// Whether HTTP/2 follows.
-    pub(in crate::http) http2: bool,
-    /// The connection, with what was read too far.
-    pub(in crate::http) io: RewindStream,
-}
+/// A trusted proxy's connection does not begin with a well-formed PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("missing or malformed PROXY header from a proxy that must send one")]
+pub(crate) struct MalformedHeader;
 
-/// Why a connection is closed before HTTP.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PreambleError {
-    /// The connection failed or ended.
-    #[error("the connection ended: {0}")]
-    Ended(#[from] io::Error),
-    /// A trusted proxy did not send the header that it was configured for.
-    #[error("no PROXY header, or a malformed one, came from a proxy that must send one")]
-    Proxy,
-}
-
-/// Reads the preamble. The caller sets a deadline.
+/// Returns the header's length and the client's address, or `None` while the header is incomplete. A header without an
+/// address (a load balancer's own health check) names no client.
 ///
 /// # Errors
-/// [`PreambleError`].
-pub(in crate::http) async fn read(mut stream: TcpStream, proxy_header: Expected) -> Result<Preamble, PreambleError> {
-    let mut read = BytesMut::with_capacity(512);
-    let mut source = None;
-    if proxy_header == Expected::Required {
-        loop {
-            more(&mut stream, &mut read).await?;
-            if let Some((bytes, address)) = parse_proxy(&read)? {
-                source = address;
-                read.advance(bytes);
-                break;
-            }
-        }
-    }
-    while read.is_empty() || (read.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&read)) {
-        more(&mut stream, &mut read).await?;
-    }
-    let http2 = read.starts_with(HTTP2_PREFACE);
-    Ok(Preamble { source, http2, io: RewindStream { read: read.freeze(), stream } })
-}
-
-/// Whether a connection must begin with a PROXY header. There is no "may": a header that is optional could be written
-/// by the client of a proxy that sends none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Expected {
-    /// It comes from a trusted proxy.
-    Required,
-    /// It does not; a header is a malformed request.
-    None,
-}
-
-async fn more(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()> {
-    if stream.read_buf(read).await? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(())
-}
-
-/// The header's length and the client it names; `None` until it is whole. A header without an address (a load
-/// balancer's own health check) names nobody.
-pub(crate) fn parse_proxy(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, PreambleError> {
-    // The parser takes some of version 1's lines that end too soon for malformed ones, and some whose CR is followed by
-    // anything for whole ones: it is given whole lines alone.
+/// Fails if `bytes` do not begin with a header.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, MalformedHeader> {
+    // ppp takes some incomplete version 1 lines for malformed ones, and some with a CR but no LF for complete ones. So it
+    // is given complete lines only.
     if bytes.starts_with(V1_PREFIX) {
         let line = &bytes[..bytes.len().min(MAX_V1_BYTES)];
         return match line.windows(2).position(|end| end == b"\r\n") {
-            Some(end) => parse_line(&line[..end + 2]).map(Some),
+            Some(end) => parse_v1_line(&line[..end + 2]).map(Some),
             None if bytes.len() < MAX_V1_BYTES => Ok(None),
-            None => Err(PreambleError::Proxy),
+            None => Err(MalformedHeader),
         };
     }
     let header = HeaderResult::parse(bytes);
-    if header.is_incomplete() && bytes.len() < MAX_PROXY_BYTES {
+    if header.is_incomplete() && bytes.len() < MAX_HEADER_BYTES {
         return Ok(None);
     }
     match header {
-        HeaderResult::V2(Ok(header)) if header.header.len() > MAX_PROXY_BYTES => Err(PreambleError::Proxy),
+        HeaderResult::V2(Ok(header)) if header.header.len() > MAX_HEADER_BYTES => Err(MalformedHeader),
         HeaderResult::V2(Ok(header)) => {
             let source = match (header.command, header.addresses) {
                 (v2::Command::Local, _) => None,
@@ -110,15 +48,15 @@ pub(crate) fn parse_proxy(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAd
             };
             Ok(Some((header.header.len(), source)))
         }
-        HeaderResult::V1(_) | HeaderResult::V2(Err(_)) => Err(PreambleError::Proxy),
+        HeaderResult::V1(_) | HeaderResult::V2(Err(_)) => Err(MalformedHeader),
     }
 }
 
-/// The same for a whole line of version 1.
-fn parse_line(line: &[u8]) -> Result<(usize, Option<SocketAddr>), PreambleError> {
-    let header = v1::Header::try_from(line).map_err(|_| PreambleError::Proxy)?;
+/// Parses a complete version 1 line.
+fn parse_v1_line(line: &[u8]) -> Result<(usize, Option<SocketAddr>), MalformedHeader> {
+    let header = v1::Header::try_from(line).map_err(|_| MalformedHeader)?;
     if header.header.len() != line.len() {
-        return Err(PreambleError::Proxy);
+        return Err(MalformedHeader);
     }
     let source = match header.addresses {
         v1::Addresses::Tcp4(pair) => Some((pair.source_address, pair.source_port).into()),
@@ -128,67 +66,12 @@ fn parse_line(line: &[u8]) -> Result<(usize, Option<SocketAddr>), PreambleError>
     Ok((line.len(), source))
 }
 
-/// A connection that gives again what had been read from it.
-#[derive(Debug)]
-pub(in crate::http) struct RewindStream {
-    read: Bytes,
-    stream: TcpStream,
-}
-
-impl RewindStream {
-    /// The connection alone, without what is still to be given again.
-    pub(in crate::http) fn into_stream(self) -> TcpStream {
-        self.stream
-    }
-}
-
-impl AsyncRead for RewindStream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.read.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, into);
-        }
-        let bytes = self.read.len().min(into.remaining());
-        into.put_slice(&self.read.split_to(bytes));
-        if self.read.is_empty() {
-            // Lets go of the buffer behind it.
-            self.read = Bytes::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for RewindStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn source(bytes: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
-        parse_proxy(bytes).expect("a good header")
+        parse(bytes).expect("a well-formed header")
     }
 
     #[test]
@@ -212,28 +95,28 @@ mod tests {
     }
 
     #[test]
-    fn a_health_check_names_nobody() {
+    fn a_health_check_names_no_client() {
         assert_eq!(source(b"PROXY UNKNOWN\r\n"), Some((15, None)));
     }
 
     #[test]
-    fn a_line_ends_with_both_its_bytes() {
+    fn a_version_1_header_ends_with_cr_and_lf() {
         let lines = [&b"PROXY UNKNOWN a\r;b\r\n"[..], b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 80\r;\r\n"];
         for line in lines {
             for cut in 0..line.len() {
                 assert_eq!(source(&line[..cut]), None, "{:?}", String::from_utf8_lossy(&line[..cut]));
             }
-            assert!(parse_proxy(line).is_err(), "{:?}", String::from_utf8_lossy(line));
+            assert!(parse(line).is_err(), "{:?}", String::from_utf8_lossy(line));
         }
         let longest = [V1_PREFIX, b"UNKNOWN ", &[b'f'; MAX_V1_BYTES - 16], b"\r\n"].concat();
         assert_eq!(source(&longest), Some((MAX_V1_BYTES, None)));
-        assert!(parse_proxy(&[b"PROXY UNKNOWN ", &[b'f'; MAX_V1_BYTES][..], b"\r\n"].concat()).is_err());
+        assert!(parse(&[b"PROXY UNKNOWN ", &[b'f'; MAX_V1_BYTES][..], b"\r\n"].concat()).is_err());
     }
 
     #[test]
-    fn what_is_no_header_is_refused() {
-        for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 a b c d\r\n", &[b'P'; MAX_PROXY_BYTES]] {
-            assert!(parse_proxy(bytes).is_err(), "{:?}", String::from_utf8_lossy(bytes));
+    fn other_bytes_are_malformed() {
+        for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 a b c d\r\n", &[b'P'; MAX_HEADER_BYTES]] {
+            assert!(parse(bytes).is_err(), "{:?}", String::from_utf8_lossy(bytes));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A viewer over HTTP/2: its stream shares a connection with others, so hyper keeps the socket, and a small task feeds
-//! the response's body from the same frames as the engine's viewers see.
+//! The body of an HTTP/2 viewer's response. The stream shares its connection with others, so hyper keeps the socket, and a
+//! task sends the feed's frames into the body.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,31 +11,31 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headcount_drawing::Format;
 use headcount_engine::Attachment;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use crate::admin::Phase;
 use crate::feeds::{Feed, ViewerAttachment};
-use crate::http::App;
+use crate::http::app::App;
+use crate::phase::Phase;
 
-/// The body of an HTTP/2 viewer's response. The viewer is counted once the first frame has been taken, and leaves when
+/// Returns a body that streams the feed's frames. The viewer counts once hyper has taken the first frame. It leaves when
 /// the body is dropped, when it takes nothing for the stall limit, or when the node ends its streams.
 ///
 /// # Errors
-/// The node has no room for one more.
-pub(in crate::http) fn body(
+/// Fails if the engine's limits leave no room for another viewer.
+pub(super) fn body(
     app: &Arc<App>,
     feed: &Arc<Feed>,
-    viewer: ViewerAttachment,
+    attachment: ViewerAttachment,
     format: Format,
 ) -> Result<Body, headcount_engine::Rejection> {
-    let place = feed.frames().acquire_permit()?;
-    // One frame at most waits for the viewer; behind it, the newest wins.
+    let permit = feed.handle().acquire_permit()?;
+    // At most one frame waits for the viewer. The next one is the newest at that time.
     let (sender, receiver) = mpsc::channel(1);
     let opening = headcount_wire::opening(format.content_type());
-    let (pumping, feed) = (Arc::clone(app), Arc::clone(feed));
+    let (task_app, feed) = (Arc::clone(app), Arc::clone(feed));
     app.http2_viewers.spawn(async move {
-        pump(pumping, feed, viewer, opening, sender).await;
-        drop(place);
+        send_frames(task_app, feed, attachment, opening, sender).await;
+        drop(permit);
     });
     Ok(Body::new(ChannelBody(receiver)))
 }
@@ -54,31 +54,37 @@ impl http_body::Body for ChannelBody {
     }
 }
 
-async fn pump(app: Arc<App>, feed: Arc<Feed>, mut viewer: ViewerAttachment, opening: Bytes, body: mpsc::Sender<Bytes>) {
-    let mut frames = feed.frames().frames();
+async fn send_frames(
+    app: Arc<App>,
+    feed: Arc<Feed>,
+    mut attachment: ViewerAttachment,
+    opening: Bytes,
+    body: mpsc::Sender<Bytes>,
+) {
+    let mut frames = feed.handle().frames();
     let mut phase = app.phase.clone();
     let mut first = BytesMut::from(opening);
     first.extend_from_slice(frames.borrow_and_update().bytes());
     if body.send(first.freeze()).await.is_err() {
         return;
     }
-    let mut seated = false;
+    let mut first_sent = false;
     loop {
-        let place = match tokio::time::timeout(app.stall_limit, body.reserve()).await {
-            Ok(Ok(place)) => place,
-            // Gone, or stalled.
+        let slot = match tokio::time::timeout(app.stall_limit, body.reserve()).await {
+            Ok(Ok(slot)) => slot,
+            // The viewer has left or stalled.
             Ok(Err(_)) | Err(_) => return,
         };
-        if !std::mem::replace(&mut seated, true) {
-            viewer.first_frame_sent();
+        if !std::mem::replace(&mut first_sent, true) {
+            attachment.first_frame_sent();
         }
-        let ending = tokio::select! {
+        let is_last = tokio::select! {
             changed = frames.changed() => changed.is_err(),
             () = tokio::time::sleep(app.keepalive) => false,
-            spread = ending(&mut phase) => {
+            spread = streams_end(&mut phase) => {
                 tokio::select! {
                     () = tokio::time::sleep(spread.mul_f64(rand::random())) => {}
-                    // A second signal.
+                    // A second signal has come.
                     _ = phase.changed() => {}
                 }
                 true
@@ -86,19 +92,19 @@ async fn pump(app: Arc<App>, feed: Arc<Feed>, mut viewer: ViewerAttachment, open
             () = body.closed() => return,
         };
         let frame = frames.borrow_and_update().clone();
-        if ending {
-            place.send(frame.ending());
+        if is_last {
+            slot.send(frame.ending());
             return;
         }
-        place.send(frame.bytes().clone());
+        slot.send(frame.bytes().clone());
     }
 }
 
-/// Waits until streams are to end; gives the time over which they are spread.
-async fn ending(phase: &mut tokio::sync::watch::Receiver<Phase>) -> Duration {
+/// Waits until streams must end. Returns the time over which their ends are spread.
+async fn streams_end(phase: &mut watch::Receiver<Phase>) -> Duration {
     match phase.wait_for(|phase| matches!(phase, Phase::Ending { .. })).await.as_deref() {
         Ok(Phase::Ending { spread }) => *spread,
-        // The process ends without having said so: end at once.
+        // The process exits: end at once.
         _ => Duration::ZERO,
     }
 }

@@ -1,26 +1,30 @@
-//! What a path asks for.
+//! [`Route`]: what a path of the public side leads to.
 
 use headcount_drawing::Format;
+use headcount_presence::CounterName;
 
 use crate::counters::{CounterRef, Counters};
 use crate::http::error::HttpError;
 
-/// A path of the public side, taken apart.
+/// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Route {
+pub(super) enum Route {
     /// `/{counter}`: the page with the embed codes.
     Page(CounterRef),
-    /// `/{counter}.png`, `.jpg`: the live stream.
+    /// `/{counter}.png`, `.jpg`: the stream.
     Stream(CounterRef, Format),
-    /// `/{counter}.json`: the number for programs.
+    /// `/{counter}.json`: the count for programs.
     Json(CounterRef),
     /// `/{counter}/snapshot.png`, `.jpg`, `.svg`: one picture.
     Snapshot(CounterRef, Format),
 }
 
 impl Route {
-    /// Reads a path of one segment.
-    pub(in crate::http) fn from_one_segment(path: &str, counters: &Counters) -> Result<Self, HttpError> {
+    /// Parses a path of one segment.
+    ///
+    /// # Errors
+    /// Fails if the path leads nowhere or the counter does not exist.
+    pub(super) fn from_one_segment(path: &str, counters: &Counters) -> Result<Self, HttpError> {
         let file = path.trim_start_matches('/');
         let (name, extension) = file.rsplit_once('.').unwrap_or((file, ""));
         match (extension, Format::from_extension(extension)) {
@@ -31,18 +35,27 @@ impl Route {
         }
     }
 
-    /// Reads a path of two segments.
-    pub(in crate::http) fn from_two_segments(path: &str, counters: &Counters) -> Result<Self, HttpError> {
+    /// Parses a path of two segments.
+    ///
+    /// # Errors
+    /// Fails if the path leads nowhere or the counter does not exist.
+    pub(super) fn from_two_segments(path: &str, counters: &Counters) -> Result<Self, HttpError> {
         let (counter, file) = path.trim_start_matches('/').split_once('/').ok_or(HttpError::NotFound)?;
         let format = file.strip_prefix("snapshot.").and_then(Format::from_extension).ok_or(HttpError::NotFound)?;
         Ok(Self::Snapshot(counters.read(counter)?, format))
     }
 }
 
+/// Returns the counter that a path leads to, and its segment of the path. For the fuzz targets.
+pub(crate) fn counter_ref(path: &str, counters: &Counters) -> Option<(CounterName, String)> {
+    let route = Route::from_one_segment(path, counters).or_else(|_| Route::from_two_segments(path, counters));
+    let (Route::Page(counter) | Route::Stream(counter, _) | Route::Json(counter) | Route::Snapshot(counter, _)) =
+        route.ok()?;
+    Some((counter.name, counter.path_segment))
+}
+
 #[cfg(test)]
 mod tests {
-    use headcount_presence::CounterName;
-
     use super::*;
 
     fn one(path: &str) -> Result<Route, HttpError> {
@@ -54,11 +67,11 @@ mod tests {
     }
 
     fn named(name: &str) -> CounterRef {
-        CounterRef { name: CounterName::parse(name).expect("a good name"), path_segment: name.to_owned() }
+        CounterRef { name: CounterName::parse(name).expect("a valid name"), path_segment: name.to_owned() }
     }
 
     #[test]
-    fn each_address_is_read() {
+    fn every_route_is_parsed() {
         assert_eq!(one("/online").expect("page"), Route::Page(named("online")));
         assert_eq!(one("/online.png").expect("stream"), Route::Stream(named("online"), Format::Png));
         assert_eq!(one("/online.jpg").expect("stream"), Route::Stream(named("online"), Format::Jpeg));
@@ -69,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_are_refused() {
+    fn other_paths_are_errors() {
         for path in ["/Online.png", "/-a.png", "/.png", "/online.svg", "/a%20b", "/a.png.png", "/é.png"] {
             assert!(one(path).is_err(), "{path}");
         }

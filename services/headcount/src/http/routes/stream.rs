@@ -1,5 +1,5 @@
-//! `GET /{counter}.png`, `.jpg`: checks the request, takes a registration for the viewer, and hands its socket to the engine
-//! (HTTP/1) or its frames to a [`http2_body`] (HTTP/2).
+//! `GET /{counter}.png`, `.jpg`: checks the request, admits the viewer, and passes it to the engine (HTTP/1) or to an
+//! [`http2_body`] (HTTP/2).
 
 use std::sync::Arc;
 
@@ -10,19 +10,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 use headcount_drawing::{Format, Look};
 use headcount_presence::{Client, CounterName};
 
-use super::{embed_policy, http2_body, snapshot};
-use crate::admin::Phase;
+use super::{http2_body, link_preview, snapshot};
 use crate::feeds::FeedKey;
-use crate::http::App;
-use crate::http::connection::ConnectionInfo;
-use crate::http::connection::NewViewer;
+use crate::http::app::App;
+use crate::http::connection::{ConnectionInfo, NewViewer};
 use crate::http::error::HttpError;
+use crate::phase::Phase;
 
-/// Answers a request for a live stream. For HTTP/1 this never returns once the viewer has been accepted.
+/// Answers a request for a stream. For HTTP/1 this never returns once the viewer has been admitted.
 ///
 /// # Errors
-/// [`HttpError`]: nothing has been counted then.
-pub(in crate::http) async fn answer(
+/// Fails if the request is refused. The viewer does not count then.
+pub(super) async fn stream(
     app: &Arc<App>,
     counter: CounterName,
     format: Format,
@@ -30,52 +29,53 @@ pub(in crate::http) async fn answer(
 ) -> Result<Response, HttpError> {
     let look = Look::from_query(request.uri().query().unwrap_or_default())?;
     app.feeds.draw_queue().artist().check(&look)?;
-    if !app.embed_policy.allow(&counter, request.headers()) {
-        return Err(HttpError::Embedder);
+    if !app.embed_policy.allows(&counter, request.headers()) {
+        return Err(HttpError::EmbedPolicy);
     }
-    if embed_policy::is_fetcher(request.headers()) {
+    if link_preview::is_fetcher(request.headers()) {
         return snapshot::snapshot(app, &counter, format, request.uri().query(), request.headers()).await;
     }
-    let headers = headers(request.headers());
+    let headers = response_headers(request.headers());
     if request.method() == Method::HEAD {
         return Ok(headers.into_response());
     }
     if matches!(*app.phase.borrow(), Phase::Ending { .. }) {
         return Err(HttpError::Draining);
     }
-    let origin = request.extensions().get::<ConnectionInfo>().cloned().expect("every connection puts its origin in");
+    let connection = request.extensions().get::<ConnectionInfo>().cloned().expect("every request carries it");
     let client = Client {
-        ip: origin.client(request.headers()),
+        ip: connection.client_ip(request.headers()),
         user_agent: request
             .headers()
             .get(header::USER_AGENT)
             .map(|value| value.as_bytes().to_vec())
             .unwrap_or_default(),
     };
-    // hyper's buffers hang on the request; the wait below may be long.
+    // Frees hyper's buffers, which the request holds: admission may take long.
     drop(request);
 
     let feed = app.feeds.open(FeedKey { counter, look, format }).await?;
-    feed.frames().has_room()?;
-    let registration = app.presence.admit(feed.counter(), &client).await.map_err(HttpError::Presence)?;
-    let viewer = feed.viewer(registration);
-    match origin.handoff {
+    feed.handle().has_room()?;
+    let registration = app.presence.admit(feed.counter(), &client).await.map_err(HttpError::Admission)?;
+    let attachment = feed.attachment(registration);
+    match connection.handoff {
         Some(handoff) => {
-            handoff.give(NewViewer { feed, head: head(&headers, format), viewer });
+            handoff.send(NewViewer { feed, head: http1_head(&headers, format), attachment });
             std::future::pending().await
         }
-        None => Ok((headers, http2_body::body(app, &feed, viewer, format)?).into_response()),
+        None => Ok((headers, http2_body::body(app, &feed, attachment, format)?).into_response()),
     }
 }
 
-/// Firefox lets a second page with the same image wait for 20 s behind its cache's half-written entry, unless it expects
-/// the entry to outgrow the cache. It takes the size from this header, which means nothing in an answer with status 200
-/// (RFC 9110 §14.4). Others are not sent it: ffmpeg concludes that it could seek in the stream, and loses its way.
+/// Keeps Firefox from delaying a second page with the same image for 20 s behind its cache's half-written entry: it does
+/// not wait if it expects the entry to outgrow the cache. It takes the size from this header, which has no meaning in a
+/// response with status 200 (RFC 9110 §14.4). Other clients do not get it: ffmpeg concludes that it can seek in the
+/// stream.
 const OUTGROWS_FIREFOX_CACHE: (HeaderName, HeaderValue) =
     (header::CONTENT_RANGE, HeaderValue::from_static("bytes 0-0/1099511627776"));
 
-/// The response's headers; HTTP/1 adds `Connection: close`, because the stream ends with its connection.
-fn headers(asked: &HeaderMap) -> HeaderMap {
+/// Returns the response's headers, without HTTP/1's `Connection: close`.
+fn response_headers(request: &HeaderMap) -> HeaderMap {
     let fixed = [
         (header::CONTENT_TYPE, headcount_wire::CONTENT_TYPE),
         // Neither browsers nor proxies may keep it, and no proxy may re-encode it.
@@ -83,17 +83,18 @@ fn headers(asked: &HeaderMap) -> HeaderMap {
         // Pages under COEP may embed it.
         (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        // nginx in front hands each frame on at once.
+        // Makes nginx pass each frame on at once.
         (HeaderName::from_static("x-accel-buffering"), "no"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     let fixed = fixed.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value)));
-    let agent = asked.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let agent = request.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     fixed.chain(agent.contains("Firefox/").then_some(OUTGROWS_FIREFOX_CACHE)).collect()
 }
 
-/// The head and opening as they go over an HTTP/1 socket.
-fn head(headers: &HeaderMap, format: Format) -> Bytes {
+/// Returns the head and the stream's opening as bytes for an HTTP/1 socket. The stream ends with its connection, so the
+/// head says `Connection: close`.
+fn http1_head(headers: &HeaderMap, format: Format) -> Bytes {
     let mut head = BytesMut::with_capacity(2048);
     head.put_slice(b"HTTP/1.1 200 OK\r\n");
     for (name, value) in headers {
