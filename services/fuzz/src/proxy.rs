@@ -18,11 +18,11 @@ const REQUEST: &[u8] = b"GET /robots.txt HTTP/1.1\r\nHost: a\r\nConnection: clos
 pub fn proxy(bytes: &[u8]) {
     let whole = proxy_header(bytes);
     match whole {
-        ProxyHeader::Whole(length, client) => {
+        ProxyHeader::Complete(length, client) => {
             assert!((1..=bytes.len()).contains(&length), "a header of {length} of {} bytes", bytes.len());
             assert_eq!(proxy_header(&bytes[..length]), whole, "it changes with what follows");
             for cut in 1..length {
-                assert_eq!(proxy_header(&bytes[..cut]), ProxyHeader::Unfinished, "{cut} of {length} bytes");
+                assert_eq!(proxy_header(&bytes[..cut]), ProxyHeader::Incomplete, "{cut} of {length} bytes");
             }
             let named = client.map(|client| client.ip());
             assert!(named.is_none_or(|ip| ip.to_string().parse::<IpAddr>() == Ok(ip)));
@@ -40,6 +40,6 @@ pub fn proxy(bytes: &[u8]) {
                 String::from_utf8_lossy(&said.bytes)
             );
         }
-        ProxyHeader::Unfinished => {}
+        ProxyHeader::Incomplete => {}
     }
 }
