@@ -1,8 +1,8 @@
 //! Request heads, and whatever else opens a connection.
 
 use crate::{
-    answers::{self, Answers, Rest},
-    node::{Ended, Node, STRANGER},
+    node::{ConnectionEnd, Node, UNTRUSTED},
+    responses::{self, Remainder, Responses},
 };
 
 /// Ends whatever head has been begun, and asks for something that is not there, after which the node closes.
@@ -22,28 +22,31 @@ pub fn heads(bytes: &[u8]) {
     // The request behind the bytes may be what completes the preface.
     let is_http2 = sent.starts_with(PREFACE);
     let is_cut = cut.is_some() || is_http2;
-    let said = if is_cut { node.exchange_cut(STRANGER, &sent) } else { node.exchange(STRANGER, &sent) };
+    let received = if is_cut { node.exchange_and_shut_down(UNTRUSTED, &sent) } else { node.exchange(UNTRUSTED, &sent) };
     if is_http2 {
-        answers::frames(&said.bytes, said.ended);
+        responses::frames(&received.bytes, received.ended);
         node.departed(0);
         return;
     }
-    let answers = answers::read(&said.bytes);
-    check(&sent, &answers, said.ended, is_cut);
-    let streams = u64::from(answers.rest == Rest::Stream);
+    let answers = responses::read(&received.bytes);
+    check(&sent, &answers, received.ended, is_cut);
+    let streams = u64::from(answers.rest == Remainder::Stream);
     let counted = node.departed(streams);
     // Who hangs up while he is let in is counted or not.
     assert!(counted == streams || is_cut, "{counted} were counted, {streams} streams were sent");
 }
 
-fn check(sent: &[u8], answers: &Answers, ended: Ended, is_cut: bool) {
-    let nothing = answers.whole.is_empty() && answers.rest == Rest::Nothing;
+fn check(sent: &[u8], answers: &Responses, ended: ConnectionEnd, is_cut: bool) {
+    let nothing = answers.whole.is_empty() && answers.rest == Remainder::Nothing;
     // hyper closes at once where a client speaks HTTP/2 too late, behind empty lines (RFC 9112 §2.2) or a request, whose
     // answer is lost where it had not gone out; and who is cut off may be left without.
     let is_wrong_http2 = sent.windows(PREFACE.len()).any(|window| window == PREFACE);
-    let may_be_silent = is_cut || ended == Ended::Reset || is_wrong_http2;
+    let may_be_silent = is_cut || ended == ConnectionEnd::Reset || is_wrong_http2;
     assert!(!nothing || may_be_silent, "no answer");
-    assert!(answers.rest != Rest::Unfinished || ended == Ended::Reset || is_cut, "half an answer: {answers:?}");
+    assert!(
+        answers.rest != Remainder::Incomplete || ended == ConnectionEnd::Reset || is_cut,
+        "half an answer: {answers:?}"
+    );
     for status in &answers.whole {
         assert!(matches!(status, 100 | 200 | 303 | 304 | 400 | 403..=405 | 413 | 414 | 429 | 431 | 503), "{status}");
     }

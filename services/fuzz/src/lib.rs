@@ -3,13 +3,13 @@
 //! `tests/corpus.rs` gives it every file of `corpus/TARGET` in each run of the tests: seeds that were written by hand,
 //! the inputs that reached new code, and every input that ever found a fault.
 
-mod answers;
 mod heads;
 mod looks;
 mod names;
 mod node;
 mod proxy;
 mod replies;
+mod responses;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Counters' names, and the addresses that hold them.
 
-use headcount::fuzzing::{counter_ref, signed_counter_ref, sign};
+use headcount::fuzzing::{counter_ref, sign, signed_counter_ref};
 use headcount_presence::{CounterName, fuzzing::state_key_names};
 
 /// Signs names here.

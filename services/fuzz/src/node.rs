@@ -12,12 +12,12 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use crate::answers::{self, Rest};
+use crate::responses::{self, Remainder};
 
 /// A client of whom nothing is believed.
-pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+pub(crate) const UNTRUSTED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 /// A load balancer whose connections begin with a PROXY header.
-pub(crate) const TRUSTED: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
+pub(crate) const TRUSTED_PROXY: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
 
 /// What takes longer hangs. Connections that are silent are closed by the node after half of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,14 +35,14 @@ pub(crate) struct Node {
 
 /// What a node sent on a connection.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Received {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) ended: Ended,
+    pub(crate) ended: ConnectionEnd,
 }
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum ConnectionEnd {
     /// The node closed it.
     Closed,
     /// The node reset it: something was left unread, and so something may be left unsaid.
@@ -67,7 +67,7 @@ impl Node {
             usual(panic);
         }));
         let [public, admin] = [(); 2].map(|()| {
-            let free = TcpListener::bind((STRANGER, 0)).and_then(|listener| listener.local_addr());
+            let free = TcpListener::bind((UNTRUSTED, 0)).and_then(|listener| listener.local_addr());
             free.expect("a free port")
         });
         let proxies = format!("{}/16", Ipv4Addr::new(127, 9, 0, 0));
@@ -109,12 +109,12 @@ impl Node {
     }
 
     /// Sends these bytes and hears what the node says, until it closes or begins a stream.
-    pub(crate) fn exchange(&self, from: Ipv4Addr, bytes: &[u8]) -> Said {
+    pub(crate) fn exchange(&self, from: Ipv4Addr, bytes: &[u8]) -> Received {
         self.hear(self.send(from, bytes))
     }
 
     /// The same, but says that no more will come.
-    pub(crate) fn exchange_cut(&self, from: Ipv4Addr, bytes: &[u8]) -> Said {
+    pub(crate) fn exchange_and_shut_down(&self, from: Ipv4Addr, bytes: &[u8]) -> Received {
         let socket = self.send(from, bytes);
         // Not where the node has closed already.
         let _ = socket.shutdown(Shutdown::Write);
@@ -124,7 +124,7 @@ impl Node {
     fn send(&self, from: Ipv4Addr, bytes: &[u8]) -> TcpStream {
         let mut socket = loop {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-            if from != STRANGER {
+            if from != UNTRUSTED {
                 socket.bind(&SocketAddr::from((from, 0)).into()).expect("any address of loopback is ours");
             }
             match socket.connect(&self.public.into()) {
@@ -140,22 +140,22 @@ impl Node {
         socket
     }
 
-    fn hear(&self, mut socket: TcpStream) -> Said {
+    fn hear(&self, mut socket: TcpStream) -> Received {
         let mut bytes = Vec::new();
         let mut buffer = [0; 16 << 10];
         loop {
             match socket.read(&mut buffer) {
-                Ok(0) => return Said { bytes, ended: Ended::Closed },
+                Ok(0) => return Received { bytes, ended: ConnectionEnd::Closed },
                 Ok(read) => bytes.extend_from_slice(&buffer[..read]),
                 // The fuzzer's clock.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                    return Said { bytes, ended: Ended::Reset };
+                    return Received { bytes, ended: ConnectionEnd::Reset };
                 }
                 Err(error) => panic!("the connection hangs: {error} after {} bytes", bytes.len()),
             }
-            if bytes.starts_with(b"HTTP/1.") && answers::read(&bytes).rest == Rest::Stream {
-                return Said { bytes, ended: Ended::Left };
+            if bytes.starts_with(b"HTTP/1.") && responses::read(&bytes).rest == Remainder::Stream {
+                return Received { bytes, ended: ConnectionEnd::Left };
             }
         }
     }

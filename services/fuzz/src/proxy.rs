@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use headcount::fuzzing::{ProxyHeader, proxy_header};
 
 use crate::{
-    answers::{self, Rest},
-    node::{Node, TRUSTED},
+    node::{Node, TRUSTED_PROXY},
+    responses::{self, Remainder},
 };
 
 /// What is asked for behind the header.
@@ -27,17 +27,17 @@ pub fn proxy(bytes: &[u8]) {
             let named = client.map(|client| client.ip());
             assert!(named.is_none_or(|ip| ip.to_string().parse::<IpAddr>() == Ok(ip)));
             let request = [&bytes[..length], REQUEST].concat();
-            let said = Node::running().exchange(TRUSTED, &request);
-            let answers = answers::read(&said.bytes);
-            assert!(answers.rest == Rest::Nothing, "{answers:?}");
+            let received = Node::running().exchange(TRUSTED_PROXY, &request);
+            let answers = responses::read(&received.bytes);
+            assert!(answers.rest == Remainder::Nothing, "{answers:?}");
             assert!(matches!(answers.whole[..], [200]), "{answers:?} to a whole header");
         }
         ProxyHeader::Malformed => {
-            let said = Node::running().exchange(TRUSTED, &[bytes, REQUEST].concat());
+            let received = Node::running().exchange(TRUSTED_PROXY, &[bytes, REQUEST].concat());
             assert!(
-                said.bytes.is_empty(),
+                received.bytes.is_empty(),
                 "an answer to a malformed header: {:?}",
-                String::from_utf8_lossy(&said.bytes)
+                String::from_utf8_lossy(&received.bytes)
             );
         }
         ProxyHeader::Incomplete => {}

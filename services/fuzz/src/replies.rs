@@ -3,7 +3,7 @@
 use headcount_presence::fuzzing::Told;
 
 /// The bytes are what a connection to Redis delivers: replies and messages, one behind the other. Whatever they are, what a
-/// node shows never goes back in the order of states, and what Redis never said is never shown.
+/// node shows never goes back in the order of states, and what Redis never received is never shown.
 pub fn replies(bytes: &[u8]) {
     let mut told = Told::default();
     let mut before = (0, 0);

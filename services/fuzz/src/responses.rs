@@ -1,23 +1,23 @@
 //! What a node sent on a connection, taken apart by the letter: anything that is not well-formed panics.
 
-use crate::node::Ended;
+use crate::node::ConnectionEnd;
 
 /// The answers on one connection.
 #[derive(Debug)]
-pub(crate) struct Answers {
+pub(crate) struct Responses {
     /// The status of each that is whole.
     pub(crate) whole: Vec<u16>,
     /// What is behind them.
-    pub(crate) rest: Rest,
+    pub(crate) rest: Remainder,
 }
 
 /// What is behind the answers that are whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum Remainder {
     /// Nothing.
     Nothing,
     /// The beginning of one.
-    Unfinished,
+    Incomplete,
     /// A live stream.
     Stream,
 }
@@ -26,11 +26,11 @@ pub(crate) enum Rest {
 const ANSWER: &[u8] = b"HTTP/1.";
 
 /// Takes HTTP/1 answers apart.
-pub(crate) fn read(mut bytes: &[u8]) -> Answers {
-    let mut answers = Answers { whole: Vec::new(), rest: Rest::Nothing };
+pub(crate) fn read(mut bytes: &[u8]) -> Responses {
+    let mut answers = Responses { whole: Vec::new(), rest: Remainder::Nothing };
     while !bytes.is_empty() {
         let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-            answers.rest = Rest::Unfinished;
+            answers.rest = Remainder::Incomplete;
             break;
         };
         let head = std::str::from_utf8(&bytes[..end]).expect("a head in ASCII");
@@ -56,13 +56,13 @@ pub(crate) fn read(mut bytes: &[u8]) -> Answers {
         // Of a HEAD nothing follows but the next answer, or what has come of it; no body of ours begins like one.
         let has_body = !bytes.iter().zip(ANSWER).all(|(byte, due)| byte == due);
         if is_stream && has_body {
-            answers.rest = Rest::Stream;
+            answers.rest = Remainder::Stream;
             break;
         }
         let length = length.unwrap_or(0);
         let has_body = has_body && !matches!(status, 100..=199 | 204 | 304);
         if has_body && bytes.len() < length {
-            answers.rest = Rest::Unfinished;
+            answers.rest = Remainder::Incomplete;
             break;
         }
         if has_body && status >= 400 {
@@ -94,14 +94,14 @@ fn header(line: &str) -> (&str, &str) {
 }
 
 /// Sees that HTTP/2 answers are whole frames, none of them larger than a client must take.
-pub(crate) fn frames(mut bytes: &[u8], ended: Ended) {
+pub(crate) fn frames(mut bytes: &[u8], ended: ConnectionEnd) {
     while !bytes.is_empty() {
         let length = match bytes {
             [a, b, c, ..] => usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c),
             _ => usize::MAX - 9,
         };
         if bytes.len() < length + 9 {
-            assert_eq!(ended, Ended::Reset, "half a frame");
+            assert_eq!(ended, ConnectionEnd::Reset, "half a frame");
             return;
         }
         assert!(length <= 16_384, "a frame of {length} bytes");
@@ -118,11 +118,11 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\ncontent-type: multipart/x-mixed-replace; boundary=headcount\r\n\r\n";
         let two = [&head[..], b"HTTP/1.1 404 Not Found\r\n\r\n"].concat();
         for cut in head.len()..two.len() {
-            let rest = if cut == head.len() { Rest::Nothing } else { Rest::Unfinished };
+            let rest = if cut == head.len() { Remainder::Nothing } else { Remainder::Incomplete };
             let answers = read(&two[..cut]);
             assert_eq!((answers.whole, answers.rest), (vec![200], rest), "{cut}");
         }
         let stream = read(&[&head[..], b"-"].concat());
-        assert_eq!(stream.rest, Rest::Stream);
+        assert_eq!(stream.rest, Remainder::Stream);
     }
 }
