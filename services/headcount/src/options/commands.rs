@@ -19,10 +19,10 @@ pub(crate) struct DrawOptions {
     /// The file: .png, .jpg or .svg; "-" writes a PNG to standard output
     #[arg(long, value_name = "FILE", value_parser = PictureFile::parse)]
     pub(crate) out: PictureFile,
-    /// How it looks, as in the address: "style=odometer&height=32&label=readers"
+    /// Look of the picture, as in a stream's URL: "style=odometer&height=32&label=readers"
     #[arg(long, env = "HEADCOUNT_LOOK", value_name = "QUERY", default_value = "", value_parser = Look::from_query)]
     pub(crate) look: Look,
-    /// With the mark of a number that may be old
+    /// Mark the number as possibly outdated
     #[arg(long)]
     pub(crate) stale: bool,
     /// A TrueType or OpenType file in place of the built-in font
@@ -40,13 +40,13 @@ pub(crate) struct DrawOptions {
 /// The options of `headcount watch`.
 #[derive(Clone, Args)]
 pub(crate) struct WatchOptions {
-    /// The stream, as http://127.0.0.1:8080/online.png (plain HTTP)
+    /// The stream's URL, as http://127.0.0.1:8080/online.png (plain HTTP)
     #[arg(value_parser = parse::stream_url)]
     pub(crate) url: ::http::Uri,
-    /// One JSON object a frame, for programs
+    /// Print one JSON object per frame, for programs
     #[arg(long)]
     pub(crate) json: bool,
-    /// Stop after so many frames
+    /// Stop after this number of frames
     #[arg(
         long,
         value_name = "N",
@@ -80,7 +80,7 @@ pub(crate) struct StatusOptions {
     /// The nodes' Redis
     #[arg(long, env = "HEADCOUNT_REDIS", value_name = "URL", value_parser = RedisUrl::parse)]
     pub(crate) redis: RedisUrl,
-    /// What every key begins with
+    /// Prefix of every key
     #[arg(
         long,
         env = "HEADCOUNT_REDIS_PREFIX",
@@ -89,7 +89,7 @@ pub(crate) struct StatusOptions {
         value_parser = parse::redis_prefix
     )]
     pub(crate) redis_prefix: String,
-    /// JSON in place of a table
+    /// Print JSON in place of a table
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -97,7 +97,7 @@ pub(crate) struct StatusOptions {
 /// The options of `headcount healthcheck`.
 #[derive(Clone, Args)]
 pub(crate) struct HealthcheckOptions {
-    /// The node's admin address; 0.0.0.0 is asked as 127.0.0.1
+    /// The node's admin address. For 0.0.0.0, 127.0.0.1 is queried
     #[arg(
         long,
         env = "HEADCOUNT_ADMIN",

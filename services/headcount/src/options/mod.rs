@@ -32,7 +32,7 @@ pub(crate) enum Invocation {
 /// A live count of who is here, in one <img> tag, with no JavaScript.
 ///
 /// With no subcommand it serves: `headcount` alone listens on port 8080 and keeps the count in its own process.
-/// Open the address that it prints. With --redis URL any number of nodes share one count.
+/// Open the URL that it prints. With --redis URL any number of nodes share one count.
 #[derive(Parser)]
 #[command(name = "headcount", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -45,17 +45,17 @@ struct Cli {
 /// A subcommand with its options.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a stream node (this is what happens without a subcommand, too)
+    /// Run a stream node (the default without a subcommand)
     Serve(Box<ServeOptions>),
-    /// Draw one picture into a file: the same looks as over HTTP
+    /// Draw one picture into a file, in the same looks as over HTTP
     Draw(DrawOptions),
-    /// Follow a live stream in the terminal: its numbers, times, frames and bytes
+    /// Follow a stream in the terminal: its numbers, times, frames and bytes
     Watch(WatchOptions),
-    /// Print the addresses of counters where names are signed (serve --counters signed)
+    /// Print the signed names of counters (for serve --counters signed)
     Sign(SignOptions),
     /// Show the nodes, leases, counters and counts that Redis holds
     Status(StatusOptions),
-    /// Exit 0 if a node's admin port says that it is alive, 1 if not (for containers without curl)
+    /// Exit 0 if a node's admin port says that the node is alive, 1 if not (for containers without curl)
     Healthcheck(HealthcheckOptions),
 }
 

@@ -19,7 +19,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The options of `headcount serve`. A field's name is its option's, its doc comment the help text.
 #[derive(Clone, Args)]
 pub(crate) struct ServeOptions {
-    /// Public address: IP:PORT. Port 0 takes a free one, which is logged
+    /// Public address: IP:PORT. Port 0 takes a free port, which is logged
     #[arg(
         long,
         env = "HEADCOUNT_LISTEN",
@@ -37,7 +37,7 @@ pub(crate) struct ServeOptions {
         value_parser = parse::socket_address
     )]
     pub(crate) admin: SocketAddr,
-    /// The address that the pages' embed codes name, as `https://count.example`; by default what the browser asked for
+    /// Base URL in the pages' embed codes, as `https://count.example`. By default the one that the browser requested
     #[arg(
         long,
         env = "HEADCOUNT_PUBLIC_URL",
@@ -49,8 +49,8 @@ pub(crate) struct ServeOptions {
     pub(crate) public_url: Optional<String>,
 
     /// Share the count with other nodes through Redis: redis://, rediss://, redis+unix://, redis+sentinel:// or
-    /// redis+cluster://. Without it this process counts alone. rediss:// speaks TLS and trusts the system's certificates,
-    /// or those in the file that SSL_CERT_FILE names
+    /// redis+cluster://. Without it this process counts alone. rediss:// speaks TLS and trusts the system's
+    /// certificates, or those in the file that SSL_CERT_FILE names
     #[arg(
         long,
         env = "HEADCOUNT_REDIS",
@@ -61,7 +61,7 @@ pub(crate) struct ServeOptions {
         help_heading = "Presence"
     )]
     pub(crate) redis: Optional<RedisUrl>,
-    /// What every key in Redis begins with
+    /// Prefix of every key in Redis
     #[arg(
         long,
         env = "HEADCOUNT_REDIS_PREFIX",
@@ -71,8 +71,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Presence"
     )]
     pub(crate) redis_prefix: String,
-    /// Which counters exist: "any"; names with commas between; or "signed", the names that `headcount sign` has signed
-    /// with --sign-key. Others get 404, so that nobody can fill memory with invented names
+    /// Which counters exist: "any"; names separated by commas; or "signed", the names that `headcount sign` has signed
+    /// with --sign-key. Others get 404, so that clients cannot fill memory with invented names
     #[arg(
         long,
         env = "HEADCOUNT_COUNTERS",
@@ -85,8 +85,8 @@ pub(crate) struct ServeOptions {
     /// The secret that signs counters' names: 16 bytes or more, the same on all nodes
     #[arg(long, env = "HEADCOUNT_SIGN_KEY", value_name = "TEXT", hide_env_values = true, help_heading = "Presence")]
     sign_key: Option<String>,
-    /// Which sites' pages may show a counter's stream, by what browsers name in Referer:
-    /// `COUNTER=https://forum.example,…;COUNTER=…` – a counter that is not named here may be embedded anywhere
+    /// Which sites' pages may show a counter's stream, by the Referer that browsers send:
+    /// `COUNTER=https://forum.example,…;COUNTER=…`. A counter that is not listed may be embedded anywhere
     #[arg(
         long,
         env = "HEADCOUNT_EMBED_FROM",
@@ -97,7 +97,7 @@ pub(crate) struct ServeOptions {
         help_heading = "Presence"
     )]
     pub(crate) embed_from: EmbedPolicy,
-    /// A stream counts only after it has been open for so long: above 0, a reload does not make the number jump
+    /// A stream counts only after it has been open for this time. Above 0, a reload does not make the number jump
     #[arg(
         long,
         env = "HEADCOUNT_GRACE",
@@ -119,7 +119,7 @@ pub(crate) struct ServeOptions {
     pub(crate) small: u64,
 
     /// Most open streams of one counter from one client address (IPv6: from its /64), over all nodes; 429 above. The
-    /// default is a shared office. Raise it where many viewers share a mobile carrier's or a school's address
+    /// default fits a shared office. Raise it if many viewers share the address of a mobile carrier or a school
     #[arg(
         long,
         env = "HEADCOUNT_MAX_ADDRESS_STREAMS",
@@ -129,8 +129,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Client addresses"
     )]
     pub(crate) max_address_streams: usize,
-    /// Most open streams of one client address at all counters together, over all nodes; 429 above. The default is the
-    /// same office before a page with four counters
+    /// Most open streams of one client address at all counters together, over all nodes; 429 above. The default fits
+    /// the same office with four counters on a page
     #[arg(
         long,
         env = "HEADCOUNT_MAX_ADDRESS_STREAMS_IN_ALL",
@@ -140,8 +140,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Client addresses"
     )]
     pub(crate) max_address_streams_in_all: usize,
-    /// New streams a second from one client address, over all nodes; 429 above. After a pause it may open at once as many as it
-    /// may have in all: by default, everybody in that office may reload the page together, every 8 s
+    /// New streams per second from one client address, over all nodes; 429 above. After a pause an address may open as
+    /// many at once as it may have in all. By default everybody in that office can reload the page together every 8 s
     #[arg(
         long,
         env = "HEADCOUNT_MAX_ADDRESS_RATE",
@@ -151,9 +151,10 @@ pub(crate) struct ServeOptions {
         help_heading = "Client addresses"
     )]
     pub(crate) max_address_rate: u32,
-    /// Networks (CIDR, commas between) to which these three do not apply; empty: none. By default loopback, private and
-    /// link-local ones: one's own machines, and a proxy that nobody has told of and that hides all viewers behind its
-    /// address. A carrier's 100.64.0.0/10 is not among them, for its customers are strangers. 0.0.0.0/0,::/0 is everybody
+    /// Networks (CIDR, separated by commas) to which these three limits do not apply; empty: none. By default loopback,
+    /// private and link-local networks: your own machines, and an unconfigured proxy that hides all viewers behind its
+    /// address. A carrier's 100.64.0.0/10 is not among them, because its customers are strangers. 0.0.0.0/0,::/0
+    /// exempts everybody
     #[arg(
         long,
         env = "HEADCOUNT_LIMIT_EXEMPT",
@@ -164,8 +165,8 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) limit_exempt: Networks,
 
-    /// Networks (CIDR, commas between) of load balancers whose connections begin with a PROXY protocol header, v1 or
-    /// v2. From them the header is required; from all others it is a bad request
+    /// Networks (CIDR, separated by commas) of load balancers whose connections begin with a PROXY protocol header, v1
+    /// or v2. From them the header is required; from all others it is a bad request
     #[arg(
         long,
         env = "HEADCOUNT_PROXY_PROTOCOL_FROM",
@@ -176,7 +177,7 @@ pub(crate) struct ServeOptions {
         help_heading = "Proxies in front"
     )]
     pub(crate) proxy_protocol_from: Networks,
-    /// Networks (CIDR, commas between) of HTTP proxies that say in a header who their client is; nobody is believed by
+    /// Networks (CIDR, separated by commas) of HTTP proxies that name their client in a header. None is trusted by
     /// default
     #[arg(
         long,
@@ -188,8 +189,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Proxies in front"
     )]
     pub(crate) forwarded_from: Networks,
-    /// The header that those proxies set: x-forwarded-for or forwarded. One alone is read, because a proxy passes on
-    /// unchanged what its client put into the other
+    /// The header that those proxies set: x-forwarded-for or forwarded. Only this one is read, because a proxy passes
+    /// on unchanged what its client put into the other
     #[arg(
         long,
         env = "HEADCOUNT_FORWARDED_HEADER",
@@ -200,8 +201,8 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) forwarded_header: ForwardedHeader,
 
-    /// Threads that own the viewers' sockets. One pushes to about 90,000 viewers a second; by default as many as
-    /// measured best for the cores here
+    /// Threads that own the viewers' sockets. Each pushes to about 90,000 viewers per second. By default the number of
+    /// cores
     #[arg(
         long,
         env = "HEADCOUNT_SHARDS",
@@ -212,8 +213,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Viewers"
     )]
     pub(crate) shards: Optional<usize>,
-    /// Most viewers on this node, 503 above. By default the process's limit of open files less --max-heads and a reserve
-    /// of 512 for Redis, admin and requests that are being answered
+    /// Most viewers on this node, 503 above. By default the process's limit of open files less --max-heads and a
+    /// reserve of 512 for Redis, admin and requests in progress
     #[arg(
         long,
         env = "HEADCOUNT_MAX_VIEWERS",
@@ -224,7 +225,7 @@ pub(crate) struct ServeOptions {
         help_heading = "Viewers"
     )]
     pub(crate) max_viewers: Optional<usize>,
-    /// Most viewers of one counter on this node, 503 above, so that one counter cannot take all places
+    /// Most viewers of one counter on this node, 503 above, so that one counter cannot use up the node
     #[arg(
         long,
         env = "HEADCOUNT_MAX_VIEWERS_PER_COUNTER",
@@ -235,7 +236,7 @@ pub(crate) struct ServeOptions {
         help_heading = "Viewers"
     )]
     pub(crate) max_viewers_per_counter: Optional<usize>,
-    /// Most live looks (counter, options and format): each is drawn and encoded by itself at every change
+    /// Most live looks (counter, options and format): each is drawn and encoded separately at every change
     #[arg(
         long,
         env = "HEADCOUNT_MAX_LOOKS",
@@ -245,8 +246,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Viewers"
     )]
     pub(crate) max_looks: usize,
-    /// Pushes a second at most, to a viewer: ten look alive, and cost a viewer 4 kB/s at the busiest. 0.1 is one in ten
-    /// seconds: for a crowd that a machine or a line can only just serve. After a quiet time three may follow at once
+    /// Most pushes per second to a viewer. Ten look live and cost a viewer at most 4 kB/s. 0.1 is one in ten seconds,
+    /// for a crowd that a machine or a line can only just serve. After a quiet time three may follow at once
     #[arg(
         long,
         env = "HEADCOUNT_FRAME_RATE",
@@ -256,8 +257,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Viewers"
     )]
     pub(crate) frame_rate: f64,
-    /// An unchanged frame is sent again after so long: it keeps proxies from closing a quiet stream (their usual limit
-    /// is 30 s or more) and finds viewers that have vanished
+    /// An unchanged frame is sent again after this time. It keeps proxies from closing a quiet stream (their usual
+    /// limit is 30 s or more) and finds viewers that have vanished
     #[arg(
         long,
         env = "HEADCOUNT_KEEPALIVE",
@@ -267,8 +268,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Viewers"
     )]
     pub(crate) keepalive: Duration,
-    /// A viewer that takes nothing of what is sent to it for so long is dropped: it is a frozen tab or a machine that
-    /// is gone. Something is sent at least every --keepalive, so both together bound how long the number can include one
+    /// A viewer that reads nothing of what is sent to it for this time is dropped: it is a frozen tab or a machine that
+    /// is gone. Something is sent at least every --keepalive, so both together bound how long the number can include it
     #[arg(
         long,
         env = "HEADCOUNT_STALL_LIMIT",
@@ -279,7 +280,7 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) stall_limit: Duration,
 
-    /// A request's head must be complete within it: a real browser needs one round trip
+    /// A request's head must be complete within this time. A real browser needs one round trip
     #[arg(
         long,
         env = "HEADCOUNT_HEAD_TIMEOUT",
@@ -289,8 +290,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Requests"
     )]
     pub(crate) head_timeout: Duration,
-    /// Most connections that have not finished a request's head; above, the oldest is closed, so that slow ones
-    /// cannot lock others out. At most a quarter of the process's open files
+    /// Most connections that have not finished a request's head. Above, the oldest is closed, so that slow ones cannot
+    /// lock others out. At most a quarter of the process's open files
     #[arg(
         long,
         env = "HEADCOUNT_MAX_HEADS",
@@ -300,8 +301,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Requests"
     )]
     pub(crate) max_heads: usize,
-    /// Connections accepted a second at most; the kernel queues the rest. A node still fills within seconds, and
-    /// the viewers whom it has keep most of its processors meanwhile
+    /// Connections accepted per second at most; the kernel queues the rest. A node still fills within seconds, and the
+    /// viewers that it has keep most of its processors meanwhile
     #[arg(
         long,
         env = "HEADCOUNT_ACCEPT_RATE",
@@ -312,7 +313,7 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) accept_rate: u32,
 
-    /// After SIGTERM: time to go on as before but not ready, for load balancers that look once in so long
+    /// After SIGTERM: time to serve as before but not ready, until load balancers have noticed
     #[arg(
         long,
         env = "HEADCOUNT_DRAIN_DELAY",
@@ -322,8 +323,8 @@ pub(crate) struct ServeOptions {
         help_heading = "Shutdown"
     )]
     pub(crate) drain_delay: Duration,
-    /// Then streams end with their last frame, spread over this time, so that their return is no stampede. A second
-    /// SIGTERM ends them all at once
+    /// Then streams end with their last frame, spread over this time, so that their viewers do not return all at once.
+    /// A second SIGTERM ends them all at once
     #[arg(
         long,
         env = "HEADCOUNT_DRAIN",
