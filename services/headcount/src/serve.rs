@@ -48,7 +48,7 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let mut registry = Registry::with_prefix("headcount");
     let presence = presence(&options);
     presence.register_metrics(&mut registry);
-    let budget = descriptors::budget(options.max_heads).context("cannot read the limit of open files")?;
+    let budget = descriptors::budget(options.requests.max_heads).context("cannot read the limit of open files")?;
     let engine = Engine::start(engine_settings(&options, budget.viewers))?;
     engine.register_metrics(&mut registry);
     descriptors::register_metrics(&mut registry);
@@ -56,28 +56,34 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     metrics.register(&mut registry);
 
     let artist = draw::artist(options.font.as_deref())?;
-    let feeds = Arc::new(Feeds::new(presence.clone(), engine.clone(), artist, options.small, options.max_looks));
+    let feeds = Arc::new(Feeds::new(
+        presence.clone(),
+        engine.clone(),
+        artist,
+        options.presence.small,
+        options.viewers.max_looks,
+    ));
     let http2_viewers = TaskTracker::new();
     let app = Arc::new(http::App {
         feeds: Arc::clone(&feeds),
         presence: presence.clone(),
-        counters: options.counters().map_err(anyhow::Error::msg)?,
-        embed_policy: options.embed_from.clone(),
+        counters: options.presence.counters().map_err(anyhow::Error::msg)?,
+        embed_policy: options.presence.embed_from.clone(),
         public_url: options.public_url.clone(),
-        small: options.small,
-        keepalive: options.keepalive,
-        stall_limit: options.stall_limit,
+        small: options.presence.small,
+        keepalive: options.viewers.keepalive,
+        stall_limit: options.viewers.stall_limit,
         metrics,
         phase: phases.clone(),
         http2_viewers: http2_viewers.clone(),
     });
     let (stop_accepting, ending) = (CancellationToken::new(), CancellationToken::new());
     let limits = http::AcceptLimits {
-        accept_rate: options.accept_rate,
-        head_timeout: options.head_timeout,
+        accept_rate: options.requests.accept_rate,
+        head_timeout: options.requests.head_timeout,
         max_heads: budget.heads,
     };
-    let acceptor = Arc::new(http::acceptor(app, options.trusted_proxies(), limits, ending.clone()));
+    let acceptor = Arc::new(http::acceptor(app, options.proxies.trusted(), limits, ending.clone()));
     announce(&options, &listener, &admin_listener)?;
 
     let accepting = tokio::spawn({
@@ -90,10 +96,10 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     tracing::info!(viewers = engine.viewers(), "stopping: no longer ready");
     phase.send_replace(Phase::Unready);
     let at_once = tokio::select! {
-        () = tokio::time::sleep(options.drain_delay) => false,
+        () = tokio::time::sleep(options.shutdown.drain_delay) => false,
         () = signals.next() => true,
     };
-    let spread = if at_once { Duration::ZERO } else { options.drain };
+    let spread = if at_once { Duration::ZERO } else { options.shutdown.drain };
     stop_accepting.cancel();
     // The loop closes the listener, so that a load balancer's next connection goes to another node.
     let _ = accepting.await;
@@ -113,7 +119,7 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         http2_viewers.wait().await;
         acceptor.connections().wait().await;
     };
-    if tokio::time::timeout(options.drain + LAST_WAIT, connections).await.is_err() {
+    if tokio::time::timeout(options.shutdown.drain + LAST_WAIT, connections).await.is_err() {
         tracing::warn!(connections = acceptor.connections().len(), "aborting connections that have not ended in time");
     }
     feeds.stop().await;
@@ -145,12 +151,12 @@ impl Signals {
 
 fn presence(options: &ServeOptions) -> Presence {
     let settings = headcount_presence::Settings {
-        prefix: options.redis_prefix.clone(),
-        grace: options.grace,
-        limits: options.address_limits(),
+        prefix: options.presence.redis_prefix.clone(),
+        grace: options.presence.grace,
+        limits: options.addresses.limits(),
         ..headcount_presence::Settings::default()
     };
-    match &options.redis {
+    match &options.presence.redis {
         Some(url) => Presence::redis(url.clone(), settings),
         None => Presence::embedded(settings),
     }
@@ -160,12 +166,12 @@ fn presence(options: &ServeOptions) -> Presence {
 fn engine_settings(options: &ServeOptions, max_viewers: usize) -> headcount_engine::Settings {
     let defaults = headcount_engine::Settings::default();
     headcount_engine::Settings {
-        shards: options.shards.unwrap_or(defaults.shards),
-        max_viewers: options.max_viewers.map_or(max_viewers, |max| max.min(max_viewers)),
-        max_viewers_per_counter: options.max_viewers_per_counter.unwrap_or(max_viewers),
-        frame_rate: options.frame_rate,
-        keepalive: options.keepalive,
-        stall_limit: options.stall_limit,
+        shards: options.viewers.shards.unwrap_or(defaults.shards),
+        max_viewers: options.viewers.max_viewers.map_or(max_viewers, |max| max.min(max_viewers)),
+        max_viewers_per_counter: options.viewers.max_viewers_per_counter.unwrap_or(max_viewers),
+        frame_rate: options.viewers.frame_rate,
+        keepalive: options.viewers.keepalive,
+        stall_limit: options.viewers.stall_limit,
     }
 }
 
@@ -173,7 +179,7 @@ fn announce(options: &ServeOptions, listener: &TcpListener, admin: &TcpListener)
     let (listen, admin) = (listener.local_addr()?, admin.local_addr()?);
     let host = if listen.ip().is_unspecified() { "localhost".to_owned() } else { listen.ip().to_string() };
     let open = options.public_url.clone().unwrap_or_else(|| format!("http://{host}:{}/", listen.port()));
-    let presence = options.redis.as_ref().map_or_else(|| "in this process".to_owned(), ToString::to_string);
+    let presence = options.presence.redis.as_ref().map_or_else(|| "in this process".to_owned(), ToString::to_string);
     tracing::info!(%listen, %admin, %presence, "listening");
     tracing::info!("open {open} in a browser");
     Ok(())

@@ -12,7 +12,6 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -125,13 +124,19 @@ fn command(arguments: &[OsString], ignored: &[String]) -> clap::Command {
         name if name.starts_with('-') => arg.value_parser(clap::value_parser!(OsString)),
         _ => arg.required(false),
     };
-    let mut command = Cli::command().mut_args(ignore).mut_subcommands(|subcommand| subcommand.mut_args(ignore));
+    let variable = |arg: Arg| {
+        let name = format!("HEADCOUNT_{}", arg.get_id().as_str().to_uppercase());
+        // An empty default stands for an absent option.
+        let is_absent = arg.get_default_values() == [""];
+        arg.env(name).hide_default_value(is_absent)
+    };
+    let command = Cli::command()
+        .mut_subcommand("serve", |serve| serve.mut_args(variable))
+        .mut_args(ignore)
+        .mut_subcommands(|subcommand| subcommand.mut_args(ignore));
     let first = arguments.get(1).and_then(|argument| argument.to_str()).unwrap_or_default();
-    if command.find_subcommand(first).is_some() {
-        // Variables for `serve` do not concern the other subcommands, and `serve` itself reads them.
-        command = command.mut_args(|arg| arg.env(Resettable::Reset));
-    }
-    command
+    // Variables for `serve` do not concern the other subcommands.
+    if command.find_subcommand(first).is_some() { command } else { command.mut_args(variable) }
 }
 
 /// Returns the name within clap's notation: `--listen` of `--listen <ADDR>`, `NAME` of `<NAME>...`.
