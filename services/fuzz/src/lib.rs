@@ -1,15 +1,16 @@
-//! Whatever of headcount reads what strangers write, fed with anything. Each target takes bytes, gives them to the real
-//! code, and panics where a property does not hold; `src/bin` hands it to libFuzzer, which `.ci/fuzz` builds and runs, and
-//! `tests/corpus.rs` gives it every file of `corpus/TARGET` in each run of the tests: seeds that were written by hand,
-//! the inputs that reached new code, and every input that ever found a fault.
+//! Fuzz targets for all code that parses untrusted input. Each target passes bytes to the real code and panics if a property
+//! does not hold.
+//!
+//! `src/bin` passes the targets to libFuzzer, which `.ci/fuzz` builds and runs. `tests/corpus.rs` runs each target on every
+//! file of `corpus/TARGET`: hand-written seeds, inputs that reached new code, and every input that found a bug.
 
-mod answers;
 mod heads;
 mod looks;
 mod names;
 mod node;
 mod proxy;
 mod replies;
+mod responses;
 
 use std::path::PathBuf;
 
@@ -19,10 +20,10 @@ pub use names::names;
 pub use proxy::proxy;
 pub use replies::replies;
 
-/// Gives a target every file of its corpus; says how many there were.
+/// Runs a target on every file of its corpus and prints each file's name first. Returns the number of files.
 ///
 /// # Panics
-/// Where the corpus cannot be read or is empty, or a property does not hold; the file is named before.
+/// Panics if the corpus is empty or cannot be read, or if a property does not hold.
 pub fn replay(name: &str, target: fn(&[u8])) -> usize {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

@@ -1,22 +1,22 @@
-//! The options of a look, and the pictures in it.
+//! Fuzz target: options of a look, and its pictures.
 
 use std::{io::Cursor, sync::LazyLock};
 
 use headcount_drawing::{Artist, Figure, Format, Look, OPTIONS, read_stamp};
 
-/// Widest picture, in its heights: 32 characters of label and 26 of a number, none of them wider than a height.
+/// Widest picture, in multiples of its height: 32 characters of label and 26 of a number, none wider than the height.
 const WIDEST: u32 = 60;
-/// Largest picture, in bytes.
+/// Largest encoded picture, in bytes.
 const LARGEST: usize = 1 << 20;
 
 static ARTIST: LazyLock<Artist> = LazyLock::new(Artist::new);
 
-/// The first line is a query; what follows is a number of up to eight bytes, and a byte that says whether it is old and
-/// what hides it. A look that is accepted has one canonical query, which is accepted as well, and draws pictures of
-/// every format within the stated bounds, with a stamp that tells what the picture tells and nothing else.
+/// Parses the first line as a look's query, and the rest as a byte of flags and a number of up to eight bytes. Checks that an
+/// accepted look has a canonical query that is accepted too, and that its pictures stay within the bounds in every format,
+/// each with a stamp that states what the picture shows.
 pub fn looks(bytes: &[u8]) {
     let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
-    // What hyper takes for a query is ASCII, or UTF-8 at most.
+    // hyper accepts only ASCII and UTF-8 in a query.
     let Ok(query) = std::str::from_utf8(&bytes[..end]) else { return };
     let look = match Look::from_query(query) {
         Ok(look) => look,

@@ -1,4 +1,4 @@
-//! [`Node`]: the whole program, run within this process, with connections to it.
+//! [`Node`]: the whole program, run within this process, and connections to it.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -12,15 +12,15 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use crate::answers::{self, Rest};
+use crate::responses::{self, ConnectionEnd, Received, Remainder};
 
-/// A client of whom nothing is believed.
-pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
-/// A load balancer whose connections begin with a PROXY header.
-pub(crate) const TRUSTED: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
+/// Address of a client that is not a trusted proxy.
+pub(crate) const UNTRUSTED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+/// Address of a load balancer whose connections begin with a PROXY header.
+pub(crate) const TRUSTED_PROXY: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
 
-/// What takes longer hangs. Connections that are silent are closed by the node after half of it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What takes longer hangs. The node closes silent connections after half of it.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 static NODE: LazyLock<Node> = LazyLock::new(Node::start);
 static PANICKED: AtomicBool = AtomicBool::new(false);
@@ -29,30 +29,12 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 pub(crate) struct Node {
     public: SocketAddr,
     admin: SocketAddr,
-    /// Viewers that had come and gone when that was asked last.
+    /// Viewers that had come and gone at the last call of [`Node::departed`].
     departed: AtomicU64,
 }
 
-/// What a node sent on a connection.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) ended: Ended,
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// The node closed it.
-    Closed,
-    /// The node reset it: something was left unread, and so something may be left unsaid.
-    Reset,
-    /// A stream began, and was left.
-    Left,
-}
-
 impl Node {
-    /// The node, started by the first who asks.
+    /// Returns the node. The first call starts it.
     pub(crate) fn running() -> &'static Node {
         let node = &*NODE;
         assert!(!PANICKED.load(Ordering::Relaxed), "a thread of the node has panicked");
@@ -60,14 +42,14 @@ impl Node {
     }
 
     fn start() -> Node {
-        // Outside a fuzzer, which ends at any panic, a task's would go unseen.
-        let usual = std::panic::take_hook();
+        // Without a fuzzer, which ends at any panic, a panic in a task would go unnoticed.
+        let default_hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             PANICKED.store(true, Ordering::Relaxed);
-            usual(panic);
+            default_hook(panic);
         }));
         let [public, admin] = [(); 2].map(|()| {
-            let free = TcpListener::bind((STRANGER, 0)).and_then(|listener| listener.local_addr());
+            let free = TcpListener::bind((UNTRUSTED, 0)).and_then(|listener| listener.local_addr());
             free.expect("a free port")
         });
         let proxies = format!("{}/16", Ipv4Addr::new(127, 9, 0, 0));
@@ -102,66 +84,66 @@ impl Node {
         let node = Node { public, admin, departed: AtomicU64::new(0) };
         let begun = Instant::now();
         while TcpStream::connect(admin).is_err() || TcpStream::connect(public).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "the node does not start");
+            assert!(begun.elapsed() < TIMEOUT, "the node does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
         node
     }
 
-    /// Sends these bytes and hears what the node says, until it closes or begins a stream.
-    pub(crate) fn exchange(&self, from: Ipv4Addr, bytes: &[u8]) -> Said {
-        self.hear(self.send(from, bytes))
+    /// Sends bytes and returns what the node sends until it closes the connection or begins a stream.
+    pub(crate) fn exchange(&self, from: Ipv4Addr, bytes: &[u8]) -> Received {
+        self.receive(self.send(from, bytes))
     }
 
-    /// The same, but says that no more will come.
-    pub(crate) fn exchange_cut(&self, from: Ipv4Addr, bytes: &[u8]) -> Said {
+    /// Does the same, but shuts down the sending side.
+    pub(crate) fn exchange_and_shut_down(&self, from: Ipv4Addr, bytes: &[u8]) -> Received {
         let socket = self.send(from, bytes);
-        // Not where the node has closed already.
+        // Fails if the node has closed already.
         let _ = socket.shutdown(Shutdown::Write);
-        self.hear(socket)
+        self.receive(socket)
     }
 
     fn send(&self, from: Ipv4Addr, bytes: &[u8]) -> TcpStream {
         let mut socket = loop {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-            if from != STRANGER {
+            if from != UNTRUSTED {
                 socket.bind(&SocketAddr::from((from, 0)).into()).expect("any address of loopback is ours");
             }
             match socket.connect(&self.public.into()) {
                 Ok(()) => break TcpStream::from(socket),
-                // The fuzzer's clock.
+                // The fuzzer's timer signal.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("the node does not accept: {error}"),
             }
         };
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        // It may close before it has read all.
+        socket.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+        // The node may close before it has read everything.
         let _ = socket.write_all(bytes);
         socket
     }
 
-    fn hear(&self, mut socket: TcpStream) -> Said {
+    fn receive(&self, mut socket: TcpStream) -> Received {
         let mut bytes = Vec::new();
         let mut buffer = [0; 16 << 10];
         loop {
             match socket.read(&mut buffer) {
-                Ok(0) => return Said { bytes, ended: Ended::Closed },
+                Ok(0) => return Received { bytes, end: ConnectionEnd::Closed },
                 Ok(read) => bytes.extend_from_slice(&buffer[..read]),
-                // The fuzzer's clock.
+                // The fuzzer's timer signal.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                    return Said { bytes, ended: Ended::Reset };
+                    return Received { bytes, end: ConnectionEnd::Reset };
                 }
                 Err(error) => panic!("the connection hangs: {error} after {} bytes", bytes.len()),
             }
-            if bytes.starts_with(b"HTTP/1.") && answers::read(&bytes).rest == Rest::Stream {
-                return Said { bytes, ended: Ended::Left };
+            if bytes.starts_with(b"HTTP/1.") && responses::read(&bytes).remainder == Remainder::Stream {
+                return Received { bytes, end: ConnectionEnd::LeftStream };
             }
         }
     }
 
-    /// Waits until nobody is viewing any more, and says how many viewers have gone since this was asked last. So many are
-    /// known to have been sent a stream; a node counts them a moment after.
+    /// Waits until the node has no viewers and at least `at_least` have left since the last call. Returns how many have left.
+    /// The node's metrics count a viewer shortly after its stream has begun.
     pub(crate) fn departed(&self, at_least: u64) -> u64 {
         let begun = Instant::now();
         loop {
@@ -173,22 +155,22 @@ impl Node {
                 self.departed.store(departed, Ordering::Relaxed);
                 return lately;
             }
-            assert!(begun.elapsed() < PATIENCE, "{left} viewers are left, {lately} have gone, not {at_least}");
+            assert!(begun.elapsed() < TIMEOUT, "{left} viewers remain, {lately} have left, not {at_least}");
         }
     }
 
     fn metrics(&self) -> String {
-        let asked = || {
+        let request = || {
             let mut socket = TcpStream::connect(self.admin)?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(TIMEOUT))?;
             socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
             let mut text = String::new();
             socket.read_to_string(&mut text).map(|_| text)
         };
         loop {
-            match asked() {
+            match request() {
                 Ok(text) => return text,
-                // The fuzzer's clock.
+                // The fuzzer's timer signal.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("the admin port does not answer: {error}"),
             }
@@ -196,8 +178,8 @@ impl Node {
     }
 }
 
-/// The sum of all metrics whose lines begin so.
-fn sum(metrics: &str, begin: &str) -> u64 {
-    let values = metrics.lines().filter(|line| line.starts_with(begin)).filter_map(|line| line.rsplit(' ').next());
+/// Returns the sum of all metrics whose lines begin with `prefix`.
+fn sum(metrics: &str, prefix: &str) -> u64 {
+    let values = metrics.lines().filter(|line| line.starts_with(prefix)).filter_map(|line| line.rsplit(' ').next());
     values.filter_map(|value| value.parse::<u64>().ok()).sum()
 }

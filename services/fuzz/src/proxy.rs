@@ -1,45 +1,45 @@
-//! PROXY headers.
+//! Fuzz target: PROXY headers.
 
 use std::net::IpAddr;
 
 use headcount::fuzzing::{ProxyHeader, proxy_header};
 
 use crate::{
-    answers::{self, Rest},
-    node::{Node, TRUSTED},
+    node::{Node, TRUSTED_PROXY},
+    responses::{self, Remainder},
 };
 
-/// What is asked for behind the header.
+/// The request behind the header.
 const REQUEST: &[u8] = b"GET /robots.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// The bytes are how a trusted load balancer's connection begins. The header's end does not depend on how much of what
-/// follows has come, no header is longer than it may be, and a real node answers what stands behind a whole one, and
-/// closes the connection without a word after a malformed one.
+/// Parses the bytes as the beginning of a trusted load balancer's connection. Checks that a complete header does not depend
+/// on the bytes that follow, that each of its prefixes is incomplete, that a real node answers a request behind a complete
+/// header, and that it closes the connection without a response after a malformed one.
 pub fn proxy(bytes: &[u8]) {
-    let whole = proxy_header(bytes);
-    match whole {
-        ProxyHeader::Whole(length, client) => {
+    let header = proxy_header(bytes);
+    match header {
+        ProxyHeader::Complete(length, client) => {
             assert!((1..=bytes.len()).contains(&length), "a header of {length} of {} bytes", bytes.len());
-            assert_eq!(proxy_header(&bytes[..length]), whole, "it changes with what follows");
+            assert_eq!(proxy_header(&bytes[..length]), header, "it changes with what follows");
             for cut in 1..length {
-                assert_eq!(proxy_header(&bytes[..cut]), ProxyHeader::Unfinished, "{cut} of {length} bytes");
+                assert_eq!(proxy_header(&bytes[..cut]), ProxyHeader::Incomplete, "{cut} of {length} bytes");
             }
             let named = client.map(|client| client.ip());
             assert!(named.is_none_or(|ip| ip.to_string().parse::<IpAddr>() == Ok(ip)));
             let request = [&bytes[..length], REQUEST].concat();
-            let said = Node::running().exchange(TRUSTED, &request);
-            let answers = answers::read(&said.bytes);
-            assert!(answers.rest == Rest::Nothing, "{answers:?}");
-            assert!(matches!(answers.whole[..], [200]), "{answers:?} to a whole header");
+            let received = Node::running().exchange(TRUSTED_PROXY, &request);
+            let responses = responses::read(&received.bytes);
+            assert!(responses.remainder == Remainder::Nothing, "{responses:?}");
+            assert!(matches!(responses.statuses[..], [200]), "{responses:?} to a complete header");
         }
         ProxyHeader::Malformed => {
-            let said = Node::running().exchange(TRUSTED, &[bytes, REQUEST].concat());
+            let received = Node::running().exchange(TRUSTED_PROXY, &[bytes, REQUEST].concat());
             assert!(
-                said.bytes.is_empty(),
-                "an answer to a malformed header: {:?}",
-                String::from_utf8_lossy(&said.bytes)
+                received.bytes.is_empty(),
+                "a response to a malformed header: {:?}",
+                String::from_utf8_lossy(&received.bytes)
             );
         }
-        ProxyHeader::Unfinished => {}
+        ProxyHeader::Incomplete => {}
     }
 }

@@ -1,20 +1,20 @@
-//! What Redis says.
+//! Fuzz target: Redis' replies.
 
 use headcount_presence::fuzzing::Told;
 
-/// The bytes are what a connection to Redis delivers: replies and messages, one behind the other. Whatever they are, what a
-/// node shows never goes back in the order of states, and what Redis never said is never shown.
+/// Feeds the bytes to presence as replies and messages of a Redis connection. Checks that the readings that a node shows never
+/// go back in (epoch, version), and that it shows no count that Redis has not sent.
 pub fn replies(bytes: &[u8]) {
-    let mut told = Told::default();
+    let mut harness = Told::default();
     let mut before = (0, 0);
     let mut rest = bytes;
-    while let Some(reading) = told.hear(&mut rest) {
+    while let Some(reading) = harness.hear(&mut rest) {
         let now = (reading.epoch, reading.version);
-        assert!(now >= before, "{now:?} is shown after {before:?}");
+        assert!(now >= before, "{now:?} follows {before:?}");
         assert!(
-            reading.count == 0 || told.counts.contains(&reading.count),
-            "{reading:?}, but {:?} were told",
-            told.counts
+            reading.count == 0 || harness.counts.contains(&reading.count),
+            "{reading:?}, but {:?} were sent",
+            harness.counts
         );
         before = now;
     }

@@ -1,4 +1,4 @@
-//! Every file of every corpus, given to its target.
+//! Runs each fuzz target on its corpus.
 
 use headcount_fuzz::{heads, looks, names, proxy, replay, replies};
 

@@ -1,4 +1,4 @@
-//! `headcount-mistaken`: the node, with mistakes that are made on purpose. A test of the load test runs it.
+//! `headcount-mistaken`: the node with planted bugs. A test of the load test runs it.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,9 @@
-//! The admin port: `/healthz`, `/readyz` and `/metrics`, apart from the public one.
+//! The admin port: `/healthz`, `/readyz` and `/metrics`, apart from the public port.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -10,39 +11,42 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use headcount_presence::Health;
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-/// Where the process is on its way from start to exit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Serving.
-    Serving,
-    /// SIGTERM has come: as before, but not ready, so that load balancers send nobody new.
-    Unready,
-    /// Streams are being ended.
-    Ending {
-        /// Over so long.
-        spread: Duration,
-    },
-}
+use crate::phase::Phase;
 
-/// What the admin port tells.
+/// What the admin port reports.
 pub(crate) struct Admin {
-    /// Of presence.
+    /// Health of presence.
     pub(crate) health: watch::Receiver<Health>,
-    /// Of this process.
+    /// Phase of this process.
     pub(crate) phase: watch::Receiver<Phase>,
     /// All metrics.
     pub(crate) registry: Registry,
 }
 
-/// The admin port's routes.
-pub(crate) fn routes(admin: Arc<Admin>) -> Router {
-    Router::new()
+/// Opens the admin listener.
+///
+/// # Errors
+/// Fails if the address is in use or is not an address of this machine.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on the admin address {address}"))
+}
+
+/// Serves the admin port in a task, until the task is aborted.
+pub(crate) fn serve(listener: TcpListener, admin: Admin) -> JoinHandle<()> {
+    let router = Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(admin)
+        .with_state(Arc::new(admin));
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!("the admin port fails: {error}");
+        }
+    })
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
@@ -54,7 +58,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
             (StatusCode::SERVICE_UNAVAILABLE, "starting: Redis has not answered a first report yet\n".to_owned())
         }
         Health::Connected => (StatusCode::OK, "ready\n".to_owned()),
-        // A node without Redis keeps serving what it last knew: taking it out of the balance would drop its viewers.
+        // A node without Redis keeps serving its last known counts: taking it out of rotation would drop its viewers.
         Health::Degraded { since, reason } => {
             let seconds = since.elapsed().unwrap_or_default().as_secs();
             (StatusCode::OK, format!("ready, degraded: without Redis for {seconds} s: {reason}\n"))
@@ -71,6 +75,6 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
             text,
         )
             .into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n").into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded\n").into_response(),
     }
 }

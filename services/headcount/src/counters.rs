@@ -1,5 +1,5 @@
-//! Which counters exist, and how an address names one: any well-formed name, a list, or names that the operator has
-//! signed.
+//! [`Counters`]: which counters exist (every valid name, a list, or names that the operator has signed), and how a path names
+//! one.
 
 use std::fmt::Write as _;
 
@@ -7,41 +7,41 @@ use headcount_presence::{CounterName, NameError};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Stands between a name and its signature in an address. No counter's name can hold it, and no URL needs to escape it.
+/// Separates a name from its signature in a path. No counter's name contains it, and URLs need not escape it.
 const SEPARATOR: char = '~';
-/// Bytes of the signature that an address carries: 2⁶⁴ guesses over HTTP are out of anybody's reach.
+/// Bytes of the signature in a path: too many to guess over HTTP (2⁶⁴ values).
 const SIGNATURE_BYTES: usize = 8;
-/// Shortest key accepted, in bytes: 128 bits where they are random.
-pub(crate) const KEY_BYTES: usize = 16;
+/// Shortest key accepted, in bytes: 128 bits if they are random.
+pub(crate) const MIN_KEY_BYTES: usize = 16;
 
 /// Which counters exist.
 #[derive(Clone, Debug)]
 pub(crate) enum Counters {
-    /// Every well-formed name.
+    /// Every valid name.
     Any,
-    /// These names alone.
+    /// These names.
     Listed(Vec<CounterName>),
-    /// Names whose address carries this key's signature.
-    Signed(Key),
+    /// Names that come with this key's signature.
+    Signed(SigningKey),
 }
 
-/// Why an address names no counter.
+/// Why a path names no counter.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnknownCounter {
-    /// Malformed.
+    /// The name is malformed.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Not on the list, or without the signature. Which of the two is not told.
+    /// The name is not listed, or its signature is wrong or missing.
     #[error("no such counter is kept here")]
     Unknown,
 }
 
 impl Counters {
-    /// Reads a counter's part of an address.
+    /// Parses a counter's segment of a path.
     ///
     /// # Errors
-    /// [`UnknownCounter`].
-    pub(crate) fn read(&self, text: &str) -> Result<Addressed, UnknownCounter> {
+    /// Fails if the name is malformed or the counter does not exist.
+    pub(crate) fn read(&self, text: &str) -> Result<CounterRef, UnknownCounter> {
         let (name, signature) = match (self, text.split_once(SEPARATOR)) {
             (Self::Signed(_), Some((name, signature))) => (CounterName::parse(name)?, signature),
             _ => (CounterName::parse(text)?, ""),
@@ -51,40 +51,40 @@ impl Counters {
             Self::Listed(names) => names.contains(&name),
             Self::Signed(key) => key.has_signed(&name, signature),
         };
-        let address = text.to_owned();
-        if exists { Ok(Addressed { name, address }) } else { Err(UnknownCounter::Unknown) }
+        let path_segment = text.to_owned();
+        if exists { Ok(CounterRef { name, path_segment }) } else { Err(UnknownCounter::Unknown) }
     }
 }
 
-/// A counter that exists, and what addresses call it.
+/// A counter that exists, and its segment of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Addressed {
-    /// The counter.
+pub(crate) struct CounterRef {
+    /// The counter's name.
     pub(crate) name: CounterName,
-    /// Its part of an address: the name, with its signature where names are signed.
-    pub(crate) address: String,
+    /// The name, with its signature if names are signed.
+    pub(crate) path_segment: String,
 }
 
-/// The key that signs names. Shows nothing of itself.
+/// The key that signs names. Its `Debug` hides it.
 #[derive(Clone)]
-pub(crate) struct Key(Vec<u8>);
+pub(crate) struct SigningKey(Vec<u8>);
 
-impl Key {
-    /// The key of these bytes; `None` where they are fewer than [`KEY_BYTES`].
+impl SigningKey {
+    /// Creates a key. Returns `None` if there are fewer than [`MIN_KEY_BYTES`] bytes.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() >= KEY_BYTES).then(|| Self(bytes.to_vec()))
+        (bytes.len() >= MIN_KEY_BYTES).then(|| Self(bytes.to_vec()))
     }
 
-    /// A name as addresses carry it: `online~9f86d081884c7d65`.
+    /// Returns a name with its signature, as in paths: `online~9f86d081884c7d65`.
     pub(crate) fn sign(&self, name: &CounterName) -> String {
-        let mut address = format!("{}{SEPARATOR}", name.as_str());
+        let mut signed = format!("{}{SEPARATOR}", name.as_str());
         for byte in &self.mac(name).finalize().into_bytes()[..SIGNATURE_BYTES] {
-            write!(address, "{byte:02x}").expect("a String takes all that is written to it");
+            write!(signed, "{byte:02x}").expect("writing to a String cannot fail");
         }
-        address
+        signed
     }
 
-    /// Compares in constant time.
+    /// Returns whether the signature is the name's. Compares in constant time.
     fn has_signed(&self, name: &CounterName, signature: &str) -> bool {
         let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if signature.len() != 2 * SIGNATURE_BYTES || !signature.bytes().all(lower) {
@@ -95,14 +95,14 @@ impl Key {
     }
 
     fn mac(&self, name: &CounterName) -> Hmac<Sha256> {
-        let mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        let mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC accepts a key of any length");
         mac.chain_update(b"headcount counter ").chain_update(name.as_str())
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
+        f.write_str("SigningKey(…)")
     }
 }
 
@@ -110,27 +110,27 @@ impl std::fmt::Debug for Key {
 mod tests {
     use super::*;
 
-    fn key() -> Key {
-        Key::new(b"0123456789abcdef").expect("sixteen bytes")
+    fn key() -> SigningKey {
+        SigningKey::new(b"0123456789abcdef").expect("sixteen bytes")
     }
 
     #[test]
-    fn a_signed_name_is_read_and_no_other() {
-        let name = CounterName::parse("online").expect("a good name");
-        let address = key().sign(&name);
+    fn only_names_with_their_signature_are_parsed() {
+        let name = CounterName::parse("online").expect("a valid name");
+        let signed = key().sign(&name);
         let counters = Counters::Signed(key());
-        assert_eq!(counters.read(&address).expect("our own signature").name, name);
-        let other = Key::new(b"fedcba9876543210").expect("sixteen bytes").sign(&name);
-        let forged = address.replace("online", "offline");
-        let short = &address[..address.len() - 1];
-        for wrong in ["online", "online~", &other, &forged, short, &address.to_uppercase(), &format!("{address}0")] {
+        assert_eq!(counters.read(&signed).expect("our own signature").name, name);
+        let other = SigningKey::new(b"fedcba9876543210").expect("sixteen bytes").sign(&name);
+        let forged = signed.replace("online", "offline");
+        let short = &signed[..signed.len() - 1];
+        for wrong in ["online", "online~", &other, &forged, short, &signed.to_uppercase(), &format!("{signed}0")] {
             assert!(counters.read(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn signatures_mean_nothing_where_names_are_not_signed() {
-        let name = CounterName::parse("online").expect("a good name");
+    fn unsigned_counters_reject_signatures() {
+        let name = CounterName::parse("online").expect("a valid name");
         assert!(Counters::Any.read(&key().sign(&name)).is_err());
         assert!(Counters::Any.read("online").is_ok());
         let listed = Counters::Listed(vec![name]);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn short_keys_are_none() {
-        assert!(Key::new(b"0123456789abcde").is_none());
+    fn short_keys_are_rejected() {
+        assert!(SigningKey::new(b"0123456789abcde").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The process's open files: the limit is raised as far as the system lets it, and read.
+//! The limit of open files: raises it, divides it between viewers and idle connections, and reports it in the metrics.
 
 use std::io;
 
@@ -7,39 +7,38 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-/// Descriptors kept for what neither watches nor waits for a request: Redis, admin, pollers, requests that are being
-/// answered.
+/// Descriptors reserved for Redis, the admin port, pollers and requests in progress.
 const RESERVE: usize = 512;
-/// Where descriptors are few, connections that wait for a request may have one in so many of them.
+/// If descriptors are few, idle connections get one in this many of them.
 const HEADS_SHARE: usize = 4;
 
-/// How many descriptors there are for whom.
+/// How descriptors are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Room {
-    /// Viewers.
+pub(crate) struct DescriptorBudget {
+    /// Most viewers.
     pub(crate) viewers: usize,
-    /// Connections that wait for a request.
+    /// Most connections that wait for a request.
     pub(crate) heads: usize,
 }
 
-/// Divides the limit, so that neither viewers nor those who only connect can take what the others need.
+/// Divides the limit, so that neither viewers nor idle connections can use up the others' descriptors.
 ///
 /// # Errors
-/// Where the system does not say what the limit is.
-pub(crate) fn room(max_heads: usize) -> io::Result<Room> {
+/// Fails if the limit cannot be read.
+pub(crate) fn budget(max_heads: usize) -> io::Result<DescriptorBudget> {
     Ok(divide(limit()?, max_heads))
 }
 
-fn divide(limit: usize, max_heads: usize) -> Room {
+fn divide(limit: usize, max_heads: usize) -> DescriptorBudget {
     let free = limit.saturating_sub(RESERVE);
     let heads = max_heads.min(free / HEADS_SHARE).max(1);
-    Room { viewers: free.saturating_sub(heads).max(1), heads }
+    DescriptorBudget { viewers: free.saturating_sub(heads).max(1), heads }
 }
 
 /// Raises the soft limit of open files to the hard one.
 ///
 /// # Errors
-/// The system's refusal; the limit is then as it was.
+/// Fails if the system refuses. The limit is unchanged then.
 pub(crate) fn raise() -> io::Result<()> {
     let (soft, hard) = limits()?;
     if soft >= hard {
@@ -52,19 +51,19 @@ pub(crate) fn raise() -> io::Result<()> {
     Ok(())
 }
 
-/// The most descriptors that this process may have open.
+/// Returns the most descriptors that this process may have open.
 ///
 /// # Errors
-/// Where the system does not say.
+/// Fails if the limit cannot be read.
 fn limit() -> io::Result<usize> {
     limits().map(|(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
 }
 
-/// The descriptors that are open now.
+/// Returns the number of open descriptors.
 ///
 /// # Errors
-/// Where /proc is not mounted.
-pub(crate) fn in_use() -> io::Result<usize> {
+/// Fails if /proc is not mounted.
+fn in_use() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/fd")?.count())
 }
 
@@ -73,11 +72,11 @@ fn limits() -> io::Result<(u64, u64)> {
     Ok((limits.current.unwrap_or(u64::MAX), limits.maximum.unwrap_or(u64::MAX)))
 }
 
-/// Descriptors in use and their limit, read when the metrics are.
+/// Open descriptors and their limit, read whenever the metrics are encoded.
 #[derive(Debug)]
 struct Gauges;
 
-/// Names the gauges in the registry.
+/// Registers the metrics.
 pub(crate) fn register_metrics(registry: &mut Registry) {
     registry.register_collector(Box::new(Gauges));
 }
@@ -102,9 +101,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_parts_fit_the_limit() {
-        assert_eq!(divide(20_000, 1024), Room { viewers: 18_464, heads: 1024 });
-        assert_eq!(divide(1024, 1024), Room { viewers: 384, heads: 128 });
-        assert_eq!(divide(64, 1024), Room { viewers: 1, heads: 1 });
+    fn the_parts_fit_into_the_limit() {
+        assert_eq!(divide(20_000, 1024), DescriptorBudget { viewers: 18_464, heads: 1024 });
+        assert_eq!(divide(1024, 1024), DescriptorBudget { viewers: 384, heads: 128 });
+        assert_eq!(divide(64, 1024), DescriptorBudget { viewers: 1, heads: 1 });
     }
 }

@@ -1,43 +1,43 @@
-//! What `services/fuzz` asks of this crate's inside, to feed it anything. Nothing else may use it.
+//! Internals of this crate for the fuzz targets in `services/fuzz`. Nothing else may use them.
 
 use std::net::SocketAddr;
 
 use headcount_presence::CounterName;
 
-use crate::counters::{Counters, Key};
+use crate::counters::{Counters, SigningKey};
 use crate::http;
 
-/// What the beginning of a connection is, taken for a PROXY header.
+/// A connection's first bytes, parsed as a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// No such header.
+    /// They are not a header.
     Malformed,
-    /// One whose end has not come yet.
-    Unfinished,
-    /// One of so many bytes, and the client that it names.
-    Whole(usize, Option<SocketAddr>),
+    /// The header is incomplete.
+    Incomplete,
+    /// The header's length in bytes, and the client's address if it names one.
+    Complete(usize, Option<SocketAddr>),
 }
 
-/// Reads a PROXY header at the beginning of a connection.
+/// Parses a PROXY header at the beginning of a connection.
 pub fn proxy_header(bytes: &[u8]) -> ProxyHeader {
-    match http::proxy_header(bytes) {
+    match http::parse_proxy_header(bytes) {
         Err(_) => ProxyHeader::Malformed,
-        Ok(None) => ProxyHeader::Unfinished,
-        Ok(Some((bytes, client))) => ProxyHeader::Whole(bytes, client),
+        Ok(None) => ProxyHeader::Incomplete,
+        Ok(Some((bytes, client))) => ProxyHeader::Complete(bytes, client),
     }
 }
 
-/// The counter that a path leads to where any name is a counter, and what addresses call it.
-pub fn addressed(path: &str) -> Option<(CounterName, String)> {
-    http::addressed(path, &Counters::Any)
+/// Returns the counter that a path leads to if any name is a counter, and its segment of the path.
+pub fn counter_ref(path: &str) -> Option<(CounterName, String)> {
+    http::counter_ref(path, &Counters::Any)
 }
 
-/// The same where names are signed with this key, of 16 bytes or more.
-pub fn addressed_signed(path: &str, key: &[u8]) -> Option<(CounterName, String)> {
-    http::addressed(path, &Counters::Signed(Key::new(key)?))
+/// Returns the same if names are signed with this key of 16 bytes or more.
+pub fn signed_counter_ref(path: &str, key: &[u8]) -> Option<(CounterName, String)> {
+    http::counter_ref(path, &Counters::Signed(SigningKey::new(key)?))
 }
 
-/// A counter's name as addresses carry it where names are signed.
+/// Returns a counter's name with its signature. `None` if the key is too short.
 pub fn sign(name: &CounterName, key: &[u8]) -> Option<String> {
-    Key::new(key).map(|key| key.sign(name))
+    SigningKey::new(key).map(|key| key.sign(name))
 }

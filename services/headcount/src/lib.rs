@@ -1,19 +1,20 @@
 //! `headcount`: a live count of who is here, in one `<img>` tag, with no JavaScript.
 //!
-//! The whole program, apart from its `main`: [`run`] reads a command line and does what it says. This file only wires: the
-//! command line goes to `options`, each subcommand to its module.
+//! The whole program except `main`: [`run`] reads a command line and runs its command. This file only wires `options` to
+//! the subcommands.
 
 mod admin;
 mod commands;
 mod counters;
 mod descriptors;
-mod easels;
+mod draw_queue;
 mod feeds;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
 mod logging;
 mod options;
+mod phase;
 mod serve;
 
 use std::ffi::OsString;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 use options::{Command, Invocation};
 
-/// Does what a command line says, the program's name first, and gives the process's exit status.
+/// Runs a command line, which begins with the program's name. Returns the process's exit status.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let command = match options::read(arguments) {
         Invocation::Run(command) => command,

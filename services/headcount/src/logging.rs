@@ -1,15 +1,24 @@
-//! Log lines, to standard error: for people on a terminal, JSON for programs.
+//! Logging to standard error: for people on a terminal, JSON otherwise.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::options::LogFormat;
+/// Format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people if standard error is a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
 
-/// Installs the process's subscriber. `filter` has been checked with the other options.
+/// Installs the process's subscriber.
 ///
 /// # Errors
-/// Where a subscriber is installed already, or the filter is malformed.
+/// Fails if a subscriber is installed already, or if the filter is malformed.
 pub(crate) fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let pretty = match format {
         LogFormat::Auto => std::io::stderr().is_terminal(),

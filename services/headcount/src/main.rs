@@ -1,5 +1,4 @@
-//! The program: see the library beside it. Only the memory is the program's own, so that tests and fuzzers of the library
-//! have theirs.
+//! The program: the library's `run` with the program's own allocator. Tests and fuzz targets of the library use theirs.
 
 mod memory;
 

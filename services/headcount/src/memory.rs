@@ -1,23 +1,23 @@
-//! The allocator, and how it is set.
+//! The allocator and its settings.
 //!
-//! Every viewer comes as an HTTP request whose buffers are as good as empty once the engine has the socket. After a rush of
-//! thousands, glibc's heap is full of holes that are never given back: 0.7 to 2 KiB a viewer. jemalloc gives the
-//! pages back, and 0.3 KiB remain.
+//! Every viewer arrives as an HTTP request, whose buffers are freed once the engine has the socket. After thousands of
+//! arrivals, glibc's heap is fragmented and keeps 0.7 to 2 KiB per viewer. jemalloc returns the pages to the system and
+//! keeps 0.3 KiB.
 
 use tikv_jemallocator::Jemalloc;
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// - `dirty_decay_ms`, `muzzy_decay_ms`: unused pages go back to the system within a second, not ten;
-/// - `background_thread`: also where nothing is allocated any more, as on a quiet node; one is enough;
-/// - `narenas`: the rush leaves its holes in four heaps, not in four for each core;
-/// - `tcache_max`: request buffers (8 KiB) are not kept by each thread.
+/// jemalloc's settings, which it reads from a variable of this name (its manual, "TUNING"):
 ///
-/// jemalloc looks for its settings in a variable of this name (its manual, "TUNING").
+/// - `dirty_decay_ms`, `muzzy_decay_ms`: unused pages return to the system within one second, not ten.
+/// - `background_thread`: they do so on a quiet node too, where nothing is allocated. One thread is enough.
+/// - `narenas`: four heaps can fragment, not four for each core.
+/// - `tcache_max`: threads do not cache request buffers (8 KiB).
 #[expect(unsafe_code, reason = "a symbol with a fixed name; it is a constant, and jemalloc only reads it")]
-// SAFETY: nobody else defines a symbol of this name: jemalloc's own is weak, to be replaced by this. It is a pointer to a
-// text that ends with a zero byte, which is what jemalloc expects.
+// SAFETY: nothing else defines this symbol: jemalloc's own is weak, so that a program can replace it. It is a pointer to
+// a zero-terminated string, as jemalloc expects.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 #[used]
 static SETTINGS: &[u8; 111] =

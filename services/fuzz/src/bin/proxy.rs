@@ -1,4 +1,4 @@
-//! PROXY headers, fuzzed: see [`headcount_fuzz::proxy`].
+//! Fuzzes PROXY headers: see [`headcount_fuzz::proxy`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| headcount_fuzz::proxy(bytes));

@@ -1,4 +1,4 @@
-//! One GET over plain HTTP/1.1, for the commands that ask a node.
+//! An HTTP/1.1 GET, for the commands that query a node.
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -9,10 +9,10 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// Asks for an address; the answer has status 200.
+/// Requests `uri` and returns the response, whose status is 200.
 ///
 /// # Errors
-/// No connection, another protocol than HTTP, another status.
+/// Fails if there is no connection, no HTTP response, or another status.
 pub(super) async fn get(uri: &::http::Uri) -> anyhow::Result<Response<Incoming>> {
     let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { bail!("{uri} names no host") };
     let port = uri.port_u16().unwrap_or(80);

@@ -1,4 +1,4 @@
-//! `headcount draw COUNT --out FILE`: the same pictures as over HTTP, without a server.
+//! `headcount draw COUNT --out FILE`: draws the same pictures as the server.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,29 +11,29 @@ use crate::options::DrawOptions;
 /// Draws one picture into a file or to standard output.
 ///
 /// # Errors
-/// A font that is none or lacks a character of the label; a file that cannot be written.
+/// Fails if the font cannot be used or lacks a character of the label, or if the file cannot be written.
 pub(crate) fn run(options: &DrawOptions) -> anyhow::Result<()> {
     let artist = artist(options.font.as_deref())?;
     artist.check(&options.look)?;
     let fewer_than = (options.count < options.look.small()).then_some(options.look.small());
     let figure = Figure { number: options.count, epoch: 0, version: 0, stale: options.stale, fewer_than };
-    let picture = artist.draw(&options.look, &figure, options.format);
-    if options.out.as_os_str() == "-" {
-        std::io::stdout().write_all(&picture).context("standard output cannot be written")?;
+    let picture = artist.draw(&options.look, &figure, options.out.format);
+    if options.out.path.as_os_str() == "-" {
+        std::io::stdout().write_all(&picture).context("cannot write to standard output")?;
     } else {
-        std::fs::write(&options.out, picture)
-            .with_context(|| format!("{} cannot be written", options.out.display()))?;
+        std::fs::write(&options.out.path, picture)
+            .with_context(|| format!("cannot write {}", options.out.path.display()))?;
     }
     Ok(())
 }
 
-/// Who draws: with the built-in font, or with the one in `font`.
+/// Returns an artist with the built-in font, or with the one in the file `font`.
 ///
 /// # Errors
-/// A file that cannot be read or holds no font.
+/// Fails if the file cannot be read or is not a font.
 pub(crate) fn artist(font: Option<&Path>) -> anyhow::Result<Artist> {
     let Some(path) = font else { return Ok(Artist::new()) };
-    let wrong = || format!("--font {}", path.display());
-    let bytes = std::fs::read(path).with_context(wrong)?;
-    Artist::with_font(bytes).with_context(wrong)
+    let context = || format!("--font {}", path.display());
+    let bytes = std::fs::read(path).with_context(context)?;
+    Artist::with_font(bytes).with_context(context)
 }

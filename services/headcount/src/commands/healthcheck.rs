@@ -1,4 +1,4 @@
-//! `headcount healthcheck`: asks a node's admin port whether the process is alive, for containers without curl.
+//! `headcount healthcheck`: asks a node's admin port whether the node is alive, for containers without curl.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use anyhow::Context;
 use super::client;
 use crate::options::HealthcheckOptions;
 
-/// A process that takes longer to say a word is not alive.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A node that takes longer to answer is not alive.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Fails where the node is not alive.
+/// Checks that the node is alive.
 ///
 /// # Errors
-/// No answer in time, or another than 200.
+/// Fails if there is no answer in time, or one with another status than 200.
 pub(crate) fn run(options: &HealthcheckOptions) -> anyhow::Result<()> {
     let uri = format!("http://{}/healthz", options.admin).parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, client::get(&uri)).await.context("no answer in time")??;
+        tokio::time::timeout(TIMEOUT, client::get(&uri)).await.context("no answer in time")??;
         Ok(())
     })
 }

@@ -1,14 +1,14 @@
-//! `headcount sign NAME`: the address of a counter where names are signed.
+//! `headcount sign NAME`: signs counters' names.
 
 use crate::options::SignOptions;
 
-/// Prints each name with its signature, as addresses carry it.
+/// Prints each name with its signature, as in paths.
 ///
 /// # Errors
-/// None; for the shape of all commands.
+/// Never fails; all commands return a result.
 pub(crate) fn run(options: &SignOptions) -> anyhow::Result<()> {
     for name in &options.names {
-        println!("{}", options.key.sign(name));
+        println!("{}", options.sign_key.sign(name));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::options::StatusOptions;
 
-/// A counter, for programs.
+/// A counter in the JSON output.
 #[derive(Serialize)]
 struct Counter<'a> {
     counter: &'a str,
@@ -18,7 +18,7 @@ struct Counter<'a> {
     sessions: Vec<Session<'a>>,
 }
 
-/// A node's registration under a counter, for programs.
+/// A node's session of a counter in the JSON output.
 #[derive(Serialize)]
 struct Session<'a> {
     node: &'a str,
@@ -30,12 +30,12 @@ struct Session<'a> {
 /// Prints what Redis holds.
 ///
 /// # Errors
-/// Redis cannot be reached, or refuses a question.
+/// Fails if Redis cannot be reached or answers with an error.
 pub(crate) fn run(options: &StatusOptions) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(Presence::status(&options.redis, &options.redis_prefix))?;
     if options.json {
-        let counters: Vec<_> = status.counters.iter().map(told).collect();
+        let counters: Vec<_> = status.counters.iter().map(counter_json).collect();
         println!("{}", serde_json::to_string_pretty(&counters)?);
     } else {
         print_table(&status);
@@ -43,18 +43,18 @@ pub(crate) fn run(options: &StatusOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn told(counter: &CounterStatus) -> Counter<'_> {
+fn counter_json(counter: &CounterStatus) -> Counter<'_> {
     Counter {
         counter: &counter.name,
         count: counter.count,
         visitors: counter.visitors,
         epoch: counter.epoch,
         version: counter.version,
-        sessions: counter.sessions.iter().map(registration).collect(),
+        sessions: counter.sessions.iter().map(session_json).collect(),
     }
 }
 
-fn registration(session: &SessionStatus) -> Session<'_> {
+fn session_json(session: &SessionStatus) -> Session<'_> {
     Session {
         node: &session.node,
         viewers: session.viewers,

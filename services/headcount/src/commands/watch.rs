@@ -1,4 +1,4 @@
-//! `headcount watch URL`: follows a live stream as a browser does, and prints what each frame says.
+//! `headcount watch URL`: follows a stream as a browser does, and prints each frame's number.
 
 use std::io::Write;
 use std::time::SystemTime;
@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::client;
 use crate::options::WatchOptions;
 
-/// What one frame says, for programs.
+/// A frame in the JSON output.
 #[derive(Serialize)]
-struct Seen {
+struct FrameJson {
     at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
@@ -23,17 +23,17 @@ struct Seen {
     stale: bool,
     epoch: u64,
     version: u64,
-    /// Frames so far, this one included.
+    /// Frames so far, including this one.
     frames: u64,
     image_bytes: usize,
     /// Bytes of the body so far.
     bytes: u64,
 }
 
-/// Follows the stream until it ends, Ctrl-C, or so many frames.
+/// Follows the stream until it ends, until Ctrl-C, or for the given number of frames.
 ///
 /// # Errors
-/// What is broken in the stream, or a stream that ends without its closing boundary.
+/// Fails if the stream is malformed or ends without its closing boundary.
 pub(crate) fn run(options: &WatchOptions) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -49,7 +49,7 @@ async fn follow(options: &WatchOptions) -> anyhow::Result<()> {
     let content_type = response.headers().get(hyper::header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let Some(mut parts) = PartReader::for_content_type(&content_type) else {
-        bail!("{} is no live stream but {content_type:?}", options.url);
+        bail!("{} is not a live stream: its content type is {content_type:?}", options.url);
     };
     let mut body = response.into_body();
     let (mut frames, mut bytes) = (0, 0);
@@ -83,7 +83,7 @@ fn show(part: &Part, frames: u64, bytes: u64, json: bool) -> anyhow::Result<()> 
     };
     let line = if json {
         let image_bytes = part.body.len();
-        serde_json::to_string(&Seen {
+        serde_json::to_string(&FrameJson {
             at,
             count: exact,
             fewer_than,
@@ -100,7 +100,7 @@ fn show(part: &Part, frames: u64, bytes: u64, json: bool) -> anyhow::Result<()> 
         format!("{at:<24}  {count:>9}  {version:>7}  {frames:>6}  {bytes:>10}{mark}")
     };
     match writeln!(std::io::stdout(), "{line}") {
-        // The reader has seen enough.
+        // The reader of the output has closed it.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => Ok(written?),
     }

@@ -1,4 +1,4 @@
-//! The one place that maps what is refused to an HTTP status and one plain sentence.
+//! [`HttpError`]: the one place that maps errors to an HTTP status and a sentence.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,51 +6,51 @@ use headcount_drawing::LookError;
 use headcount_presence::AdmissionError;
 
 use crate::counters::UnknownCounter;
-use crate::easels::Crowded;
+use crate::draw_queue::DrawQueueFull;
 use crate::feeds::FeedError;
 
-/// Seconds after which a refused viewer may try again: long enough to spread a crowd, short enough for a person.
+/// `Retry-After` of 429 and 503, in seconds: long enough to spread many clients, short enough for a person.
 const RETRY_AFTER: &str = "5";
 
-/// A request that gets no picture.
+/// Why a request is refused. Its display is the response's sentence.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
-    /// No such address.
+pub(crate) enum HttpError {
+    /// The path leads nowhere.
     #[error("There is nothing at this address.")]
     NotFound,
-    /// There is no such counter.
+    /// The counter does not exist.
     #[error("There is no such counter: {0}.")]
     Counter(#[from] UnknownCounter),
-    /// The page's site may not embed the counter.
-    #[error("This counter may not be shown on that page: its owner has said which sites may embed it.")]
-    Embedder,
+    /// The site of the page may not embed the counter.
+    #[error("This counter may not be shown on that page: its owner has restricted which sites may embed it.")]
+    EmbedPolicy,
     /// An option of the look is wrong.
     #[error("{0}.")]
     Look(#[from] LookError),
-    /// Neither GET nor HEAD.
-    #[error("Only GET and HEAD are understood here.")]
+    /// The method is neither GET nor HEAD.
+    #[error("Only GET and HEAD are supported.")]
     Method,
-    /// A request with a body.
-    #[error("A request with a body is not taken here.")]
+    /// The request has a body.
+    #[error("Requests with a body are not accepted.")]
     Body,
-    /// The engine has no room for the viewer.
+    /// The engine rejects the viewer.
     #[error("Sorry, {0}; try again in a few seconds.")]
-    Room(#[from] headcount_engine::Rejection),
-    /// The node holds as many looks or counters as it may.
+    Engine(#[from] headcount_engine::Rejection),
+    /// The node has as many live looks as it may.
     #[error("This node shows as many different pictures as it can hold; try again in a few seconds.")]
-    Looks,
-    /// Too many pictures are asked for at once.
+    TooManyLooks,
+    /// Too many large pictures wait to be drawn.
     #[error("Sorry, {0}; try again in a few seconds.")]
-    Crowded(#[from] Crowded),
+    DrawQueueFull(#[from] DrawQueueFull),
     /// Presence refuses the viewer or the counter.
     #[error("{0}.")]
-    Presence(AdmissionError),
-    /// The node is on its way out.
+    Admission(AdmissionError),
+    /// The node is shutting down.
     #[error("This node is shutting down; try again in a few seconds.")]
     Draining,
 }
 
-/// Every cause of a refusal, as the metrics name it.
+/// The value of every cause label of refused requests.
 pub(super) const CAUSES: [&str; 16] = [
     "not_found",
     "counter",
@@ -70,20 +70,22 @@ pub(super) const CAUSES: [&str; 16] = [
     "draining",
 ];
 
-/// Why a response is a refusal, for the metrics.
+/// A refusal's cause label. Error responses carry it as an extension.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cause(pub(crate) &'static str);
+pub(crate) struct RefusalCause(pub(crate) &'static str);
 
-impl Refused {
+impl HttpError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::Counter(_) => StatusCode::NOT_FOUND,
             Self::Look(_) => StatusCode::BAD_REQUEST,
-            Self::Embedder => StatusCode::FORBIDDEN,
+            Self::EmbedPolicy => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Room(_) | Self::Looks | Self::Crowded(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Presence(refusal) => match refusal {
+            Self::Engine(_) | Self::TooManyLooks | Self::DrawQueueFull(_) | Self::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Admission(error) => match error {
                 AdmissionError::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 AdmissionError::TooFast
                 | AdmissionError::TooManyOfCounter { .. }
@@ -92,39 +94,40 @@ impl Refused {
         }
     }
 
+    /// The value of the cause label.
     fn cause(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
             Self::Counter(_) => "counter",
-            Self::Embedder => "embedder",
+            Self::EmbedPolicy => "embedder",
             Self::Look(_) => "look",
             Self::Method => "method",
             Self::Body => "body",
-            Self::Room(headcount_engine::Rejection::Full) => "max_viewers",
-            Self::Room(headcount_engine::Rejection::CounterFull) => "max_viewers_per_counter",
-            Self::Room(_) => "engine",
-            Self::Looks => "max_looks",
-            Self::Crowded(_) => "drawing",
-            Self::Presence(AdmissionError::TooManyCounters { .. }) => "max_counters",
-            Self::Presence(AdmissionError::TooFast) => "address_rate",
-            Self::Presence(AdmissionError::TooManyOfCounter { .. }) => "address_streams",
-            Self::Presence(AdmissionError::TooManyInAll { .. }) => "address_streams_in_all",
+            Self::Engine(headcount_engine::Rejection::Full) => "max_viewers",
+            Self::Engine(headcount_engine::Rejection::CounterFull) => "max_viewers_per_counter",
+            Self::Engine(_) => "engine",
+            Self::TooManyLooks => "max_looks",
+            Self::DrawQueueFull(_) => "drawing",
+            Self::Admission(AdmissionError::TooManyCounters { .. }) => "max_counters",
+            Self::Admission(AdmissionError::TooFast) => "address_rate",
+            Self::Admission(AdmissionError::TooManyOfCounter { .. }) => "address_streams",
+            Self::Admission(AdmissionError::TooManyInAll { .. }) => "address_streams_in_all",
             Self::Draining => "draining",
         }
     }
 }
 
-impl From<FeedError> for Refused {
+impl From<FeedError> for HttpError {
     fn from(error: FeedError) -> Self {
         match error {
-            FeedError::TooManyLooks => Self::Looks,
-            FeedError::Counter(refusal) => Self::Presence(refusal),
-            FeedError::Crowded(crowded) => Self::Crowded(crowded),
+            FeedError::TooManyLooks => Self::TooManyLooks,
+            FeedError::Counter(error) => Self::Admission(error),
+            FeedError::DrawQueueFull(full) => Self::DrawQueueFull(full),
         }
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let status = self.status();
         let mut response = (status, format!("{self}\n")).into_response();
@@ -139,7 +142,7 @@ impl IntoResponse for Refused {
         if status == StatusCode::PAYLOAD_TOO_LARGE {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.extensions_mut().insert(Cause(self.cause()));
+        response.extensions_mut().insert(RefusalCause(self.cause()));
         response
     }
 }

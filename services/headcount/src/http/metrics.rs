@@ -1,4 +1,4 @@
-//! What the public side counts.
+//! Metrics of the public side: connections and refused requests.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -7,29 +7,35 @@ use prometheus_client::registry::Registry;
 
 use super::error::CAUSES;
 
-/// Counters of connections and refusals. Cheap to clone; clones share their values.
+/// Counters of connections and refused requests. Clones share their values.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     accepted: Counter,
     accept_failures: Counter,
-    refusals: Family<Cause, Counter>,
-    closed: Family<Cause, Counter>,
+    refusals: Family<CauseLabel, Counter>,
+    closed: Family<CauseLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Cause {
+struct CauseLabel {
     cause: &'static str,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let (refusals, closed) = (Family::default(), Family::default());
-        // So that a cause reads 0 from the start: `increase` cannot see an event that begins its series.
+        // Every cause is 0 from the start: Prometheus' `increase` does not count the first event of a new series.
         for cause in CAUSES {
-            let _: &Counter = &refusals.get_or_create(&Cause { cause });
+            let _: &Counter = &refusals.get_or_create(&CauseLabel { cause });
         }
-        for cause in [Early::Crowded, Early::Ended, Early::HeadTimeout, Early::Malformed, Early::ProxyHeader] {
-            let _: &Counter = &closed.get_or_create(&Cause { cause: cause.as_str() });
+        for cause in [
+            EarlyClose::Crowded,
+            EarlyClose::Ended,
+            EarlyClose::HeadTimeout,
+            EarlyClose::Malformed,
+            EarlyClose::ProxyHeader,
+        ] {
+            let _: &Counter = &closed.get_or_create(&CauseLabel { cause: cause.as_str() });
         }
         Self { accepted: Counter::default(), accept_failures: Counter::default(), refusals, closed }
     }
@@ -37,20 +43,20 @@ impl Default for Metrics {
 
 /// Why a connection was closed before a request could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Early {
-    /// Too many waited, and it for the longest time.
+pub(super) enum EarlyClose {
+    /// Too many connections were idle, and this one longest.
     Crowded,
-    /// The client closed it.
+    /// The client closed the connection.
     Ended,
-    /// No whole head came in time.
+    /// The head was not complete in time.
     HeadTimeout,
-    /// What came is no head.
+    /// The head is malformed.
     Malformed,
-    /// What came from a trusted proxy is no PROXY header.
+    /// A trusted proxy sent no well-formed PROXY header.
     ProxyHeader,
 }
 
-impl Early {
+impl EarlyClose {
     fn as_str(self) -> &'static str {
         match self {
             Self::Crowded => "crowded",
@@ -63,12 +69,12 @@ impl Early {
 }
 
 impl Metrics {
-    /// Names them in the registry.
+    /// Registers all metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("connections_accepted", "Connections accepted on the public port", self.accepted.clone());
         registry.register(
             "accept_failures",
-            "Times that no connection could be accepted, for want of descriptors most of all",
+            "Failures to accept a connection, most often because no descriptor was free",
             self.accept_failures.clone(),
         );
         registry.register("refusals", "Requests answered with 4xx or 503, by cause", self.refusals.clone());
@@ -79,20 +85,24 @@ impl Metrics {
         );
     }
 
+    /// Counts an accepted connection.
     pub(super) fn accepted(&self) {
         self.accepted.inc();
     }
 
+    /// Counts a failed accept.
     pub(super) fn accept_failed(&self) {
         self.accept_failures.inc();
     }
 
+    /// Counts a refused request. `cause` is one of [`CAUSES`].
     pub(super) fn refused(&self, cause: &'static str) {
-        debug_assert!(CAUSES.contains(&cause), "{cause} does not read 0 from the start");
-        self.refusals.get_or_create(&Cause { cause }).inc();
+        debug_assert!(CAUSES.contains(&cause), "{cause} is missing in CAUSES");
+        self.refusals.get_or_create(&CauseLabel { cause }).inc();
     }
 
-    pub(super) fn closed_early(&self, cause: Early) {
-        self.closed.get_or_create(&Cause { cause: cause.as_str() }).inc();
+    /// Counts a connection that is closed before a request.
+    pub(super) fn closed_early(&self, cause: EarlyClose) {
+        self.closed.get_or_create(&CauseLabel { cause: cause.as_str() }).inc();
     }
 }

@@ -1,4 +1,4 @@
-//! The three engines, each in its plain browser, started as a person at a shell would.
+//! Starts the browsers of the three engines.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// Keeps Firefox from opening pages of its own in a fresh profile, and from asking.
+/// Keeps Firefox from opening its own pages and prompts in a fresh profile.
 const FIREFOX_PREFERENCES: &str = r#"user_pref("browser.aboutwelcome.enabled", false);
 user_pref("browser.shell.checkDefaultBrowser", false);
 user_pref("browser.startup.homepage_override.mstone", "ignore");
@@ -21,7 +21,7 @@ user_pref("datareporting.policy.dataSubmissionEnabled", false);
 user_pref("termsofuse.bypassNotification", true);
 "#;
 
-/// A browser engine, by the browser that stands for it.
+/// A browser engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Engine {
     Chromium,
@@ -30,14 +30,14 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// The command that opens `url` in a new window. Where a browser with the profile in `home` runs already, Chromium
-    /// and Firefox have that one open it; WebKit's starts another.
+    /// Returns the command that opens `url` in a new window. If a browser with the profile in `home` runs already, Chromium
+    /// and Firefox open the window in that process; WebKit's browser starts another.
     fn command(self, home: &Path, url: &str) -> Command {
         match self {
             Engine::Chromium => {
                 let mut command = Command::new("chromium");
-                // Containers run as root, where Chromium's sandbox does not start; --test-type keeps it from saying so
-                // in a bar that moves the page down.
+                // Chromium's sandbox does not start as root, which containers use. --test-type hides the warning bar, which
+                // would move the page down.
                 command.args(["--no-sandbox", "--test-type", "--no-first-run", "--no-default-browser-check"]);
                 command.args(["--disable-gpu", "--disable-dev-shm-usage", "--password-store=basic"]);
                 command.arg(format!("--user-data-dir={}", home.display())).args(["--new-window", url]);
@@ -56,7 +56,7 @@ impl Engine {
         }
     }
 
-    /// What to install where the browser is missing.
+    /// The Debian package of the browser.
     fn debian_package(self) -> &'static str {
         match self {
             Engine::Chromium => "chromium",
@@ -66,7 +66,7 @@ impl Engine {
     }
 }
 
-/// WebKitGTK's own small browser, which Debian ships beside the library.
+/// Returns the path of WebKitGTK's small browser, which Debian ships with the library.
 fn mini_browser() -> PathBuf {
     let libraries = fs::read_dir("/usr/lib").expect("/usr/lib is there").flatten();
     libraries
@@ -75,14 +75,14 @@ fn mini_browser() -> PathBuf {
         .unwrap_or_else(|| "MiniBrowser".into())
 }
 
-/// A browser with a fresh profile. All its processes end when this is dropped.
+/// A browser with a fresh profile. Its processes are killed when this is dropped.
 pub(crate) struct Browser {
     engine: Engine,
     display: String,
     home: tempfile::TempDir,
-    /// By which a second Firefox hands its page to the first.
+    /// Through which a second Firefox passes its page to the first.
     bus: Option<Bus>,
-    /// One for each window that was opened; a running browser takes the request over, and the process ends.
+    /// One for each opened window. If a running browser takes the request over, the process exits.
     processes: Vec<Child>,
 }
 
@@ -131,7 +131,7 @@ impl Drop for Browser {
     }
 }
 
-/// A D-Bus session of a browser's own, as every desktop has one.
+/// A browser's own D-Bus session.
 struct Bus {
     daemon: Child,
     address: String,
@@ -148,7 +148,7 @@ impl Bus {
             .unwrap_or_else(|error| panic!("dbus-daemon does not start: {error}: apt-get install dbus-daemon"));
         let mut address = String::new();
         BufReader::new(daemon.stdout.take().expect("it is piped")).read_line(&mut address).unwrap();
-        assert!(!address.trim().is_empty(), "dbus-daemon has ended at once");
+        assert!(!address.trim().is_empty(), "dbus-daemon has exited");
         Bus { daemon, address: address.trim().to_owned() }
     }
 }

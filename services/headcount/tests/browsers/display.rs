@@ -1,4 +1,4 @@
-//! A screen that no one looks at: Xvfb, the windows on it, and what their pixels show.
+//! A virtual screen: Xvfb, the windows on it, and their pixels.
 
 use std::{
     fs::File,
@@ -20,12 +20,12 @@ use x11rb::{
 
 use crate::picture::Rectangle;
 
-/// Two windows stand side by side on it, each wide enough for a browser's narrowest.
+/// Size of the screen, in pixels. Two browser windows fit side by side.
 pub(crate) const SIZE: (u16, u16) = (1400, 720);
-/// Smaller windows are menus, tooltips and the invisible ones that toolkits talk to each other by.
+/// Smaller windows are menus, tooltips and invisible windows of toolkits.
 const SMALLEST_BROWSER: u16 = 200;
 
-/// An X server of the test's own, with one screen. It stops when this is dropped.
+/// An X server with one screen. It is killed when dropped.
 pub(crate) struct Display {
     server: Child,
     name: String,
@@ -45,28 +45,28 @@ impl Display {
             .expect("Xvfb must be installed: apt-get install xvfb");
         let mut number = String::new();
         let stdout = server.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut number).expect("Xvfb says its display's number");
+        BufReader::new(stdout).read_line(&mut number).expect("Xvfb prints its display's number");
         let name = format!(":{}", number.trim());
-        let (connection, screen) = RustConnection::connect(Some(&name)).expect("Xvfb takes connections");
+        let (connection, screen) = RustConnection::connect(Some(&name)).expect("Xvfb accepts connections");
         let root = connection.setup().roots[screen].root;
         let atom = |name: &[u8]| connection.intern_atom(false, name).unwrap().reply().unwrap().atom;
         let (wm_protocols, wm_delete_window) = (atom(b"WM_PROTOCOLS"), atom(b"WM_DELETE_WINDOW"));
         Display { server, name, connection, root, wm_protocols, wm_delete_window }
     }
 
-    /// What `DISPLAY` is to be for programs that should show up here.
+    /// The value of `DISPLAY` for programs on this screen.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The browsers' windows that can be seen now.
+    /// Returns the visible browser windows.
     pub(crate) fn windows(&self) -> Vec<Window> {
         let tree = self.connection.query_tree(self.root).unwrap().reply().unwrap();
         tree.children.into_iter().filter(|&window| self.is_browser(window)).collect()
     }
 
     fn is_browser(&self, window: Window) -> bool {
-        // A window may go away between the listing and these questions.
+        // A window may close between the listing and these requests.
         let Ok(attributes) = self.connection.get_window_attributes(window).unwrap().reply() else { return false };
         let Ok(geometry) = self.connection.get_geometry(window).unwrap().reply() else { return false };
         attributes.map_state == MapState::VIEWABLE
@@ -74,7 +74,7 @@ impl Display {
             && geometry.width.min(geometry.height) >= SMALLEST_BROWSER
     }
 
-    /// Waits for a window that is not among `known`, and gives it the screen's left or right half.
+    /// Waits for a window that is not in `known`, and moves it to a half of the screen.
     pub(crate) fn new_window(&self, known: &[Window], half: Half, patience: Duration) -> Window {
         let deadline = Instant::now() + patience;
         loop {
@@ -83,7 +83,7 @@ impl Display {
                 self.connection.sync().unwrap();
                 return window;
             }
-            assert!(Instant::now() < deadline, "no window of the browser has come up within {patience:?}");
+            assert!(Instant::now() < deadline, "no browser window has opened within {patience:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -95,12 +95,12 @@ impl Display {
             .y(number(part.y).cast_signed())
             .width(number(part.width))
             .height(number(part.height))
-            // Wherever it came up, it must not cover the one that is being watched.
+            // It must not cover the window under test.
             .stack_mode(StackMode::BELOW);
         self.connection.configure_window(window, &place).unwrap();
     }
 
-    /// Asks a window to close, as a click on its frame would.
+    /// Closes a window as a click on its frame does.
     pub(crate) fn close(&self, window: Window) {
         let data = [self.wm_delete_window, x11rb::CURRENT_TIME, 0, 0, 0];
         let event = ClientMessageEvent::new(32, window, self.wm_protocols, data);
@@ -108,7 +108,7 @@ impl Display {
         self.connection.sync().unwrap();
     }
 
-    /// The pixels of a part of the screen, row by row, as red, green and blue.
+    /// Returns the pixels of a part of the screen, row by row, as red, green and blue.
     pub(crate) fn pixels(&self, part: Rectangle) -> Vec<[u8; 3]> {
         let (x, y) = (i16::try_from(part.x).unwrap(), i16::try_from(part.y).unwrap());
         let (width, height) = (u16::try_from(part.width).unwrap(), u16::try_from(part.height).unwrap());
@@ -117,11 +117,11 @@ impl Display {
             .get_image(ImageFormat::Z_PIXMAP, self.root, x, y, width, height, u32::MAX)
             .unwrap()
             .reply()
-            .expect("the part lies on the screen");
+            .expect("the part is on the screen");
         image.data.as_chunks::<4>().0.iter().map(|&[blue, green, red, _]| [red, green, blue]).collect()
     }
 
-    /// Keeps what is on the screen for whoever looks into a failure, and says where.
+    /// Saves a screenshot to debug a failure, and returns its path.
     pub(crate) fn save_screenshot(&self) -> PathBuf {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browsers.png");
         let file = BufWriter::new(File::create(&path).unwrap());
@@ -141,7 +141,7 @@ impl Drop for Display {
     }
 }
 
-/// Where on the screen a window stands.
+/// A half of the screen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Half {
     Left,

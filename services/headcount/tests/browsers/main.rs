@@ -1,8 +1,7 @@
-//! The picture in real browsers: Chromium, Firefox and WebKitGTK, each in a real window whose pixels are captured.
+//! Tests in real browsers: Chromium, Firefox and WebKitGTK, each in a window whose pixels are captured.
 //!
-//! A page of another origin embeds the stream. Whatever is drawn on it must be, to the pixel, what `headcount draw`
-//! draws.
-#![expect(clippy::unwrap_used, reason = "this crate is nothing but tests")]
+//! A page of another origin embeds the stream. Its pixels must equal those that `headcount draw` draws.
+#![expect(clippy::unwrap_used, reason = "this crate contains only tests")]
 
 mod browser;
 mod display;
@@ -28,45 +27,45 @@ use crate::{
     site::Site,
 };
 
-/// The address of the original, which embeds all over the web still have.
+/// Path of the stream that existing embeds use.
 const STREAM: &str = "online.png";
-/// From a change of the count to its pixels, in the median: what a person takes for "at once".
+/// Longest median time from a change of the count to its pixels. People perceive it as immediate.
 const AT_ONCE: Duration = Duration::from_millis(100);
-/// From the page's arrival in the browser to the first picture, in a browser that has just started on a busy machine.
-/// Were the first frame held back, it would stay away until the first keep-alive, 15 seconds later.
+/// Longest time from the page's arrival to the first picture, in a browser that has just started on a busy machine. A
+/// browser that held the first frame back would show it at the first keep-alive, 15 seconds later.
 const FIRST_PAINT: Duration = Duration::from_secs(10);
-/// How long the count may include a page that has been closed. Chromium and WebKit hang up at once. Firefox has nothing
-/// to cancel while it waits for a part, and hangs up when one of the next frames comes: on a quiet counter, a keep-alive.
+/// Longest time that the count includes a closed page. Chromium and WebKit close the connection at once. Firefox closes it
+/// when one of the next frames arrives: on a quiet counter, a keep-alive.
 const CLOSED_PAGE: Duration = Duration::from_secs(40);
-/// How long a browser may take to come up with a fresh profile on a busy machine.
+/// Longest time for a browser to start with a fresh profile on a busy machine.
 const BROWSER_START: Duration = Duration::from_secs(60);
-/// How long any single change may take before the test gives up.
+/// Longest time for any single change before the test fails.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Viewers that join and leave while the pixels are watched.
+/// Viewers that join and leave while the pixels are observed.
 const REPETITIONS: usize = 15;
-/// From one such change to the next: more than the tenth of a second that a node leaves between two pushes, so that each
-/// is a change by itself; and out of step with the browsers' sixty frames a second.
+/// Time between two changes: more than the 100 ms between two pushes, so that each change is pushed separately, and not a
+/// multiple of the browsers' frame time.
 const BETWEEN_CHANGES: Duration = Duration::from_millis(157);
-/// Between two looks at the screen.
-const GLANCE: Duration = Duration::from_millis(2);
+/// Time between two captures of the screen.
+const CAPTURE_INTERVAL: Duration = Duration::from_millis(2);
 
 #[test]
 fn chromium_shows_the_count_at_once_and_to_the_pixel() {
-    the_count_is_seen_in(Engine::Chromium);
+    shows_the_count_in(Engine::Chromium);
 }
 
 #[test]
 fn firefox_shows_the_count_at_once_and_to_the_pixel() {
-    the_count_is_seen_in(Engine::Firefox);
+    shows_the_count_in(Engine::Firefox);
 }
 
 #[test]
 fn webkit_shows_the_count_at_once_and_to_the_pixel() {
-    the_count_is_seen_in(Engine::WebKit);
+    shows_the_count_in(Engine::WebKit);
 }
 
-fn the_count_is_seen_in(engine: Engine) {
-    let _alone = alone();
+fn shows_the_count_in(engine: Engine) {
+    let _lock = lock_browsers();
     let directory = tempfile::tempdir().unwrap();
     let [one, two] = [1, 2].map(|count| Picture::drawn(count, directory.path()));
     let options = NodeOptions { program: Some(env!("CARGO_BIN_EXE_headcount").into()), ..NodeOptions::default() };
@@ -78,7 +77,7 @@ fn the_count_is_seen_in(engine: Engine) {
     browser.open(&site.url());
     let first = display.new_window(&[], Half::Left, BROWSER_START);
     let place = find(&display, &one, Half::Left, BROWSER_START);
-    let first_paint = site.served().expect("the page was handed out").elapsed();
+    let first_paint = site.served().expect("the page was served").elapsed();
     println!("{engine:?}: the first picture came {first_paint:.0?} after the page");
     assert!(first_paint <= FIRST_PAINT);
     let screen = Screen { display: &display, place };
@@ -95,13 +94,13 @@ fn the_count_is_seen_in(engine: Engine) {
         leaves.push(screen.wait_for(&one, leaving, PATIENCE));
     }
     let (joins, leaves) = (Spread::of(joins), Spread::of(leaves));
-    println!("{engine:?}: a viewer that joins is seen after {joins}, one that leaves after {leaves}");
+    println!("{engine:?}: a join is shown after {joins}, a leave after {leaves}");
     assert!(joins.median <= AT_ONCE && leaves.median <= AT_ONCE);
 
     browser.open(&site.url());
     let second = display.new_window(&[first], Half::Right, BROWSER_START);
     find(&display, &two, Half::Right, PATIENCE);
-    let page = site.served().expect("the page was handed out");
+    let page = site.served().expect("the page was served");
     let seen = screen.wait_for(&two, page, PATIENCE);
     display.close(second);
     let gone = screen.wait_for(&one, Instant::now(), CLOSED_PAGE);
@@ -118,22 +117,22 @@ fn the_count_is_seen_in(engine: Engine) {
     screen.stays(&one, || ended.elapsed() >= Duration::from_secs(1));
 }
 
-/// A viewer that is no browser: it sends its request and reads nothing.
+/// Opens a viewer that sends its request and reads nothing.
 fn join(node: &Node) -> TcpStream {
     let mut viewer = TcpStream::connect(node.address()).unwrap();
     write!(viewer, "GET /{STREAM} HTTP/1.1\r\nHost: {}\r\n\r\n", node.address()).unwrap();
     viewer
 }
 
-/// Holds the other browsers' tests off until the returned file is closed: two cores cannot run two browsers and time
-/// either. The lock is on a file, because test runners may give each test a process of its own.
-fn alone() -> File {
+/// Blocks the other tests until the returned file is closed: with two browsers at a time the measurements are wrong. The lock
+/// is a file, because test runners may run each test in its own process.
+fn lock_browsers() -> File {
     let file = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("browsers.lock")).unwrap();
     file.lock().unwrap();
     file
 }
 
-/// Waits until the picture stands somewhere in a half of the screen, and says where.
+/// Waits until the picture appears in a half of the screen, and returns where.
 fn find(display: &Display, picture: &Picture, half: Half, patience: Duration) -> Rectangle {
     let deadline = Instant::now() + patience;
     let part = half.part();
@@ -143,13 +142,13 @@ fn find(display: &Display, picture: &Picture, half: Half, patience: Duration) ->
         }
         if Instant::now() >= deadline {
             let screenshot = display.save_screenshot();
-            panic!("the picture has not come up within {patience:?}: see {}", screenshot.display());
+            panic!("the picture has not appeared within {patience:?}: see {}", screenshot.display());
         }
-        thread::sleep(GLANCE);
+        thread::sleep(CAPTURE_INTERVAL);
     }
 }
 
-/// Where the first page's picture stands, looked at again and again.
+/// The part of the screen that shows the first page's picture.
 struct Screen<'a> {
     display: &'a Display,
     place: Rectangle,
@@ -160,32 +159,32 @@ impl Screen<'_> {
         picture.is_shown(&self.display.pixels(self.place))
     }
 
-    /// Waits until the picture is shown, and says how long after `since` that was.
+    /// Waits until the picture is shown. Returns the time since `since`.
     fn wait_for(&self, picture: &Picture, since: Instant, patience: Duration) -> Duration {
         while !self.shows(picture) {
             if since.elapsed() >= patience {
                 let screenshot = self.display.save_screenshot();
                 panic!("the picture has not changed within {patience:?}: see {}", screenshot.display());
             }
-            thread::sleep(GLANCE);
+            thread::sleep(CAPTURE_INTERVAL);
         }
         since.elapsed()
     }
 
-    /// Sees to it that the picture is shown, and nothing else, until `over` says that it was long enough.
+    /// Checks that the picture is shown all the time until `over` returns true.
     fn stays(&self, picture: &Picture, mut over: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !over() {
             if !self.shows(picture) {
                 panic!("the last picture is gone: see {}", self.display.save_screenshot().display());
             }
-            assert!(begun.elapsed() < PATIENCE, "the node has not ended within {PATIENCE:?}");
-            thread::sleep(GLANCE);
+            assert!(begun.elapsed() < PATIENCE, "the node has not exited within {PATIENCE:?}");
+            thread::sleep(CAPTURE_INTERVAL);
         }
     }
 }
 
-/// What several measurements of the same thing gave.
+/// The median and the maximum of several measurements.
 struct Spread {
     median: Duration,
     longest: Duration,

@@ -1,13 +1,13 @@
-//! What `headcount draw` draws, and where on the screen exactly that stands.
+//! Pictures that `headcount draw` draws, and where they are on the screen.
 
 use std::{fs::File, io::BufReader, path::Path, process::Command};
 
-/// The ground of the test's pages, behind the picture's transparent pixels.
-pub(crate) const GROUND: [u8; 3] = [255, 255, 255];
-/// Browsers round differently where they lay a translucent pixel over the ground. Opaque ones must be equal.
+/// Background of the test's pages, behind the picture's transparent pixels.
+pub(crate) const BACKGROUND: [u8; 3] = [255, 255, 255];
+/// Tolerance for translucent pixels, because browsers round differently. Opaque pixels must be equal.
 const BLENDING_TOLERANCE: u8 = 2;
 
-/// A part of the screen, in pixels from the upper left.
+/// A part of the screen, in pixels from its upper left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rectangle {
     pub(crate) x: usize,
@@ -20,12 +20,12 @@ pub(crate) struct Rectangle {
 pub(crate) struct Picture {
     width: usize,
     height: usize,
-    /// Row by row: red, green, blue, and how opaque.
+    /// Red, green, blue and alpha, row by row.
     pixels: Vec<[u8; 4]>,
 }
 
 impl Picture {
-    /// Has the binary draw `count` in the default look.
+    /// Draws `count` in the default look with the binary.
     pub(crate) fn drawn(count: u64, directory: &Path) -> Picture {
         let file = directory.join(format!("{count}.png"));
         let status = Command::new(env!("CARGO_BIN_EXE_headcount"))
@@ -39,7 +39,7 @@ impl Picture {
         let mut decoder = png::Decoder::new(BufReader::new(File::open(&file).unwrap()));
         decoder.set_transformations(png::Transformations::normalize_to_color8() | png::Transformations::ALPHA);
         let mut reader = decoder.read_info().expect("a PNG");
-        let mut bytes = vec![0; reader.output_buffer_size().expect("a badge fits into memory")];
+        let mut bytes = vec![0; reader.output_buffer_size().expect("the size fits into usize")];
         let info = reader.next_frame(&mut bytes).expect("a whole PNG");
         bytes.truncate(info.buffer_size());
         let pixels = match info.color_type {
@@ -47,43 +47,43 @@ impl Picture {
             png::ColorType::GrayscaleAlpha => {
                 bytes.as_chunks::<2>().0.iter().map(|&[grey, alpha]| [grey, grey, grey, alpha]).collect()
             }
-            other => panic!("the decoder was told to give colours with alpha, not {other:?}"),
+            other => panic!("the decoder must return colours with alpha, not {other:?}"),
         };
         Picture { width: info.width as usize, height: info.height as usize, pixels }
     }
 
-    /// Whether `screen`, a part of this picture's size, shows it to the pixel.
+    /// Returns whether `screen`, a part of this picture's size, shows exactly this picture.
     pub(crate) fn is_shown(&self, screen: &[[u8; 3]]) -> bool {
         assert_eq!(screen.len(), self.pixels.len(), "a part of the picture's size");
         self.pixels.iter().zip(screen).all(|(&drawn, &shown)| agrees(drawn, shown))
     }
 
-    /// Where within `part` of the screen, whose pixels are `screen`, this picture stands.
+    /// Returns where this picture is within `part` of the screen, whose pixels are `screen`.
     pub(crate) fn find(&self, screen: &[[u8; 3]], part: Rectangle) -> Option<Rectangle> {
         let rows = 0..=part.height.checked_sub(self.height)?;
         let columns = part.width.checked_sub(self.width)?;
-        let stands = |left: usize, top: usize| {
+        let matches = |left: usize, top: usize| {
             self.pixels.chunks(self.width).enumerate().all(|(row, drawn)| {
                 let start = (top + row) * part.width + left;
                 drawn.iter().zip(&screen[start..]).all(|(&drawn, &shown)| agrees(drawn, shown))
             })
         };
         let (left, top) =
-            rows.flat_map(|top| (0..=columns).map(move |left| (left, top))).find(|&(left, top)| stands(left, top))?;
+            rows.flat_map(|top| (0..=columns).map(move |left| (left, top))).find(|&(left, top)| matches(left, top))?;
         Some(Rectangle { x: part.x + left, y: part.y + top, width: self.width, height: self.height })
     }
 }
 
-/// Whether a drawn pixel, laid over the page's ground, is what the screen shows.
+/// Returns whether a drawn pixel, blended with the page's background, is what the screen shows.
 fn agrees([red, green, blue, alpha]: [u8; 4], shown: [u8; 3]) -> bool {
     let tolerance = if matches!(alpha, 0 | 255) { 0 } else { BLENDING_TOLERANCE };
-    let over = |drawn: u8, ground: u8| {
-        let sum = u32::from(drawn) * u32::from(alpha) + u32::from(ground) * (255 - u32::from(alpha));
+    let blend = |drawn: u8, background: u8| {
+        let sum = u32::from(drawn) * u32::from(alpha) + u32::from(background) * (255 - u32::from(alpha));
         u8::try_from((sum + 127) / 255).expect("a mean of two bytes")
     };
     [red, green, blue]
         .into_iter()
-        .zip(GROUND)
+        .zip(BACKGROUND)
         .zip(shown)
-        .all(|((drawn, ground), shown)| over(drawn, ground).abs_diff(shown) <= tolerance)
+        .all(|((drawn, background), shown)| blend(drawn, background).abs_diff(shown) <= tolerance)
 }

@@ -1,5 +1,5 @@
-//! Clients that do wrong, by mistake or on purpose. Whatever they do, the node lives, counts nobody in the end, and
-//! gives back every descriptor and thread.
+//! Malformed and abusive clients. Whatever they send, the node keeps running, counts no viewer in the end, and frees every
+//! descriptor and thread.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -17,7 +17,7 @@ use crate::{
     stream::{Restless, Stream},
 };
 
-/// The largest head that is read, as browsers' are far below it.
+/// The largest head that the node accepts.
 const LARGEST_HEAD: usize = 8 << 10;
 
 fn oversized(begin: &str) -> Vec<u8> {
@@ -64,7 +64,7 @@ fn a_broken_http2_connection_is_closed() {
         let mut socket = connect(&node);
         write!(socket, "{preface}{behind}").unwrap();
         socket.shutdown(std::net::Shutdown::Write).unwrap();
-        // A reset is an end as well.
+        // A reset counts as an end too.
         let _ = socket.read_to_end(&mut Vec::new());
     }
     before.come_back(&node);
@@ -114,7 +114,7 @@ fn a_head_that_drips_in_is_dropped_at_the_deadline() {
     let node = start(["--head-timeout", "3s"]);
     let before = Holdings::of(&node);
     let request: &[u8] = b"GET /online.png HTTP/1.1\r\nHost: a\r\nUser-Agent: patient\r\n\r\n";
-    // In the request line, among the headers, within HTTP/2's preface, before the first byte, and behind an answer.
+    // The client stops in the request line, in the headers, in HTTP/2's preface, before the first byte, and after a response.
     let answered = b"GET /online.json HTTP/1.1\r\nHost: a\r\n\r\n";
     for (begin, drops) in
         [(1, request), (30, request), (1, b"PRI * HTTP/2.0\r\n\r\nSM"), (0, b""), (answered.len(), &answered[..])]
@@ -131,17 +131,17 @@ fn a_head_that_drips_in_is_dropped_at_the_deadline() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     assert!(begun.elapsed() < deadline + PATIENCE, "the node does not close");
                     if let Some(drop) = drops.next().filter(|_| begin != 0) {
-                        // It may have closed in the meantime; the next read tells.
+                        // The node may have closed in the meantime; the next read shows it.
                         let _ = socket.write_all(&[*drop]);
                     }
                 }
-                // The answer to what was whole.
+                // The response to the complete request.
                 Ok(_) => {}
                 Err(error) => panic!("{error}"),
             }
         }
         let lasted = begun.elapsed();
-        assert!(lasted >= deadline - Duration::from_millis(100), "closed already after {lasted:?}");
+        assert!(lasted >= deadline - Duration::from_millis(100), "closed after only {lasted:?}");
     }
     let causes = node.metrics().unwrap();
     assert!(causes.contains("connections_closed_early_total{cause=\"head_timeout\"}"), "{causes}");
@@ -152,7 +152,7 @@ fn a_head_that_drips_in_is_dropped_at_the_deadline() {
 fn bytes_behind_the_request_do_not_matter() {
     let node = start([]);
     let before = Holdings::of(&node);
-    // With the request, and after it: another request, and nonsense.
+    // Another request with the first one, then more requests and nonsense after it.
     let mut stream =
         Stream::open_by(&node, b"GET /online.png HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
     stream.wait_for(1);
@@ -164,19 +164,19 @@ fn bytes_behind_the_request_do_not_matter() {
     drop(other);
     stream.wait_for(1);
 
-    // Who never stops talking is shown the door, and nobody else.
+    // A viewer that never stops sending is dropped, and no other.
     let mut talker = Stream::open(&node, "/online.png");
     stream.wait_for(2);
     let begun = Instant::now();
     while talker.socket().write_all(&[b'x'; 64 << 10]).is_ok() {
-        assert!(begun.elapsed() < PATIENCE, "a viewer may talk for ever");
+        assert!(begun.elapsed() < PATIENCE, "a viewer may send without end");
     }
     stream.wait_for(1);
     drop((stream, talker));
     before.come_back(&node);
 }
 
-/// A viewer with the smallest receive buffer there is, which never reads.
+/// Opens a viewer with the smallest possible receive buffer, which never reads.
 fn never_reads(node: &Node, path: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(1).unwrap();
@@ -192,12 +192,12 @@ fn a_viewer_that_never_reads_is_dropped() {
     let before = Holdings::of(&node);
     let mut reader = Stream::open(&node, "/online.png");
     reader.wait_for(1);
-    let deaf: Vec<TcpStream> = (0..5).map(|_| never_reads(&node, "/online.png")).collect();
+    let stalled: Vec<TcpStream> = (0..5).map(|_| never_reads(&node, "/online.png")).collect();
     reader.wait_for(6);
-    // Frames fill what buffers there are.
+    // Frames fill all buffers.
     let crowd = Restless::visit(&node, "/online.png");
-    wait_until("the deaf viewers' end", PATIENCE + PATIENCE, || {
-        reader.next().expect("one who reads stays");
+    wait_until("the end of the viewers that never read", PATIENCE + PATIENCE, || {
+        reader.next().expect("a viewer that reads stays");
         match node.reading("online").unwrap().count {
             count @ ..=2 => Ok(count),
             count => Err(format!("{count} viewers")),
@@ -206,7 +206,7 @@ fn a_viewer_that_never_reads_is_dropped() {
     .unwrap();
     drop(crowd);
     reader.wait_for(1);
-    drop((reader, deaf));
+    drop((reader, stalled));
     before.come_back(&node);
 }
 
@@ -214,13 +214,13 @@ fn a_viewer_that_never_reads_is_dropped() {
 fn a_client_that_never_reads_a_page_is_dropped() {
     let node = start(["--head-timeout", "2s"]);
     let before = Holdings::of(&node);
-    // Pages asked for again and again, and never read: answers pile up until the node's socket is full.
-    let mut deaf = never_reads(&node, "/online");
-    deaf.set_write_timeout(Some(PATIENCE)).unwrap();
+    // It requests pages and never reads them: responses pile up until the node's socket is full.
+    let mut client = never_reads(&node, "/online");
+    client.set_write_timeout(Some(PATIENCE)).unwrap();
     let pipelined = b"GET /online HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
-    let _ = deaf.write_all(&pipelined);
+    let _ = client.write_all(&pipelined);
     assert_eq!(get(&node, "/online.json").status(), 200);
-    drop(deaf);
+    drop(client);
     before.come_back(&node);
 }
 
@@ -236,17 +236,17 @@ fn ten_thousand_connections_come_and_go_at_once() {
     witness.wait_for(1);
 
     let begun = Instant::now();
-    // Half of them become viewers; the other half send the beginning of a head, or nothing.
+    // Half become viewers; the others send the beginning of a head, or nothing.
     let connections: Vec<TcpStream> = (0..CONNECTIONS)
         .map(|number| {
             let mut socket = TcpStream::connect(node.address()).expect("a connection");
-            let words: &[u8] = match number % 4 {
+            let request: &[u8] = match number % 4 {
                 0 | 1 => b"GET /online.png HTTP/1.1\r\nHost: a\r\n\r\n",
                 2 => b"GET /online.png HTTP/1.1\r\nHo",
                 _ => b"",
             };
-            // Where heads are more than may wait, the node has closed the oldest.
-            let _ = socket.write_all(words);
+            // Above --max-heads, the node closes the oldest.
+            let _ = socket.write_all(request);
             socket
         })
         .collect();
@@ -259,7 +259,7 @@ fn ten_thousand_connections_come_and_go_at_once() {
     drop(witness);
     before.come_back(&node);
 
-    // And with not a word.
+    // The same with connections that send nothing.
     drop((0..CONNECTIONS).map(|_| connect(&node)).collect::<Vec<_>>());
     before.come_back(&node);
     let mut again = Stream::open(&node, "/online.png");

@@ -1,4 +1,4 @@
-//! The subcommands that are not `serve`.
+//! The subcommands other than `serve`.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
     stream::Stream,
 };
 
-/// A PNG's pixels, as they are in the file.
+/// Decodes a PNG into its width, height and pixels.
 fn pixels(png: &[u8]) -> (u32, u32, Vec<u8>) {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(png));
     decoder.set_transformations(png::Transformations::normalize_to_color8() | png::Transformations::ALPHA);
@@ -27,7 +27,7 @@ fn pixels(png: &[u8]) -> (u32, u32, Vec<u8>) {
 }
 
 #[test]
-fn draw_draws_what_is_served() {
+fn draw_draws_the_served_pictures() {
     let node = start([]);
     let mut viewers = [Stream::open(&node, "/online.png"), Stream::open(&node, "/online.png")];
     viewers[0].wait_for(2);
@@ -69,24 +69,24 @@ fn watch_follows_a_stream() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
-    let mut seen = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap());
-    assert!(seen.any(|seen| seen["count"] == 1));
+    let mut frames = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap());
+    assert!(frames.any(|frame| frame["count"] == 1));
     let other = Stream::open(&node, "/online.png");
-    let two = seen.find(|seen| seen["count"] == 2).unwrap();
+    let two = frames.find(|frame| frame["count"] == 2).unwrap();
     for number in ["frames", "bytes", "image_bytes", "epoch", "version"] {
         assert!(two[number].as_u64().is_some_and(|number| number > 0), "{number} in {two}");
     }
     assert!(two["at"].as_str().unwrap().ends_with('Z') && two["stale"] == false, "{two}");
     drop(other);
-    assert!(seen.any(|seen| seen["count"] == 1));
-    // The node says good-bye, so that is a success.
+    assert!(frames.any(|frame| frame["count"] == 1));
+    // The stream ends with its closing boundary, so this is a success.
     assert!(node.stop(PATIENCE).unwrap().success());
-    assert!(seen.all(|seen| seen["count"] == 1));
+    assert!(frames.all(|frame| frame["count"] == 1));
     assert!(watch.wait().unwrap().success());
 }
 
 #[test]
-fn watch_stops_after_so_many_frames_and_leaves() {
+fn watch_stops_after_a_number_of_frames() {
     let node = start([]);
     let table = headcount(&["watch", "--frames", "1", &node.url("online.jpg")], &[]);
     assert!(table.status.success(), "{}", text(&table.stderr));
@@ -116,12 +116,12 @@ fn watch_says_what_it_cannot_follow() {
 }
 
 #[test]
-fn healthcheck_tells_the_living_from_the_dead() {
+fn healthcheck_distinguishes_live_nodes_from_dead_ones() {
     let mut node = start([]);
     let admin = node.admin().to_string();
     assert!(headcount(&["healthcheck", "--admin", &admin], &[]).status.success());
     assert!(headcount(&["healthcheck"], &[("HEADCOUNT_ADMIN", &admin)]).status.success());
-    // Bound to everything, asked on loopback.
+    // Listens on all interfaces, queried on loopback.
     let everywhere = format!("0.0.0.0:{}", node.admin().port());
     assert!(headcount(&["healthcheck", "--admin", &everywhere], &[]).status.success());
     node.process().freeze().unwrap();

@@ -1,4 +1,4 @@
-//! HTTP by hand: requests as bytes, and answers as they came.
+//! HTTP/1 over plain sockets: requests as bytes, and whole responses.
 
 use std::{
     io::{Read, Write},
@@ -9,7 +9,7 @@ use headcount_testkit::rig::Node;
 
 use crate::node::PATIENCE;
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) head: String,
@@ -27,7 +27,7 @@ impl Answer {
         self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line")
     }
 
-    /// A header's value; names are compared as HTTP does.
+    /// Returns a header's value. Names are compared without case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
@@ -37,7 +37,7 @@ impl Answer {
         std::str::from_utf8(&self.body).expect("text")
     }
 
-    /// The body, which must be one plain sentence on one line.
+    /// Returns the body, which must be one plain sentence on one line.
     pub(crate) fn sentence(&self) -> &str {
         assert_eq!(self.header("content-type"), Some("text/plain; charset=utf-8"), "{self:?}");
         let sentence = self.text().strip_suffix('\n').expect("a line");
@@ -46,7 +46,7 @@ impl Answer {
     }
 }
 
-/// Connects, with a limit on every wait for an answer.
+/// Connects with timeouts for reading and writing.
 pub(crate) fn connect(node: &Node) -> TcpStream {
     let socket = TcpStream::connect(node.address()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -54,10 +54,10 @@ pub(crate) fn connect(node: &Node) -> TcpStream {
     socket
 }
 
-/// Sends these bytes, and reads until the node closes. A reset counts as closing: what had come by then is given.
+/// Sends bytes and reads until the node closes. After a reset, returns what had arrived.
 pub(crate) fn send(node: &Node, bytes: &[u8]) -> Vec<u8> {
     let mut socket = connect(node);
-    // The node may have closed before all is sent.
+    // The node may close before everything is sent.
     let _ = socket.write_all(bytes);
     let mut answer = Vec::new();
     match socket.read_to_end(&mut answer) {
@@ -66,7 +66,7 @@ pub(crate) fn send(node: &Node, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// One request with these headers besides, and its answer.
+/// Sends a request with additional headers and returns the response.
 pub(crate) fn request(node: &Node, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", node.address());
     for (name, value) in headers {
@@ -76,7 +76,7 @@ pub(crate) fn request(node: &Node, method: &str, path: &str, headers: &[(&str, &
     Answer::read(&send(node, bytes.as_bytes()))
 }
 
-/// `GET path`.
+/// Sends `GET path` and returns the response.
 pub(crate) fn get(node: &Node, path: &str) -> Answer {
     request(node, "GET", path, &[])
 }

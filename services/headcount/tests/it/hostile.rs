@@ -1,4 +1,4 @@
-//! What strangers try beside bad input: each is a row of SECURITY.md's table.
+//! Attacks other than bad input. Each is a row of the table in SECURITY.md.
 
 use std::{
     io::Write,
@@ -26,14 +26,14 @@ fn other_sites_may_not_embed() {
         assert_eq!(answer.status(), 403, "{referer:?}");
         answer.sentence();
     }
-    assert_eq!(node.reading("online").unwrap().version, 0, "somebody was counted");
+    assert_eq!(node.reading("online").unwrap().version, 0, "a viewer was counted");
     let page = b"GET /online.png HTTP/1.1\r\nHost: a\r\nReferer: https://forum.example/topic/1\r\n\r\n";
     Stream::open_by(&node, page).wait_for(1);
     Stream::open(&node, "/free.png").wait_for(1);
 }
 
 #[test]
-fn previews_are_one_picture_and_nobody() {
+fn link_previews_get_one_picture_and_do_not_count() {
     let node = start([]);
     for agent in [
         "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
@@ -46,18 +46,18 @@ fn previews_are_one_picture_and_nobody() {
             assert_eq!(read_stamp(&picture.body).unwrap().count, Count::Exactly(0), "{agent}");
         }
     }
-    assert_eq!(node.reading("online").unwrap().version, 0, "somebody was counted");
+    assert_eq!(node.reading("online").unwrap().version, 0, "a viewer was counted");
 }
 
-/// A stream whose request says that it came for somebody else.
+/// Opens a stream whose request names another client.
 fn forwarded(node: &Node, header: &str) -> Stream {
     Stream::open_by(node, format!("GET /online.png HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n").as_bytes())
 }
 
 #[test]
-fn nobody_makes_himself_many_people() {
+fn a_client_cannot_pose_as_several() {
     let headers = ["X-Forwarded-For: 203.0.113.1", "X-Forwarded-For: 203.0.113.2", "Forwarded: for=203.0.113.3"];
-    // Nobody is believed; or a proxy is, but in the other header; or the proxy adds whom it saw.
+    // No proxy is trusted; or one is, but from another network; or the proxy appends the real client.
     for arguments in [[].as_slice(), &["--forwarded-from", "10.0.0.0/8"]] {
         let node = Node::start(&binary().with(arguments.iter().copied())).unwrap();
         let mut streams: Vec<Stream> = headers.iter().map(|header| forwarded(&node, header)).collect();
@@ -73,7 +73,7 @@ fn nobody_makes_himself_many_people() {
     assert_eq!(Answer::read(&send(&node, proxied)).status(), 400);
 }
 
-/// The largest picture, in a look of its own each time.
+/// Returns the path of the largest picture, with a different look for each number.
 fn largest(number: usize) -> String {
     let label = "W".repeat(32);
     format!("/online/snapshot.png?style=odometer&height=96&scale=3&label={label}&bg={number:06x}")
@@ -89,7 +89,7 @@ fn large_pictures_leave_the_processors_to_others() {
     let answers: Vec<Answer> = thread::scope(|scope| {
         let ask = |client: usize| (0..3).map(move |turn| get(node, &largest(client * 3 + turn))).collect::<Vec<_>>();
         let clients: Vec<_> = (0..64).map(|client| scope.spawn(move || ask(client))).collect();
-        // Small ones are drawn meanwhile, and who comes is seen.
+        // Meanwhile small pictures are drawn and new viewers are counted.
         thread::sleep(Duration::from_millis(300));
         assert_eq!(get(node, "/online/snapshot.png?bg=123456").status(), 200);
         let other = Stream::open(node, "/online.png?bg=123456");
@@ -102,8 +102,8 @@ fn large_pictures_leave_the_processors_to_others() {
     let cores = (node.usage().unwrap() - before).cpu.as_secs_f64() / took.as_secs_f64();
     let of_status = |status: u16| answers.iter().filter(|answer| answer.status() == status).collect::<Vec<_>>();
     let (drawn, refused) = (of_status(200).len(), of_status(503));
-    assert_eq!(drawn + refused.len(), answers.len(), "answered otherwise");
-    // One is drawn and 32 wait; the others, but for those for whom there was room by then, are told so.
+    assert_eq!(drawn + refused.len(), answers.len(), "a response with another status");
+    // One is drawn and 32 wait. The others are refused, except for those that find room in the meantime.
     assert!(drawn >= 33 && refused.len() >= 20, "{drawn} drawn, {} refused", refused.len());
     for answer in refused {
         assert!(answer.header("Retry-After").is_some(), "{answer:?}");
@@ -117,12 +117,12 @@ fn binary() -> NodeOptions {
     NodeOptions { program: Some(env!("CARGO_BIN_EXE_headcount").into()), ..NodeOptions::default() }
 }
 
-/// Descriptors of the test's node. 512 are kept, and of the others a quarter is for heads.
+/// Descriptors of the test's node. 512 are reserved; a quarter of the others is for idle connections.
 const LIMIT: usize = 640;
 const ROOM: usize = (LIMIT - 512) / 4 * 3;
 
 #[test]
-fn newcomers_are_turned_away_where_descriptors_run_out() {
+fn new_viewers_are_refused_when_descriptors_run_out() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("headcount");
     let script = format!("#!/bin/sh\nulimit -n {LIMIT}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_headcount"));
@@ -137,7 +137,7 @@ fn newcomers_are_turned_away_where_descriptors_run_out() {
     assert!(full.header("Retry-After").is_some(), "{full:?}");
     full.sentence();
 
-    // And then more connections that say nothing than there are descriptors left.
+    // Then more silent connections than there are descriptors left.
     let silent: Vec<TcpStream> = (0..2 * 512)
         .map(|_| {
             let mut socket = connect(&node);
@@ -164,7 +164,7 @@ fn newcomers_are_turned_away_where_descriptors_run_out() {
 }
 
 #[test]
-fn every_cause_reads_zero_from_the_start() {
+fn every_cause_is_zero_from_the_start() {
     let node = start([]);
     let metrics = node.metrics().unwrap();
     for (family, causes) in [

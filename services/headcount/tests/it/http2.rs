@@ -19,15 +19,15 @@ use crate::{
     stream::number,
 };
 
-/// Bytes that the node may send of each stream before the client has read some: room for the first frame.
+/// Flow-control window of each stream, in bytes: room for the first frame.
 const WINDOW: u32 = 2048;
 
-/// Opens a connection. The socket that is given besides is the same one, to break it with.
+/// Opens a connection. The second socket is a handle on the same connection, to break it.
 async fn connect(node: &Node) -> (SendRequest<Empty<Bytes>>, std::net::TcpStream) {
     connect_after(node, "").await
 }
 
-/// The same, with a PROXY header before it.
+/// Does the same, with a PROXY header first.
 async fn connect_after(node: &Node, header: &str) -> (SendRequest<Empty<Bytes>>, std::net::TcpStream) {
     let mut socket = std::net::TcpStream::connect(node.address()).unwrap();
     socket.write_all(header.as_bytes()).unwrap();
@@ -36,7 +36,7 @@ async fn connect_after(node: &Node, header: &str) -> (SendRequest<Empty<Bytes>>,
     let io = TokioIo::new(TcpStream::from_std(socket).unwrap());
     let (sender, connection) =
         Builder::new(TokioExecutor::new()).initial_stream_window_size(WINDOW).handshake(io).await.unwrap();
-    // How it ends, each stream says by itself.
+    // Each stream reports how it ends.
     tokio::spawn(connection);
     (sender, cable)
 }
@@ -56,7 +56,7 @@ impl Stream {
         Stream { body: response.into_body(), parts: PartReader::new(BOUNDARY) }
     }
 
-    /// The next picture's number; `None` at the stream's clean end.
+    /// Returns the next picture's number, or `None` at the stream's clean end.
     async fn next(&mut self) -> Option<u64> {
         loop {
             if let Some(part) = self.parts.next_part().unwrap() {
@@ -83,7 +83,7 @@ async fn open(sender: &mut SendRequest<Empty<Bytes>>, node: &Node, count: u32) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_streams_share_a_connection_and_leave_with_it() {
+async fn http2_streams_leave_with_their_connection() {
     let node = start([]);
     let before = Holdings::of(&node);
     let (mut sender, cable) = connect(&node).await;
@@ -92,7 +92,7 @@ async fn many_streams_share_a_connection_and_leave_with_it() {
         stream.wait_for(8).await;
     }
     assert_eq!(node.metric("headcount_connections_accepted_total").unwrap(), 1.0);
-    // One of them leaves alone.
+    // One stream leaves.
     drop(streams.pop());
     streams[0].wait_for(7).await;
     // The whole connection breaks.
@@ -103,7 +103,7 @@ async fn many_streams_share_a_connection_and_leave_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shared_streams_end_with_their_last_picture() {
+async fn http2_streams_end_with_their_last_picture() {
     let mut node = start(["--drain", "0s"]);
     let (mut sender, _cable) = connect(&node).await;
     let mut streams = open(&mut sender, &node, 4).await;
@@ -114,32 +114,32 @@ async fn shared_streams_end_with_their_last_picture() {
         while let Some(number) = stream.next().await {
             last = number;
         }
-        // The last ones may have seen others go.
+        // The last streams may have seen others leave.
         assert!(stream.parts.ended() && (1..=4).contains(&last), "a stream ended with {last}");
     }
     assert!(stopping.await.unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shared_stream_that_nobody_reads_is_dropped_alone() {
+async fn a_stalled_http2_stream_is_dropped_alone() {
     let node = start(["--stall-limit", "2s", "--keepalive", "1s"]);
     let (mut sender, _cable) = connect(&node).await;
     let mut streams = open(&mut sender, &node, 2).await;
     streams[0].wait_for(2).await;
     let silent = streams.pop().unwrap();
-    // Its window fills up with keep-alives, while the other one is read.
+    // Keep-alives fill its window while the other stream is read.
     timeout(PATIENCE + PATIENCE, streams[0].wait_for(1)).await.expect("the stalled stream is dropped");
     drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_has_no_more_streams_than_its_limit() {
+async fn an_address_has_at_most_its_limit_of_http2_streams() {
     let node = start(["--proxy-protocol-from", "127.0.0.0/8", "--max-address-streams", "3"]);
     let from = |address: &str| format!("PROXY TCP4 {address} 127.0.0.1 4711 80\r\n");
     let (mut sender, _cable) = connect_after(&node, &from("198.51.100.7")).await;
     let mut streams = open(&mut sender, &node, 3).await;
     streams[0].wait_for(3).await;
-    // However many connections it has.
+    // Over however many connections.
     let (mut second, _cable) = connect_after(&node, &from("198.51.100.7")).await;
     for sender in [&mut sender, &mut second] {
         let request = Request::get(node.url("online.png")).version(Version::HTTP_2).body(Empty::new()).unwrap();
@@ -149,7 +149,7 @@ async fn an_address_has_no_more_streams_than_its_limit() {
         let sentence = answer.into_body().collect().await.unwrap().to_bytes();
         assert!(sentence.ends_with(b".\n") && sentence.starts_with(b"Your network address has 3 streams"));
     }
-    // Others are not concerned, and who leaves makes room.
+    // Other addresses are not affected, and a viewer that leaves makes room.
     let (mut other, _cable) = connect_after(&node, &from("198.51.100.8")).await;
     let _others = open(&mut other, &node, 1).await;
     streams[0].wait_for(4).await;

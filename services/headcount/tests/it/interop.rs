@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: ffmpeg, GStreamer and curl read the streams.
+//! Other programs read the streams: ffmpeg, GStreamer and curl.
 
 use std::{
     fs,
@@ -16,12 +16,12 @@ use crate::{
     stream::Restless,
 };
 
-/// Frames that each client must take.
+/// Frames that each client must read.
 const FRAMES: usize = 20;
-/// How long a client may take for them: the number changes about fifteen times a second, pushes are at most ten.
+/// Time limit for that. The number changes about fifteen times per second, and at most ten frames are pushed.
 const READING: Duration = Duration::from_secs(60);
 
-/// Runs a client that ends by itself.
+/// Runs a client that exits by itself, and returns its output.
 fn run(command: &mut Command, debian_package: &str) -> String {
     let child = spawn(command.stdout(Stdio::piped()), debian_package);
     let mut client = Client(child);
@@ -43,7 +43,7 @@ fn spawn(command: &mut Command, debian_package: &str) -> Child {
         .unwrap_or_else(|error| panic!("{program:?} does not start: {error}: apt-get install {debian_package}"))
 }
 
-/// A client's process, which ends with the test.
+/// A client's process. It is killed when dropped.
 struct Client(Child);
 
 impl Drop for Client {
@@ -59,7 +59,7 @@ fn ffmpeg_reads_frames() {
     let _restless = Restless::visit(&node, "/online.jpg");
     let frames = FRAMES.to_string();
     let url = node.url("online.jpg");
-    // Every frame as it comes, none doubled or dropped to fit a rate, each with its checksum.
+    // Passes every frame through, without duplicating or dropping any, and prints its checksum.
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-v", "error", "-f", "mpjpeg", "-i", &url, "-frames:v", &frames]);
     ffmpeg.args(["-fps_mode", "passthrough", "-f", "framemd5", "-"]);
@@ -95,7 +95,7 @@ fn gstreamer_reads_jpeg_frames() {
     gstreamer_reads_frames("online.jpg", "image/jpeg", "jpegdec");
 }
 
-/// A stream read by curl, and what is known of it.
+/// A stream that curl reads.
 struct Curl {
     client: Client,
     parts: PartReader,
@@ -109,7 +109,7 @@ impl Curl {
         Curl { client: Client(spawn(&mut curl, "curl")), parts: PartReader::new(BOUNDARY) }
     }
 
-    /// What the next picture says; `None` at the end of curl's output.
+    /// Returns the next picture's stamp, or `None` at the end of curl's output.
     fn next(&mut self) -> Option<Stamp> {
         let output = self.client.0.stdout.as_mut().expect("it is piped");
         let mut bytes = [0; 4096];
@@ -127,7 +127,7 @@ impl Curl {
 
 #[test]
 fn curl_reads_streams_over_every_version_of_http() {
-    // To a request in HTTP/1.0 the answer is in HTTP/1.1, as RFC 9110 has it (§2.5).
+    // The response to an HTTP/1.0 request is HTTP/1.1 (RFC 9110 §2.5).
     for (option, version) in [("--http1.0", "1.1"), ("--http1.1", "1.1"), ("--http2-prior-knowledge", "2")] {
         for path in ["online.png", "online.jpg"] {
             let mut node = start(["--drain", "0s"]);
@@ -140,7 +140,7 @@ fn curl_reads_streams_over_every_version_of_http() {
             let newest = node.reading("online").unwrap().version;
             while curl.next().expect("a frame").version < newest {}
             assert!(node.stop(PATIENCE).unwrap().success());
-            // Its end is a clean one: the last picture, the closing boundary, no error of curl's.
+            // It ends cleanly: the last picture, the closing boundary, and no error from curl.
             let last = std::iter::from_fn(|| curl.next()).last().expect("a last picture");
             assert!(curl.parts.ended() && last.count == Count::Exactly(1), "{option} ended with {last}");
             let status = curl.client.0.wait().unwrap();

@@ -1,6 +1,6 @@
-//! The binary from outside: what it writes to its sockets, what it makes of good and bad requests, how it ends, and
-//! whether clients that nobody here wrote can read its streams.
-#![expect(clippy::unwrap_used, reason = "this crate is nothing but tests")]
+//! Tests of the binary: the bytes that it writes, its responses to good and bad requests, its shutdown, and other programs
+//! that read its streams.
+#![expect(clippy::unwrap_used, reason = "this crate contains only tests")]
 
 mod bad_input;
 mod commands;

@@ -1,13 +1,13 @@
-//! The node under test: one for each test, on free ports.
+//! The node under test: one per test, on free ports.
 
 use std::{fs, time::Duration};
 
 use headcount_testkit::rig::{Node, NodeOptions, wait_until};
 
-/// How long something may take that takes no time on a machine that does nothing else.
+/// Time limit of operations that are immediate on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Starts a node with embedded presence and these arguments of `serve`.
+/// Starts a node with embedded presence and the given arguments of `serve`.
 pub(crate) fn start<const N: usize>(arguments: [&str; N]) -> Node {
     let options = NodeOptions { program: Some(env!("CARGO_BIN_EXE_headcount").into()), ..NodeOptions::default() };
     Node::start(&options.with(arguments)).unwrap()
@@ -22,7 +22,7 @@ pub(crate) fn wait_for_count(node: &Node, counter: &str, count: u64) {
     .unwrap();
 }
 
-/// What a process holds that it could forget to give back.
+/// Descriptors and threads of a process, to find leaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holdings {
     descriptors: usize,
@@ -35,8 +35,7 @@ impl Holdings {
         Holdings { descriptors: count("fd"), threads: count("task") }
     }
 
-    /// Waits until the node counts nobody and holds no more than this again. The runtime keeps an idle thread for a
-    /// while, so this may take as long.
+    /// Waits until the node has no viewers and holds no more than this. The runtime keeps an idle thread for a while.
     pub(crate) fn come_back(self, node: &Node) {
         wait_for_count(node, "online", 0);
         wait_until("no viewer left", PATIENCE, || match node.metric("headcount_viewers_by_state").unwrap() {

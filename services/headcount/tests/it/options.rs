@@ -1,4 +1,4 @@
-//! The command line and the environment: help that teaches, and every mistake at once.
+//! The command line and the environment: help, and every error at once.
 
 use std::process::{Command, Output, Stdio};
 
@@ -6,10 +6,10 @@ use headcount_testkit::rig::{Node, NodeOptions};
 
 use crate::{exchange::get, node::PATIENCE};
 
-/// Status of a wrong command line: EX_USAGE in BSD's sysexits.h.
+/// Exit status for a wrong command line: EX_USAGE in BSD's sysexits.h.
 const EX_USAGE: i32 = 64;
 
-/// Runs the binary to its end, in an environment without options.
+/// Runs the binary until it exits, with these environment variables.
 pub(crate) fn headcount(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
     command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
@@ -21,7 +21,7 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn every_mistake_is_said_at_once() {
+fn every_error_is_reported_at_once() {
     let arguments = [
         "serve",
         "--listen=here",
@@ -49,17 +49,17 @@ fn every_mistake_is_said_at_once() {
     let output = headcount(&arguments, &environment);
     assert_eq!(output.status.code(), Some(EX_USAGE));
     assert_eq!(text(&output.stdout), "");
-    let said = text(&output.stderr);
+    let report = text(&output.stderr);
     let given = arguments[1..].iter().map(|argument| argument.split('=').next().unwrap());
     for option in given.chain(["--keepalive", "--public-url"]) {
-        let lines: Vec<&str> = said.lines().filter(|line| line.contains(&format!(" {option} "))).collect();
-        assert_eq!(lines.len(), 1, "{option} in {said}");
+        let lines: Vec<&str> = report.lines().filter(|line| line.contains(&format!(" {option} "))).collect();
+        assert_eq!(lines.len(), 1, "{option} in {report}");
     }
-    assert_eq!(said.lines().count(), arguments.len() - 1 + environment.len() + 1, "{said}");
+    assert_eq!(report.lines().count(), arguments.len() - 1 + environment.len() + 1, "{report}");
 }
 
 #[test]
-fn what_is_no_option_is_a_mistake_too() {
+fn wrong_arguments_are_errors() {
     for wrong in [
         &["serve", "--nonsense"][..],
         &["nonsense"],
@@ -80,6 +80,35 @@ fn what_is_no_option_is_a_mistake_too() {
 }
 
 #[test]
+fn an_empty_optional_option_counts_as_absent() {
+    let arguments = ["serve", "--redis=", "--shards", "", "--proxy-protocol-from=", "--listen=here"];
+    let output = headcount(&arguments, &[("HEADCOUNT_MAX_VIEWERS", ""), ("HEADCOUNT_FONT", "")]);
+    let report = text(&output.stderr);
+    assert!(report.starts_with("headcount: --listen \"here\": must be ") && report.lines().count() == 2, "{report}");
+    let output = headcount(&["serve", "--grace=", "--listen=here"], &[]);
+    assert_eq!(text(&output.stderr).lines().count(), 3, "--grace has a default and may not be empty: {output:?}");
+}
+
+#[test]
+fn other_commands_ignore_variables_of_serve() {
+    let output =
+        headcount(&["draw", "1", "--out", "-"], &[("HEADCOUNT_KEEPALIVE", "15"), ("HEADCOUNT_LISTEN", "here")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn every_wrong_name_is_reported_and_no_key() {
+    let output = headcount(&["sign", "UPPER", "online", "a b", "--sign-key", "short"], &[]);
+    let report = text(&output.stderr);
+    assert_eq!(report.lines().filter(|line| line.contains(" NAME ")).count(), 2, "{report}");
+    assert!(report.contains("--sign-key \"…\"") && !report.contains("short"), "{report}");
+    let output = headcount(&["serve", "--counters=signed", "--sign-key=short", "--shards=0"], &[]);
+    let report = text(&output.stderr);
+    assert!(report.contains("--counters \"signed\": needs a --sign-key of 16 bytes"), "{report}");
+    assert!(report.contains("--shards \"0\"") && !report.contains("short"), "{report}");
+}
+
+#[test]
 fn help_lists_every_option_with_its_variable() {
     let brief = headcount(&["--help"], &[]);
     assert!(brief.status.success());
@@ -89,7 +118,7 @@ fn help_lists_every_option_with_its_variable() {
         assert!(text(&brief.stdout).lines().any(|line| line.trim().starts_with(command)), "{command} is not in --help");
     }
     let help = headcount(&["serve", "--help"], &[]);
-    // Lines are wrapped wherever they are full.
+    // Long lines are wrapped.
     let help = text(&help.stdout).replace("\n      --", "\u{0}--");
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut options = Vec::new();
@@ -135,14 +164,14 @@ fn help_lists_every_option_with_its_variable() {
     ] {
         assert!(options.contains(&option), "--{option} is not in {options:?}");
     }
-    // The same options without the subcommand.
+    // The same options exist without the subcommand.
     for option in options {
         assert!(text(&brief.stdout).contains(&format!("--{option}")), "--{option} is not in headcount --help");
     }
 }
 
 #[test]
-fn the_environment_is_as_good_as_the_command_line() {
+fn options_can_be_set_by_environment_variables() {
     let options = NodeOptions {
         program: Some(env!("CARGO_BIN_EXE_headcount").into()),
         environment: vec![
@@ -156,7 +185,7 @@ fn the_environment_is_as_good_as_the_command_line() {
     assert_eq!(get(&node, "/online.json").status(), 404);
     assert!(get(&node, "/").text().contains("[img]https://env.example/lobby.png[/img]"));
     assert!(node.stop(PATIENCE).unwrap().success());
-    // What the command line says, wins.
+    // The command line takes precedence.
     let node = Node::start(&options.with(["--counters", "attic"])).unwrap();
     assert_eq!((get(&node, "/attic.json").status(), get(&node, "/lobby.json").status()), (200, 404));
 }

@@ -1,4 +1,4 @@
-//! Everything that is asked for and answered at once: snapshots, JSON, the pages, and what is not there.
+//! Routes other than the streams: snapshots, JSON, the pages, and paths that lead nowhere.
 
 use headcount_drawing::{Count, read_stamp};
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn a_snapshot_is_the_number_now_and_can_be_asked_for_again() {
+fn a_snapshot_shows_the_current_number_and_can_be_revalidated() {
     let node = start([]);
     let mut viewer = Stream::open(&node, "/online.png");
     viewer.wait_for(1);
@@ -60,7 +60,7 @@ fn programs_get_json_from_anywhere() {
     assert_eq!(nobody["count"], 0);
 }
 
-/// A page must work where scripts are forbidden, and forbid them itself.
+/// Checks that a page has no script and forbids them by its content security policy.
 fn has_no_script(page: &Answer) {
     let html = page.text().to_ascii_lowercase();
     assert!(!html.contains("<script") && !html.contains("javascript:"), "a script in {html}");
@@ -72,7 +72,7 @@ fn has_no_script(page: &Answer) {
 }
 
 #[test]
-fn the_pages_show_the_live_number_and_give_the_embed_codes() {
+fn the_pages_show_the_stream_and_the_embed_codes() {
     let node = start(["--public-url", "https://count.example"]);
     for (path, counter) in [("/", "online"), ("/online", "online"), ("/my-forum", "my-forum")] {
         let page = get(&node, path);
@@ -91,13 +91,13 @@ fn the_pages_show_the_live_number_and_give_the_embed_codes() {
 }
 
 #[test]
-fn the_embed_codes_name_the_host_that_the_browser_asked() {
+fn the_embed_codes_contain_the_requested_host() {
     let node = start([]);
     let html = request(&node, "GET", "/online", &[]);
     assert!(html.text().contains(&format!("[img]http://{}/online.png[/img]", node.address())), "{html:?}");
 }
 
-/// The values of all attributes of this name, unescaped.
+/// Returns the values of all attributes with this name, unescaped.
 fn attributes(page: &Answer, name: &str) -> Vec<String> {
     let begin = format!(" {name}=\"");
     let values = page.text().split(&*begin).skip(1).filter_map(|rest| rest.split('"').next());
@@ -144,7 +144,7 @@ fn crawlers_are_kept_off_the_streams_and_browsers_get_an_icon() {
 }
 
 #[test]
-fn every_address_can_be_asked_for_its_head_alone() {
+fn every_route_supports_head() {
     let node = start([]);
     for path in [
         "/",
@@ -162,11 +162,11 @@ fn every_address_can_be_asked_for_its_head_alone() {
             assert_eq!(head.header(name), whole.header(name), "{path}: {name}");
         }
     }
-    assert_eq!(node.reading("online").unwrap().version, 0, "somebody was counted");
+    assert_eq!(node.reading("online").unwrap().version, 0, "a viewer was counted");
 }
 
 #[test]
-fn what_is_not_there_is_said_in_a_sentence() {
+fn paths_that_lead_nowhere_get_404_and_a_sentence() {
     let node = start([]);
     let long = format!("/{}.png", "a".repeat(65));
     let twice = ["/online.png.png", "/online.json.png", "/online.svg.jpg"];
@@ -193,7 +193,7 @@ fn what_is_not_there_is_said_in_a_sentence() {
 }
 
 #[test]
-fn a_wrong_option_is_refused_with_what_is_allowed() {
+fn a_wrong_look_option_gets_400_and_what_is_allowed() {
     let node = start([]);
     let long = format!("label={}", "x".repeat(33));
     for (query, allowed) in [
@@ -221,5 +221,5 @@ fn a_wrong_option_is_refused_with_what_is_allowed() {
             assert!(answer.sentence().contains(allowed), "{path}?{query}: {}", answer.text());
         }
     }
-    assert_eq!(node.reading("online").unwrap().version, 0, "somebody was counted");
+    assert_eq!(node.reading("online").unwrap().version, 0, "a viewer was counted");
 }

@@ -1,4 +1,4 @@
-//! How a node ends: ready no more, then every stream with its last picture, then the process with status 0.
+//! Shutdown: the node becomes unready, every stream ends with its last picture, and the process exits with status 0.
 
 use std::{
     io::Read,
@@ -28,8 +28,8 @@ fn streams_end_with_their_last_picture() {
         }
         node.process().signal(signal).unwrap();
         for mut stream in streams {
-            // A picture again, the closing boundary, and a FIN: a reset would make next() panic. The last ones may have
-            // seen others go.
+            // The last picture again, the closing boundary, and a FIN: a reset would make next() panic. The last streams may
+            // have seen others leave.
             let last = std::iter::from_fn(|| stream.next()).last().expect("a last picture");
             assert!((1..=4).contains(&number(&last)), "{signal}: a stream ended with {}", number(&last));
         }
@@ -44,20 +44,20 @@ fn a_node_is_unready_before_its_streams_end() {
     stream.wait_for(1);
     let ready = || http::get(node.admin(), "/readyz").unwrap().status;
     assert_eq!(ready(), 200);
-    let told = Instant::now();
+    let signalled = Instant::now();
     node.process().signal(Signal::SIGTERM).unwrap();
     wait_until("unreadiness", PATIENCE, || match ready() {
         503 => Ok(()),
         status => Err(status.to_string()),
     })
     .unwrap();
-    // As before for whoever is here, and for whoever comes by a load balancer that has not looked yet.
+    // The node still serves its viewers, and new ones from a load balancer that has not noticed yet.
     let other = Stream::open(&node, "/online.png");
     stream.wait_for(2);
     drop(other);
     stream.wait_for(1);
     while stream.next().is_some() {}
-    assert!(told.elapsed() >= Duration::from_secs(3), "the stream ended {:?} after SIGTERM", told.elapsed());
+    assert!(signalled.elapsed() >= Duration::from_secs(3), "the stream ended {:?} after SIGTERM", signalled.elapsed());
     assert!(node.stop(PATIENCE).unwrap().success());
 }
 
@@ -66,14 +66,14 @@ fn endings_are_spread_over_the_drain() {
     let mut node = start(["--drain", "3s"]);
     let mut streams: Vec<Stream> = (0..40).map(|_| Stream::open(&node, "/online.png")).collect();
     streams[0].wait_for(40);
-    let told = Instant::now();
+    let signalled = Instant::now();
     node.process().signal(Signal::SIGTERM).unwrap();
     let readers: Vec<_> = streams
         .into_iter()
         .map(|mut stream| {
             thread::spawn(move || {
                 while stream.next().is_some() {}
-                told.elapsed()
+                signalled.elapsed()
             })
         })
         .collect();
@@ -109,15 +109,15 @@ fn a_second_signal_ends_everything_at_once() {
 }
 
 #[test]
-fn nobody_is_let_in_at_the_end() {
+fn new_connections_are_refused_during_the_drain() {
     let node = start(["--drain", "10m"]);
     let mut streams: Vec<Stream> = (0..4).map(|_| Stream::open(&node, "/online.png")).collect();
     streams[0].wait_for(4);
     node.process().signal(Signal::SIGTERM).unwrap();
-    wait_until("a closed door", PATIENCE, || match TcpStream::connect(node.address()) {
+    wait_until("a closed listener", PATIENCE, || match TcpStream::connect(node.address()) {
         Err(_) => Ok(()),
         Ok(mut socket) => {
-            // Accepted by the kernel alone: it is closed without an answer.
+            // Only the kernel has accepted it: it is closed without a response.
             let _ = socket.set_read_timeout(Some(Duration::from_millis(100)));
             let _ = socket.read(&mut [0; 1]);
             Err("still open")

@@ -1,4 +1,4 @@
-//! Viewers that are no browsers.
+//! Viewers of the tests, over plain sockets.
 
 use std::{
     io::{Read, Write},
@@ -32,7 +32,7 @@ impl Stream {
         Stream::open_by(node, request.as_bytes())
     }
 
-    /// Opens a stream by a request of the caller's.
+    /// Opens a stream with the given request.
     pub(crate) fn open_by(node: &Node, request: &[u8]) -> Stream {
         let mut socket = connect(node);
         socket.write_all(request).unwrap();
@@ -50,7 +50,7 @@ impl Stream {
         &mut self.socket
     }
 
-    /// The next whole part; `None` where the stream has been closed cleanly.
+    /// Returns the next whole part, or `None` at the stream's clean end.
     pub(crate) fn next(&mut self) -> Option<Part> {
         let mut bytes = [0; 4096];
         loop {
@@ -67,7 +67,7 @@ impl Stream {
         }
     }
 
-    /// Reads until a picture shows this number, and gives the part.
+    /// Reads until a picture shows this number, and returns its part.
     pub(crate) fn wait_for(&mut self, count: u64) -> Part {
         loop {
             let part = self.next().expect("the stream goes on");
@@ -78,7 +78,7 @@ impl Stream {
     }
 }
 
-/// The number that a part's picture shows.
+/// Returns the number that a part's picture shows.
 pub(crate) fn number(part: &Part) -> u64 {
     match read_stamp(&part.body).unwrap().count {
         Count::Exactly(count) => count,
@@ -86,7 +86,7 @@ pub(crate) fn number(part: &Part) -> u64 {
     }
 }
 
-/// Exactly so many bytes.
+/// Reads exactly `count` bytes.
 pub(crate) fn bytes(socket: &mut TcpStream, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     socket.read_exact(&mut bytes).unwrap();
@@ -97,7 +97,7 @@ fn byte(socket: &mut TcpStream) -> u8 {
     bytes(socket, 1)[0]
 }
 
-/// Somebody who comes and goes, so that the number keeps changing, until this is dropped.
+/// A viewer that joins and leaves again and again, so that the number keeps changing, until dropped.
 pub(crate) struct Restless {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

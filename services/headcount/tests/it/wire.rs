@@ -1,4 +1,4 @@
-//! What a stream writes, to the byte: the form that browsers have been measured to paint at once.
+//! The bytes of a stream, in the form that browsers paint at once.
 
 use std::{
     io::{ErrorKind, Read},
@@ -14,17 +14,17 @@ use crate::{
     stream::{Stream, bytes, number},
 };
 
-/// A change reaches every viewer on the node within this.
+/// Time within which a change reaches every viewer of the node.
 const AT_ONCE: Duration = Duration::from_millis(50);
 
-/// The body's first bytes, up to the first image: 1,024 of them, which is how many Chromium waits for.
+/// Returns the body's bytes before the first image: 1,024, because Chromium waits for that many.
 fn opening(content_type: &str) -> Vec<u8> {
     let begin = format!("--headcount\r\nContent-Type: {content_type}\r\nX-Padding: ");
     let dots = 1024 - begin.len() - "\r\n\r\n".len();
     format!("{begin}{}\r\n\r\n", ".".repeat(dots)).into_bytes()
 }
 
-/// Reads images, each with the next part's boundary and headers right behind it, until one shows this number.
+/// Reads images, each directly followed by the next part's boundary and headers, until one shows this number.
 fn image_of(stream: &mut Stream, content_type: &str, count: u64) -> Vec<u8> {
     let advance = format!("\r\n--headcount\r\nContent-Type: {content_type}\r\n\r\n").into_bytes();
     loop {
@@ -81,7 +81,7 @@ fn the_head_keeps_caches_and_proxies_out() {
         // The stream ends with its connection: chunks would make a killed node look like a broken image.
         assert_eq!(stream.head.header("Transfer-Encoding"), None);
         assert_eq!(stream.head.header("Content-Length"), None);
-        // Whoever takes it for an answer to a request for a part would try to seek, as ffmpeg does.
+        // A client that expects a partial response would try to seek, as ffmpeg does.
         assert_eq!(stream.head.header("Content-Range"), None);
     }
 }
@@ -92,13 +92,13 @@ fn firefox_is_kept_from_caching() {
     let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0";
     let request = format!("GET /online.png HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n");
     let stream = Stream::open_by(&node, request.as_bytes());
-    // Else it would let a second page wait for the first one's cache entry.
+    // Without it, Firefox delays a second page behind the first one's cache entry.
     let total = stream.head.header("Content-Range").and_then(|range| range.strip_prefix("bytes 0-0/"));
     assert!(total.unwrap().parse::<u64>().unwrap() > 1 << 30, "{:?}", stream.head);
 }
 
 #[test]
-fn asking_for_the_head_alone_counts_nobody() {
+fn head_requests_do_not_count() {
     let node = start([]);
     let mut stream = Stream::open(&node, "/online.png");
     stream.wait_for(1);
@@ -111,7 +111,7 @@ fn asking_for_the_head_alone_counts_nobody() {
         }
     }
     let after = node.reading("online").unwrap();
-    assert_eq!((after.count, after.version), (1, before.version), "somebody came and went in between");
+    assert_eq!((after.count, after.version), (1, before.version), "a viewer was counted in between");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_change_is_pushed_at_once() {
     stream.wait_for(1);
     let mut delays: Vec<Duration> = (0..15)
         .map(|_| {
-            // Longer than the tenth of a second between two pushes, so that each change is one by itself.
+            // Longer than the 100 ms between two pushes, so that each change is pushed separately.
             thread::sleep(Duration::from_millis(150));
             let joining = Instant::now();
             let other = Stream::open(&node, "/online.png");
@@ -141,14 +141,14 @@ fn a_change_is_pushed_at_once() {
 }
 
 #[test]
-fn an_unchanged_number_is_pushed_as_keep_alive_alone() {
+fn an_unchanged_number_is_pushed_only_as_keep_alive() {
     let node = start(["--keepalive", "2s"]);
     let mut stream = Stream::open(&node, "/online.png");
     let shown = stream.wait_for(1);
     let begun = Instant::now();
     for repeat in 1..=2 {
         assert_eq!(stream.next().unwrap(), shown, "the same picture again");
-        // They are spread, so the first may come early; but a period is a period.
+        // Keep-alives of different viewers are spread, so the first may come early. Later ones keep the period.
         assert!(begun.elapsed() >= Duration::from_secs(2) * (repeat - 1), "{:?} for {repeat}", begun.elapsed());
     }
 
@@ -161,7 +161,7 @@ fn an_unchanged_number_is_pushed_as_keep_alive_alone() {
 }
 
 #[test]
-fn the_order_of_options_makes_no_other_look() {
+fn the_order_of_options_does_not_change_the_look() {
     let node = start(["--max-looks", "1"]);
     let mut one = Stream::open(&node, "/online.png?label=readers&height=32");
     let mut same = Stream::open(&node, "/online.png?height=32&label=readers");
@@ -175,7 +175,7 @@ fn the_order_of_options_makes_no_other_look() {
 }
 
 #[test]
-fn every_counter_has_a_number_of_its_own() {
+fn every_counter_has_its_own_number() {
     let node = start([]);
     let mut here = Stream::open(&node, "/here.png");
     let mut there = Stream::open(&node, "/there.jpg");

@@ -1,33 +1,40 @@
-//! Who asks: the connection's other end, or whom a trusted proxy in front says it is.
+//! Which address a request comes from: the connection's peer, or the client that a trusted proxy names.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
-use crate::options::ForwardedHeader;
+/// The header in which a trusted proxy names its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ForwardedHeader {
+    /// `X-Forwarded-For`, the de facto standard.
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+}
 
-/// Which proxies are believed, and about what.
+/// Which proxies may name a client, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Trust {
-    /// Connections from here begin with a PROXY header.
+pub(crate) struct TrustedProxies {
+    /// Connections from these networks begin with a PROXY header.
     pub(crate) proxy_protocol_from: Vec<IpNet>,
-    /// Requests from here say in a header who their client is.
+    /// Requests from these networks name their client in `forwarded_header`.
     pub(crate) forwarded_from: Vec<IpNet>,
-    /// That header.
+    /// The header that is read.
     pub(crate) forwarded_header: ForwardedHeader,
 }
 
-impl Trust {
-    /// Whether a connection from `peer` must begin with a PROXY header.
-    pub(crate) fn sends_proxy_header(&self, peer: SocketAddr) -> bool {
+impl TrustedProxies {
+    /// Returns whether a connection from `peer` must begin with a PROXY header.
+    pub(super) fn must_send_proxy_header(&self, peer: SocketAddr) -> bool {
         contains(&self.proxy_protocol_from, peer.ip())
     }
 
-    /// The client of a request that came from `sender`: the last address in the proxies' list that is not a trusted
-    /// proxy's own. What stands before it, the client itself may have written.
-    pub(crate) fn client(&self, sender: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client = sender.to_canonical();
+    /// Returns the client of a request from `peer`: the last address in the header that is not a trusted proxy's. The
+    /// client itself may have written the entries before it.
+    pub(super) fn client_ip(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
         if !contains(&self.forwarded_from, client) {
             return client;
         }
@@ -51,16 +58,16 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// Each entry of a header's comma-separated lists, as an address; `None` where it is not one.
+/// Parses each entry of a header's comma-separated lists. `None` stands for an entry that is not an address.
 fn hops(headers: &HeaderMap, name: &str, node: impl Fn(&str) -> Option<&str>) -> Vec<Option<IpAddr>> {
     let lines = headers.get_all(name).into_iter();
     lines
         .flat_map(|line| line.to_str().unwrap_or("?").split(','))
-        .map(|entry| node(entry.trim()).and_then(address))
+        .map(|entry| node(entry.trim()).and_then(parse_address))
         .collect()
 }
 
-/// The `for` of one entry of RFC 7239.
+/// Returns the `for` parameter of an RFC 7239 entry.
 fn forwarded_for(entry: &str) -> Option<&str> {
     entry.split(';').find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
@@ -68,8 +75,8 @@ fn forwarded_for(entry: &str) -> Option<&str> {
     })
 }
 
-/// An address with or without a port, IPv6 with or without brackets.
-fn address(text: &str) -> Option<IpAddr> {
+/// Parses an address with or without a port, and IPv6 with or without brackets.
+fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     text.parse()
         .ok()
@@ -82,48 +89,48 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn trust(header: ForwardedHeader) -> Trust {
+    fn proxies(header: ForwardedHeader) -> TrustedProxies {
         let network = |text: &str| text.parse().expect("a network");
-        Trust {
+        TrustedProxies {
             proxy_protocol_from: vec![network("10.1.0.0/16")],
             forwarded_from: vec![network("10.0.0.0/8"), network("fd00::/8")],
             forwarded_header: header,
         }
     }
 
-    fn client(header: ForwardedHeader, sender: &str, lines: &[(&'static str, &str)]) -> String {
+    fn client_ip(header: ForwardedHeader, peer: &str, lines: &[(&'static str, &str)]) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, value.parse().expect("a header value"));
         }
-        trust(header).client(sender.parse().expect("an address"), &headers).to_string()
+        proxies(header).client_ip(peer.parse().expect("an address"), &headers).to_string()
     }
 
     #[test]
-    fn nobody_else_is_believed() {
+    fn other_peers_cannot_name_a_client() {
         let forged = [("x-forwarded-for", "1.2.3.4")];
-        assert_eq!(client(ForwardedHeader::XForwardedFor, "203.0.113.9", &forged), "203.0.113.9");
-        assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &forged), "1.2.3.4");
-        assert_eq!(client(ForwardedHeader::Forwarded, "10.0.0.1", &forged), "10.0.0.1");
+        assert_eq!(client_ip(ForwardedHeader::XForwardedFor, "203.0.113.9", &forged), "203.0.113.9");
+        assert_eq!(client_ip(ForwardedHeader::XForwardedFor, "10.0.0.1", &forged), "1.2.3.4");
+        assert_eq!(client_ip(ForwardedHeader::Forwarded, "10.0.0.1", &forged), "10.0.0.1");
     }
 
     #[test]
-    fn what_the_client_wrote_before_is_passed_over() {
+    fn entries_that_the_client_wrote_are_ignored() {
         let lines = [("x-forwarded-for", "1.2.3.4, 203.0.113.9"), ("x-forwarded-for", "10.0.0.7")];
-        assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &lines), "203.0.113.9");
+        assert_eq!(client_ip(ForwardedHeader::XForwardedFor, "10.0.0.1", &lines), "203.0.113.9");
         let broken = [("x-forwarded-for", "1.2.3.4, unknown")];
-        assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &broken), "10.0.0.1");
+        assert_eq!(client_ip(ForwardedHeader::XForwardedFor, "10.0.0.1", &broken), "10.0.0.1");
     }
 
     #[test]
-    fn rfc_7239_is_read() {
+    fn rfc_7239_headers_are_parsed() {
         let lines = [("forwarded", "for=192.0.2.60;proto=http;by=203.0.113.43, For=\"[2001:db8:cafe::17]:4711\"")];
-        assert_eq!(client(ForwardedHeader::Forwarded, "fd00::1", &lines), "2001:db8:cafe::17");
+        assert_eq!(client_ip(ForwardedHeader::Forwarded, "fd00::1", &lines), "2001:db8:cafe::17");
     }
 
     #[test]
-    fn a_mapped_address_is_its_ipv4_one() {
+    fn ipv4_mapped_addresses_become_ipv4() {
         let lines = [("x-forwarded-for", "::ffff:192.0.2.1")];
-        assert_eq!(client(ForwardedHeader::XForwardedFor, "::ffff:10.0.0.1", &lines), "192.0.2.1");
+        assert_eq!(client_ip(ForwardedHeader::XForwardedFor, "::ffff:10.0.0.1", &lines), "192.0.2.1");
     }
 }

@@ -1,4 +1,4 @@
-//! The subcommands that do not serve.
+//! The subcommands other than `serve`.
 
 mod client;
 pub(crate) mod draw;

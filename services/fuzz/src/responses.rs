@@ -1,36 +1,52 @@
-//! What a node sent on a connection, taken apart by the letter: anything that is not well-formed panics.
+//! Strict parsers of what a node sent on a connection. They panic at anything that is malformed.
 
-use crate::node::Ended;
-
-/// The answers on one connection.
+/// What a node sent on a connection.
 #[derive(Debug)]
-pub(crate) struct Answers {
-    /// The status of each that is whole.
-    pub(crate) whole: Vec<u16>,
-    /// What is behind them.
-    pub(crate) rest: Rest,
+pub(crate) struct Received {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) end: ConnectionEnd,
 }
 
-/// What is behind the answers that are whole.
+/// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum ConnectionEnd {
+    /// The node closed it.
+    Closed,
+    /// The node reset it because bytes were left unread. Bytes that it sent may be lost.
+    Reset,
+    /// A stream began, and this side closed the connection.
+    LeftStream,
+}
+
+/// The HTTP/1 responses on one connection.
+#[derive(Debug)]
+pub(crate) struct Responses {
+    /// The status of each complete response.
+    pub(crate) statuses: Vec<u16>,
+    /// What follows them.
+    pub(crate) remainder: Remainder,
+}
+
+/// What follows the complete responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remainder {
     /// Nothing.
     Nothing,
-    /// The beginning of one.
-    Unfinished,
-    /// A live stream.
+    /// An incomplete response.
+    Incomplete,
+    /// A stream.
     Stream,
 }
 
-/// How an answer begins.
-const ANSWER: &[u8] = b"HTTP/1.";
+/// First bytes of a response.
+const RESPONSE_PREFIX: &[u8] = b"HTTP/1.";
 
-/// Takes HTTP/1 answers apart.
-pub(crate) fn read(mut bytes: &[u8]) -> Answers {
-    let mut answers = Answers { whole: Vec::new(), rest: Rest::Nothing };
+/// Parses HTTP/1 responses.
+pub(crate) fn read(mut bytes: &[u8]) -> Responses {
+    let mut responses = Responses { statuses: Vec::new(), remainder: Remainder::Nothing };
     while !bytes.is_empty() {
         let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-            answers.rest = Rest::Unfinished;
+            responses.remainder = Remainder::Incomplete;
             break;
         };
         let head = std::str::from_utf8(&bytes[..end]).expect("a head in ASCII");
@@ -48,33 +64,33 @@ pub(crate) fn read(mut bytes: &[u8]) -> Answers {
                     is_stream = true;
                 }
                 "set-cookie" | "server" | "x-powered-by" | "via" => panic!("{head:?}"),
-                "transfer-encoding" => panic!("no answer over HTTP/1 needs it: {head:?}"),
+                "transfer-encoding" => panic!("no HTTP/1 response needs it: {head:?}"),
                 _ => {}
             }
         }
         bytes = &bytes[end + 4..];
-        // Of a HEAD nothing follows but the next answer, or what has come of it; no body of ours begins like one.
-        let has_body = !bytes.iter().zip(ANSWER).all(|(byte, due)| byte == due);
+        // The response to HEAD has no body: the next response follows, or its first bytes. No body begins like a response.
+        let has_body = !bytes.iter().zip(RESPONSE_PREFIX).all(|(byte, expected)| byte == expected);
         if is_stream && has_body {
-            answers.rest = Rest::Stream;
+            responses.remainder = Remainder::Stream;
             break;
         }
         let length = length.unwrap_or(0);
         let has_body = has_body && !matches!(status, 100..=199 | 204 | 304);
         if has_body && bytes.len() < length {
-            answers.rest = Rest::Unfinished;
+            responses.remainder = Remainder::Incomplete;
             break;
         }
         if has_body && status >= 400 {
             let sentence = std::str::from_utf8(&bytes[..length]).expect("a sentence");
-            // Of a wrong option the counter's page tells in its form.
-            let is_said = sentence.ends_with(".\n") && sentence.lines().count() == 1;
-            assert!(is_said || sentence.starts_with("<!doctype html>"), "{status}: {sentence:?}");
+            // The counter's page reports a wrong option within the page.
+            let is_sentence = sentence.ends_with(".\n") && sentence.lines().count() == 1;
+            assert!(is_sentence || sentence.starts_with("<!doctype html>"), "{status}: {sentence:?}");
         }
         bytes = &bytes[if has_body { length } else { 0 }..];
-        answers.whole.push(status);
+        responses.statuses.push(status);
     }
-    answers
+    responses
 }
 
 fn status(line: &str) -> u16 {
@@ -93,15 +109,15 @@ fn header(line: &str) -> (&str, &str) {
     (name, value)
 }
 
-/// Sees that HTTP/2 answers are whole frames, none of them larger than a client must take.
-pub(crate) fn frames(mut bytes: &[u8], ended: Ended) {
+/// Checks that bytes are complete HTTP/2 frames of at most 16,384 bytes, which every client accepts (RFC 9113 §4.2).
+pub(crate) fn check_http2_frames(mut bytes: &[u8], end: ConnectionEnd) {
     while !bytes.is_empty() {
         let length = match bytes {
             [a, b, c, ..] => usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c),
             _ => usize::MAX - 9,
         };
         if bytes.len() < length + 9 {
-            assert_eq!(ended, Ended::Reset, "half a frame");
+            assert_eq!(end, ConnectionEnd::Reset, "an incomplete frame");
             return;
         }
         assert!(length <= 16_384, "a frame of {length} bytes");
@@ -114,15 +130,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_head_of_a_stream_is_no_stream() {
+    fn a_stream_without_its_body_is_not_a_stream() {
         let head = b"HTTP/1.1 200 OK\r\ncontent-type: multipart/x-mixed-replace; boundary=headcount\r\n\r\n";
         let two = [&head[..], b"HTTP/1.1 404 Not Found\r\n\r\n"].concat();
         for cut in head.len()..two.len() {
-            let rest = if cut == head.len() { Rest::Nothing } else { Rest::Unfinished };
-            let answers = read(&two[..cut]);
-            assert_eq!((answers.whole, answers.rest), (vec![200], rest), "{cut}");
+            let remainder = if cut == head.len() { Remainder::Nothing } else { Remainder::Incomplete };
+            let responses = read(&two[..cut]);
+            assert_eq!((responses.statuses, responses.remainder), (vec![200], remainder), "{cut}");
         }
         let stream = read(&[&head[..], b"-"].concat());
-        assert_eq!(stream.rest, Rest::Stream);
+        assert_eq!(stream.remainder, Remainder::Stream);
     }
 }

@@ -1,5 +1,5 @@
-//! hyper by itself answers a head that it cannot read, with a status and no body. On the way to the socket that answer is
-//! given its sentence, as every other refusal has one.
+//! Adds a body to hyper's own error responses. hyper answers a head that it cannot parse with a status and no body; every
+//! other error here has a sentence.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,49 +8,49 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::preamble::Rewound;
+use super::rewind::RewindStream;
 
-/// What stands in such an answer, and in none of ours: those with a status of 4xx have a body.
+/// Part of each of hyper's own error responses. Ours never contain it: every 4xx response has a body.
 const EMPTY: &str = "content-length: 0\r\n";
 
-/// A connection whose refusals all say why.
-pub(super) struct Explained {
-    io: Rewound,
-    /// What is still to be written of an answer that was given its sentence.
-    left: Bytes,
+/// A stream that adds a body to error responses written without one.
+pub(super) struct ErrorBodyStream {
+    io: RewindStream,
+    /// Bytes of a rewritten response that are still to be written.
+    pending: Bytes,
 }
 
-impl Explained {
-    /// Around a connection that nothing has been written to.
-    pub(super) fn new(io: Rewound) -> Self {
-        Self { io, left: Bytes::new() }
+impl ErrorBodyStream {
+    /// Wraps a connection that nothing has been written to.
+    pub(super) fn new(io: RewindStream) -> Self {
+        Self { io, pending: Bytes::new() }
     }
 
-    /// The connection itself.
-    pub(super) fn into_inner(self) -> Rewound {
+    /// Returns the connection.
+    pub(super) fn into_inner(self) -> RewindStream {
         self.io
     }
 
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.left.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.left))?;
+    fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.pending.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.pending))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.left.advance(written);
+            self.pending.advance(written);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-/// An answer of hyper's own, with its sentence; `None` for everything else.
-fn explained(answer: &[u8]) -> Option<Bytes> {
-    if !answer.starts_with(b"HTTP/1.") || !answer.ends_with(b"\r\n\r\n") {
+/// Returns the response with a body if it is one of hyper's own error responses, `None` otherwise.
+fn with_error_body(response: &[u8]) -> Option<Bytes> {
+    if !response.starts_with(b"HTTP/1.") || !response.ends_with(b"\r\n\r\n") {
         return None;
     }
-    let head = std::str::from_utf8(answer).ok()?;
+    let head = std::str::from_utf8(response).ok()?;
     let sentence = match head.get(9..12)? {
-        "400" => "This is no request that can be understood here: its head is malformed.\n",
+        "400" => "The request is malformed.\n",
         "414" => "The address is too long: a request's head may have 8 KiB.\n",
         "431" => "The request's head is too large: it may have 8 KiB and 64 headers.\n",
         _ => return None,
@@ -66,19 +66,19 @@ fn explained(answer: &[u8]) -> Option<Bytes> {
     )
 }
 
-impl AsyncRead for Explained {
+impl AsyncRead for ErrorBodyStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Explained {
+impl AsyncWrite for ErrorBodyStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_left(context))?;
-        let Some(answer) = explained(bytes) else { return Pin::new(&mut self.io).poll_write(context, bytes) };
-        self.left = answer;
-        // What the socket does not take now goes with the flush, which hyper waits for before it closes.
-        let _ = self.poll_left(context)?;
+        ready!(self.poll_pending(context))?;
+        let Some(response) = with_error_body(bytes) else { return Pin::new(&mut self.io).poll_write(context, bytes) };
+        self.pending = response;
+        // The flush writes what the socket does not take now. hyper waits for it before it closes.
+        let _ = self.poll_pending(context)?;
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -91,7 +91,7 @@ impl AsyncWrite for Explained {
         if let (Some(only), None) = (filled.next(), filled.next()) {
             return self.poll_write(context, only);
         }
-        ready!(self.poll_left(context))?;
+        ready!(self.poll_pending(context))?;
         Pin::new(&mut self.io).poll_write_vectored(context, slices)
     }
 
@@ -100,12 +100,12 @@ impl AsyncWrite for Explained {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_left(context))?;
+        ready!(self.poll_pending(context))?;
         Pin::new(&mut self.io).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_left(context))?;
+        ready!(self.poll_pending(context))?;
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
@@ -115,11 +115,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_empty_refusals_are_given_a_sentence() {
-        let answer =
-            explained(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").expect("it is");
-        let answer = std::str::from_utf8(&answer).expect("text");
-        let (head, sentence) = answer.split_once("\r\n\r\n").expect("a head");
+    fn only_empty_error_responses_get_a_body() {
+        let response = with_error_body(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .expect("a body");
+        let response = std::str::from_utf8(&response).expect("text");
+        let (head, sentence) = response.split_once("\r\n\r\n").expect("a head");
         assert!(head.ends_with(&format!("content-length: {}\r\nconnection: close", sentence.len())), "{head}");
         for other in [
             &b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"[..],
@@ -128,7 +128,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             b"some other bytes\r\n\r\n",
         ] {
-            assert_eq!(explained(other), None, "{:?}", String::from_utf8_lossy(other));
+            assert_eq!(with_error_body(other), None, "{:?}", String::from_utf8_lossy(other));
         }
     }
 }

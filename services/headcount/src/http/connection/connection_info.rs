@@ -1,0 +1,25 @@
+//! What a request's handler knows of the request's connection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+
+use super::client_ip::TrustedProxies;
+use super::handoff::Handoff;
+
+/// A request's connection. Every request carries it as an extension.
+#[derive(Clone)]
+pub(crate) struct ConnectionInfo {
+    pub(super) peer_ip: IpAddr,
+    pub(super) proxies: Arc<TrustedProxies>,
+    /// Passes a viewer to the connection's task. `None` for HTTP/2, where streams share the connection.
+    pub(crate) handoff: Option<Handoff>,
+}
+
+impl ConnectionInfo {
+    /// Returns the client's address, as named by trusted proxies in `headers` if the request came through one.
+    pub(crate) fn client_ip(&self, headers: &HeaderMap) -> IpAddr {
+        self.proxies.client_ip(self.peer_ip, headers)
+    }
+}

@@ -1,0 +1,18 @@
+//! Connections of the public port, from accept until hyper has served them or the engine owns their socket.
+
+mod accept;
+mod client_ip;
+mod connection_info;
+mod detect;
+mod error_body;
+mod handoff;
+mod idle;
+mod proxy_protocol;
+mod rewind;
+mod serve;
+
+pub(crate) use self::accept::{AcceptLimits, Acceptor, listen};
+pub(crate) use self::client_ip::{ForwardedHeader, TrustedProxies};
+pub(crate) use self::connection_info::ConnectionInfo;
+pub(crate) use self::handoff::NewViewer;
+pub(crate) use self::proxy_protocol::parse as parse_proxy_header;

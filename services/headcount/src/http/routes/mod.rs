@@ -1,0 +1,80 @@
+//! The public routes: one file per route, and the router over them.
+
+mod embed_policy;
+mod headers;
+mod http2_body;
+mod json;
+mod link_preview;
+mod page;
+mod route;
+mod snapshot;
+mod static_files;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http_body::Body as _;
+
+pub(crate) use self::embed_policy::EmbedPolicy;
+use self::route::Route;
+pub(crate) use self::route::counter_ref;
+use super::app::App;
+use super::error::{HttpError, RefusalCause};
+
+/// Returns the router of all public routes.
+pub(super) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(page::front))
+        .route("/robots.txt", get(static_files::robots))
+        .route("/favicon.ico", get(static_files::favicon))
+        .route("/{file}", get(one_segment))
+        .route("/{counter}/{file}", get(two_segments))
+        .fallback(|| async { HttpError::NotFound })
+        .method_not_allowed_fallback(|| async { HttpError::Method })
+        .layer(middleware::from_fn(refuse_bodies))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), count_refusals))
+        .with_state(app)
+}
+
+/// `/{counter}`, `/{counter}.png`, `.jpg`, `.json`.
+async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
+    match Route::from_one_segment(request.uri().path(), &app.counters)? {
+        Route::Page(counter) => page::counter(&app, &counter, &request),
+        Route::Stream(counter, format) => stream::stream(&app, counter.name, format, request).await,
+        Route::Json(counter) => json::json(&app, &counter.name).await,
+        Route::Snapshot(..) => Err(HttpError::NotFound),
+    }
+}
+
+/// `/{counter}/snapshot.png`, `.jpg`, `.svg`.
+async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
+    match Route::from_two_segments(request.uri().path(), &app.counters)? {
+        Route::Snapshot(counter, format) => {
+            snapshot::snapshot(&app, &counter.name, format, request.uri().query(), request.headers()).await
+        }
+        _ => Err(HttpError::NotFound),
+    }
+}
+
+/// Refuses requests with a body. No route reads one, and hyper would parse an unread body as the next request's head.
+async fn refuse_bodies(request: Request, next: Next) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if is_read && !request.body().is_end_stream() {
+        return HttpError::Body.into_response();
+    }
+    next.run(request).await
+}
+
+async fn count_refusals(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(cause) = response.extensions().get::<RefusalCause>() {
+        app.metrics.refused(cause.0);
+    }
+    response
+}

@@ -1,0 +1,197 @@
+//! `GET /` and `GET /{counter}`: the pages for people, with the live count, links and a form to choose a look, and the
+//! embed codes. The content security policy forbids JavaScript.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use headcount_drawing::Look;
+
+use crate::counters::{CounterRef, Counters};
+use crate::http::app::App;
+use crate::http::error::HttpError;
+
+/// The counter that `GET /` shows, unless --counters lists others.
+const FRONT_COUNTER: &str = "online";
+/// Value of `Content-Security-Policy`.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
+
+/// Looks that the page offers: a name and a query.
+const PRESETS: [(&str, &str); 6] = [
+    ("A flat badge", ""),
+    ("A blue badge for readers", "label=readers&bg=royalblue"),
+    ("Distinct visitors", "label=visitors&show=visitors&bg=teal"),
+    ("The bare number", "style=plain&height=24"),
+    ("An odometer", "style=odometer&height=32"),
+    ("A green odometer", "style=odometer&fg=lime&height=32&label="),
+];
+
+#[derive(Template)]
+#[template(path = "counter.html")]
+struct Page {
+    counter: String,
+    /// The page's own path.
+    page: String,
+    /// What is wrong with the requested look.
+    error: Option<String>,
+    stream: String,
+    height: u32,
+    presets: Vec<Preset>,
+    fields: Vec<Field>,
+    html: String,
+    markdown: String,
+    bbcode: String,
+    json: String,
+}
+
+struct Preset {
+    name: &'static str,
+    query: String,
+    snapshot: String,
+    current: bool,
+}
+
+/// A control of the form: a list of `choices`, or a text box if there are none.
+struct Field {
+    name: &'static str,
+    title: &'static str,
+    hint: &'static str,
+    choices: &'static [&'static str],
+    value: String,
+}
+
+/// `GET /`: the page of the front counter, or a redirect to the one that the form names.
+pub(super) async fn front(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
+    let requested = pairs(request.uri().query().unwrap_or_default()).find(|(name, _)| *name == "counter");
+    if let Some((_, name)) = requested {
+        let counter = app.counters.read(name)?;
+        return Ok(Redirect::to(&format!("/{}", counter.path_segment)).into_response());
+    }
+    let counter = match &app.counters {
+        Counters::Listed(names) => app.counters.read(names[0].as_str())?,
+        _ => app.counters.read(FRONT_COUNTER)?,
+    };
+    page(&app, &counter, "/", &request)
+}
+
+/// `GET /{counter}`.
+pub(super) fn counter(app: &App, counter: &CounterRef, request: &Request) -> Result<Response, HttpError> {
+    page(app, counter, &format!("/{}", counter.path_segment), request)
+}
+
+fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Result<Response, HttpError> {
+    let query = non_empty_fields(request.uri());
+    let look = Look::from_query(&query).and_then(|look| app.feeds.draw_queue().artist().check(&look).map(|()| look));
+    let (look, error) = match look {
+        Ok(look) => (look, None),
+        Err(error) => (Look::default(), Some(format!("{error}."))),
+    };
+    let name = &counter.path_segment;
+    let look_query = query_suffix(&look.query());
+    let base = base(app, request.headers());
+    let live = format!("{base}/{name}.png{look_query}");
+    let snapshot = format!("{base}/{name}/snapshot.svg{look_query}");
+    let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let body = Page {
+        counter: counter.name.as_str().to_owned(),
+        page: path.to_owned(),
+        error,
+        stream: format!("/{name}.png{look_query}"),
+        height: look.height(),
+        presets: PRESETS.iter().map(|offer| preset(offer, name, &look)).collect(),
+        fields: fields(&query),
+        html: format!(
+            "<img src=\"{}\" alt=\"people here now\" height=\"{}\">",
+            live.replace('&', "&amp;"),
+            look.height()
+        ),
+        markdown: format!("![people here now]({snapshot})"),
+        bbcode: format!("[img]{live}[/img]"),
+        json: format!("{base}/{name}.json"),
+    };
+    // Rendering cannot fail: the template has neither includes nor filters of its own.
+    let text = body.render().map_err(|_| HttpError::NotFound)?;
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((status, headers, Html(text)).into_response())
+}
+
+fn preset(&(name, query): &(&'static str, &str), counter: &str, current: &Look) -> Preset {
+    let look = Look::from_query(query).expect("the presets are valid looks: a test parses them");
+    let query = query_suffix(&look.query());
+    Preset { name, snapshot: format!("/{counter}/snapshot.svg{query}"), query, current: look == *current }
+}
+
+fn fields(query: &str) -> Vec<Field> {
+    let value =
+        |name: &str| pairs(query).find(|(key, _)| *key == name).map(|(_, value)| decode(value)).unwrap_or_default();
+    let field = |name, title, hint, choices| Field { name, title, hint, choices, value: value(name) };
+    vec![
+        field("style", "Style", "", &["", "flat", "plain", "odometer"]),
+        field("label", "Label", "online", &[]),
+        field("fg", "Foreground", "white, #333", &[]),
+        field("bg", "Background", "teal, #4c1", &[]),
+        field("height", "Height in pixels", "20", &[]),
+        field("scale", "Pixels per CSS pixel", "", &["", "1", "2", "3"]),
+        field("format", "Number", "", &["", "full", "grouped", "compact"]),
+        field("show", "What counts", "", &["", "count", "visitors"]),
+    ]
+}
+
+/// Returns the query without empty fields, which the form sends too.
+fn non_empty_fields(uri: &Uri) -> String {
+    let filled = pairs(uri.query().unwrap_or_default()).filter(|(_, value)| !value.is_empty());
+    filled.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+}
+
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter_map(|pair| pair.split_once('='))
+}
+
+/// Decodes a form's value.
+fn decode(value: &str) -> String {
+    let spaced = value.replace('+', " ");
+    percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+}
+
+fn query_suffix(query: &str) -> String {
+    if query.is_empty() { String::new() } else { format!("?{query}") }
+}
+
+/// Returns the base URL for embed codes: the configured one, or the one that the browser requested.
+fn base(app: &App, headers: &HeaderMap) -> String {
+    if let Some(url) = &app.public_url {
+        return url.clone();
+    }
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let scheme =
+        if text(header::HeaderName::from_static("x-forwarded-proto")) == Some("https") { "https" } else { "http" };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    let host = text(header::HOST).filter(|host| host.chars().all(allowed)).unwrap_or("count.example");
+    format!("{scheme}://{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_presets_are_valid_looks() {
+        for offer in &PRESETS {
+            preset(offer, "online", &Look::default());
+        }
+    }
+
+    #[test]
+    fn empty_fields_are_dropped() {
+        let uri = "/?style=&label=caf%C3%A9+bar&fg=".parse().expect("a URI");
+        assert_eq!(non_empty_fields(&uri), "label=caf%C3%A9+bar");
+        assert_eq!(decode("caf%C3%A9+bar"), "café bar");
+    }
+}
