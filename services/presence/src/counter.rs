@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::gate::Gate;
-use crate::grace::Grace;
+use crate::address_limiter::Gate;
+use crate::grace_period::Grace;
+use crate::local_viewers::Roll;
 use crate::metrics::Metrics;
-use crate::roll::Roll;
 use crate::{AdmissionError, CounterName, Reading};
 
 /// How long [`Counter::settled`] waits for the first state that is everybody's. Redis answers within a few

@@ -4,36 +4,36 @@
 //! every other node. Both offer the same interface and the same semantics, so that the rest of the service never knows
 //! which one it talks to.
 
+mod address_limiter;
+mod address_limits;
+mod admission_error;
 mod client;
 mod counter;
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
-mod grace;
+mod grace_period;
 mod health;
-mod limits;
+mod local_viewers;
 mod metrics;
 mod name;
 mod network;
 #[cfg(feature = "planted-mistakes")]
-mod planted;
+mod planted_bugs;
 mod presence;
 mod reading;
-mod refusal;
+mod redis;
 mod registration;
-mod roll;
 mod settings;
-mod shared;
 mod visitor;
 
+pub use crate::redis::{ConnectError, CounterStatus, RedisUrl, RedisUrlError, SessionStatus, Status, StatusError};
+pub use address_limits::AddressLimits;
+pub use admission_error::AdmissionError;
 pub use client::Client;
 pub use counter::Counter;
 pub use health::Health;
-pub use limits::AddressLimits;
 pub use name::{CounterName, NameError};
 pub use presence::Presence;
 pub use reading::Reading;
-pub use refusal::AdmissionError;
 pub use registration::Registration;
 pub use settings::{Settings, Timing};
-pub use shared::{ConnectError, CounterStatus, RedisUrl, RedisUrlError, SessionStatus, Status, StatusError};

@@ -7,13 +7,13 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::address_limiter::{Entered, Gate};
 use crate::counter::Book;
-use crate::gate::{Entered, Gate};
-use crate::grace::Grace;
+use crate::grace_period::Grace;
+use crate::local_viewers::{Roll, Versions};
 use crate::metrics::{Decided, Metrics};
 use crate::network::Network;
-use crate::roll::{Roll, Versions};
-use crate::shared::{self, CurrentKey, RedisUrl, Status, StatusError};
+use crate::redis::{CurrentKey, Node, RedisUrl, Status, StatusError};
 use crate::visitor::VisitorKey;
 use crate::{AdmissionError, Client, Counter, CounterName, Health, Reading, Registration, Settings};
 
@@ -36,7 +36,7 @@ struct Inner {
 
 enum Kind {
     Embedded(VisitorKey),
-    Shared(Arc<shared::Node>),
+    Shared(Arc<Node>),
 }
 
 impl Presence {
@@ -52,7 +52,7 @@ impl Presence {
     pub fn redis(url: RedisUrl, settings: Settings) -> Presence {
         Presence::new(settings, Versions::new(0), Health::Starting, |settings, gate, health, metrics, end| {
             let (gate, metrics) = (Arc::clone(gate), metrics.clone());
-            Kind::Shared(shared::Node::start(url, settings, gate, health.clone(), metrics, end.clone()))
+            Kind::Shared(Node::start(url, settings, gate, health.clone(), metrics, end.clone()))
         })
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::Counter;
 use crate::counter::Live;
+use crate::local_viewers::ViewerId;
 use crate::network::Network;
-use crate::roll::ViewerId;
 use crate::visitor::Visitor;
 
 /// One viewer's place: counts from [`take`](Registration::start_counting) until it is dropped, and until then is one of the streams that its
@@ -31,14 +31,14 @@ impl Registration {
     pub fn start_counting(&mut self) {
         self.live.book.grace.take(&self.live.roll, self.viewer, self.visitor);
         #[cfg(feature = "planted-mistakes")]
-        crate::planted::after_take(&self.live.roll, self.viewer, self.visitor);
+        crate::planted_bugs::after_take(&self.live.roll, self.viewer, self.visitor);
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         #[cfg(feature = "planted-mistakes")]
-        if crate::planted::loses_leave(self.viewer) {
+        if crate::planted_bugs::loses_leave(self.viewer) {
             return;
         }
         self.live.roll.leave(self.viewer);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use redis::{Parser, Value};
 use tokio::time::Instant;
 
-use super::board::Board;
+use super::counter_view::Board;
 use super::keys::Prefix;
 use super::reply::{Reply, State};
+use crate::local_viewers::{Roll, Versions};
 use crate::metrics::Metrics;
-use crate::roll::{Roll, Versions};
 use crate::settings::Timing;
 use crate::{CounterName, Reading};
 

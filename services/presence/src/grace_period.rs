@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::roll::{Roll, ViewerId};
+use crate::local_viewers::{Roll, ViewerId};
 use crate::visitor::Visitor;
 
 /// Lets viewers count, each of them the grace after it took its registration.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 
 use super::Node;
-use super::board::Board;
+use super::counter_view::Board;
 use super::keys::CounterKeys;
 
 /// Goes on until nothing is left to take apart. Whoever was asked to does it; if it fails, Redis asks another.

@@ -2,7 +2,7 @@
 //!
 //! The gate knows all streams of this node by their address, and never lets in more than one address may have: that is all
 //! there is where this process counts alone, and what holds while Redis is away. Where Redis is there, it decides among
-//! those whom the gate would let in; see `shared/addresses.rs`.
+//! those whom the gate would let in; see `redis/addresses.rs`.
 
 mod table;
 
@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::local_viewers::ViewerId;
 use crate::metrics::{Decided, Metrics};
 use crate::network::Network;
-use crate::roll::ViewerId;
 use crate::{AddressLimits, AdmissionError, CounterName};
 use table::Table;
 pub(crate) use table::{Standing, Word};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::board::Board;
+use super::counter_view::Board;
 use super::keys::KEEP;
 use super::reply::{Reply, State};
 use super::scripts::Care;

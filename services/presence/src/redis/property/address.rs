@@ -10,11 +10,11 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use super::{TIMING, environment, server};
-use crate::gate::Standing;
-use crate::roll::ViewerId;
-use crate::shared::addresses::{Answer, Verdict};
-use crate::shared::keys::Prefix;
-use crate::shared::scripts::{Asked, Scripts};
+use crate::address_limiter::Standing;
+use crate::local_viewers::ViewerId;
+use crate::redis::addresses::{Answer, Verdict};
+use crate::redis::keys::Prefix;
+use crate::redis::scripts::{Asked, Scripts};
 use crate::{AddressLimits, CounterName};
 
 const CASES: u64 = 300;

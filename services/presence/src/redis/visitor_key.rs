@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::call_error::CallError;
-use super::link::Link;
+use super::command_connection::Link;
 use crate::visitor::VisitorKey;
 
 /// How long a key is used. A person whose stream spans the change is another visitor to it from then on: whoever opens

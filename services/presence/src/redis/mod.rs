@@ -6,18 +6,18 @@
 //! listed in `keys.rs`.
 
 mod addresses;
-mod agenda;
 mod backoff;
-mod board;
 mod call_error;
+mod command_connection;
 mod connect;
+mod counter_view;
 pub(crate) mod fuzzing;
 mod keys;
-mod link;
 #[cfg(test)]
 mod property;
 mod reaper;
 mod reply;
+mod report_schedule;
 mod reporter;
 mod scripts;
 mod status;
@@ -37,15 +37,15 @@ pub use connect::ConnectError;
 pub use status::{CounterStatus, SessionStatus, Status, StatusError};
 pub use url::{RedisUrl, RedisUrlError};
 
-use crate::gate::Gate;
+use crate::address_limiter::Gate;
+use crate::local_viewers::Roll;
 use crate::metrics::Metrics;
-use crate::roll::Roll;
 use crate::settings::Timing;
 use crate::visitor::VisitorKey;
 use crate::{CounterName, Health, Reading, Settings};
-use board::Board;
+use command_connection::Link;
+use counter_view::Board;
 use keys::Prefix;
-use link::Link;
 use reporter::Reporter;
 use scripts::Scripts;
 use subscription::Subscription;

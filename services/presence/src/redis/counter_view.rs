@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::reply::State;
 use super::scripts::Seen;
 use crate::Reading;
+use crate::local_viewers::Roll;
 use crate::metrics::Metrics;
-use crate::roll::Roll;
 use crate::settings::Timing;
 
 /// One counter's board.
@@ -231,7 +231,7 @@ fn missing_until(known: &Known, shown: &State, state: &State, now: Instant) -> O
 mod tests {
     use super::*;
     use crate::CounterName;
-    use crate::roll::Versions;
+    use crate::local_viewers::Versions;
 
     fn board() -> Arc<Board> {
         let name = CounterName::parse("online").unwrap();

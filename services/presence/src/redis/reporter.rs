@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Node;
-use super::agenda::Agenda;
-use super::board::Board;
+use super::counter_view::Board;
 use super::keys::CounterKeys;
 use super::reaper;
 use super::reply::{Reply, Status};
+use super::report_schedule::Agenda;
 use super::scripts::{Care, MAX_RECORDS, Phase, Report};
+use crate::local_viewers::{Changes, Roll};
 use crate::metrics::Resync;
-use crate::roll::{Changes, Roll};
 
 /// The time between two attempts to say the same.
 const RETRY: Duration = Duration::from_millis(100);
@@ -237,8 +237,8 @@ impl Reporter {
         &mut self,
         session: &mut Session,
         phase: Phase<'_>,
-        joins: &[(crate::roll::ViewerId, crate::visitor::Visitor)],
-        leaves: &[crate::roll::ViewerId],
+        joins: &[(crate::local_viewers::ViewerId, crate::visitor::Visitor)],
+        leaves: &[crate::local_viewers::ViewerId],
         care: Care,
     ) -> Result<Reply, GivenUp> {
         let has_content = !joins.is_empty() || !leaves.is_empty() || phase != Phase::Same;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::local_viewers::ViewerId;
 use crate::network::Network;
-use crate::roll::ViewerId;
 use crate::{AddressLimits, AdmissionError, CounterName};
 
 /// The table is not swept before it has so many addresses.

@@ -9,10 +9,10 @@ use redis::aio::MultiplexedConnection;
 use super::TIMING;
 use super::model::{Model, Sent};
 use crate::CounterName;
-use crate::roll::ViewerId;
-use crate::shared::keys::{CounterKeys, Prefix};
-use crate::shared::reply::{Reply, Status};
-use crate::shared::scripts::{Call, Care, Phase, Report, Scripts, Seen};
+use crate::local_viewers::ViewerId;
+use crate::redis::keys::{CounterKeys, Prefix};
+use crate::redis::reply::{Reply, Status};
+use crate::redis::scripts::{Call, Care, Phase, Report, Scripts, Seen};
 use crate::visitor::Visitor;
 
 const STEPS: usize = 40;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use redis::Cmd;
 
 use super::keys::{CounterKeys, KEEP};
-use crate::gate::Standing;
-use crate::roll::ViewerId;
+use crate::address_limiter::Standing;
+use crate::local_viewers::ViewerId;
 use crate::settings::Timing;
 use crate::visitor::Visitor;
 use crate::{AddressLimits, CounterName};

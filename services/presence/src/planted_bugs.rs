@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use crate::roll::{Roll, ViewerId};
+use crate::local_viewers::{Roll, ViewerId};
 use crate::visitor::Visitor;
 
 #[cfg(not(debug_assertions))]

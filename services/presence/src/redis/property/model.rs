@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::Step;
-use crate::roll::ViewerId;
+use crate::local_viewers::ViewerId;
+use crate::redis::reply::{Reply, State, Status};
+use crate::redis::scripts::{Care, Seen};
 use crate::settings::Timing;
-use crate::shared::reply::{Reply, State, Status};
-use crate::shared::scripts::{Care, Seen};
 use crate::visitor::Visitor;
 
 /// Two of Redis's looks at its clock in one call may differ by this, in milliseconds.

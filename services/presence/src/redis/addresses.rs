@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use super::call_error::CallError;
 use super::scripts::Asked;
-use crate::gate::{Gate, Word};
+use crate::address_limiter::{Gate, Word};
+use crate::local_viewers::ViewerId;
 use crate::metrics::Decided;
 use crate::network::Network;
-use crate::roll::ViewerId;
 use crate::{AdmissionError, CounterName};
 
 /// Leaves are gathered for this time: a browser that closes a page with several pictures leaves as often.

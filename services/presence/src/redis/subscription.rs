@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::board::Board;
+use super::command_connection::Link;
 use super::connect::{self, CONNECT_TIMEOUT};
-use super::link::Link;
+use super::counter_view::Board;
 use super::reply::State;
 use super::url::RedisUrl;
 use crate::metrics::Metrics;
