@@ -1,11 +1,11 @@
 //! What Redis says.
 
-use headcount_presence::fuzzing::Told;
+use headcount_presence::fuzzing::ReplyFuzzer;
 
 /// The bytes are what a connection to Redis delivers: replies and messages, one behind the other. Whatever they are, what a
 /// node shows never goes back in the order of states, and what Redis never said is never shown.
 pub fn replies(bytes: &[u8]) {
-    let mut told = Told::default();
+    let mut told = ReplyFuzzer::default();
     let mut before = (0, 0);
     let mut rest = bytes;
     while let Some(reading) = told.hear(&mut rest) {

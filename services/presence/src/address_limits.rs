@@ -22,7 +22,7 @@ pub struct AddressLimits {
 }
 
 impl AddressLimits {
-    /// Loopback, the private networks of RFC 1918 and RFC 4193, and link-local addresses: one's own machines and proxies. Not
+    /// Loopback, the private networks of RFC 1918 and RFC 4193, and commands-local addresses: one's own machines and proxies. Not
     /// 100.64.0.0/10 (RFC 6598): whoever is seen with such an address is a carrier's customer, and a stranger.
     pub const PRIVATE: &str =
         "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,::1/128,fc00::/7,fe80::/10";

@@ -8,11 +8,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::local_viewers::{Roll, ViewerId};
+use crate::local_viewers::{LocalViewers, ViewerId};
 use crate::visitor::Visitor;
 
 /// Lets viewers count, each of them the grace after it took its registration.
-pub(crate) struct Grace {
+pub(crate) struct GracePeriod {
     length: Duration,
     /// Those who wait, in the order of their time: it is the same length for all.
     queue: Mutex<VecDeque<Waiting>>,
@@ -21,34 +21,35 @@ pub(crate) struct Grace {
 
 struct Waiting {
     until: Instant,
-    roll: Weak<Roll>,
+    local_viewers: Weak<LocalViewers>,
     viewer: ViewerId,
 }
 
-impl Grace {
-    pub(crate) fn new(length: Duration) -> Arc<Grace> {
-        Arc::new(Grace { length, queue: Mutex::default(), filled: Notify::new() })
+impl GracePeriod {
+    pub(crate) fn new(length: Duration) -> Arc<GracePeriod> {
+        Arc::new(GracePeriod { length, queue: Mutex::default(), filled: Notify::new() })
     }
 
-    /// Whether anybody ever waits, and [`run`](Grace::run) is needed.
+    /// Whether anybody ever waits, and [`run`](GracePeriod::run) is needed.
     pub(crate) fn is_given(&self) -> bool {
         !self.length.is_zero()
     }
 
-    pub(crate) fn take(&self, roll: &Arc<Roll>, viewer: ViewerId, visitor: Visitor) {
+    pub(crate) fn take(&self, local_viewers: &Arc<LocalViewers>, viewer: ViewerId, visitor: Visitor) {
         if !self.is_given() {
-            return roll.join(viewer, visitor);
+            return local_viewers.join(viewer, visitor);
         }
-        if !roll.wait(viewer, visitor) {
+        if !local_viewers.wait(viewer, visitor) {
             return;
         }
-        let waiting = Waiting { until: Instant::now() + self.length, roll: Arc::downgrade(roll), viewer };
+        let waiting =
+            Waiting { until: Instant::now() + self.length, local_viewers: Arc::downgrade(local_viewers), viewer };
         self.lock().push_back(waiting);
         self.filled.notify_one();
     }
 
     /// Serves the queue until the end.
-    pub(crate) async fn run(self: Arc<Grace>, end: CancellationToken) {
+    pub(crate) async fn run(self: Arc<GracePeriod>, end: CancellationToken) {
         while end.run_until_cancelled(self.serve()).await.is_some() {}
     }
 
@@ -58,8 +59,8 @@ impl Grace {
             let mut queue = self.lock();
             let now = Instant::now();
             while let Some(waiting) = queue.pop_front_if(|waiting| waiting.until <= now) {
-                if let Some(roll) = waiting.roll.upgrade() {
-                    roll.grace_over(waiting.viewer);
+                if let Some(local_viewers) = waiting.local_viewers.upgrade() {
+                    local_viewers.grace_over(waiting.viewer);
                 }
             }
             queue.front().map(|waiting| waiting.until)

@@ -1,4 +1,4 @@
-//! The roll of a counter on this node: which of its viewers count, and what all of its watchers see.
+//! The local_viewers of a counter on this node: which of its viewers count, and what all of its watchers see.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,9 +24,9 @@ pub(crate) struct Versions {
 }
 
 /// One counter's viewers on this node, and its newest reading.
-pub(crate) struct Roll {
+pub(crate) struct LocalViewers {
     pub(crate) name: CounterName,
-    /// Somebody joined or left, or the roll was closed. Only with a registration elsewhere.
+    /// Somebody joined or left, or the local_viewers was closed. Only with a registration elsewhere.
     pub(crate) changed: Notify,
     viewers: Mutex<Viewers>,
     readings: watch::Sender<Reading>,
@@ -43,15 +43,15 @@ struct Viewers {
     /// How many of the present each visitor is.
     visitors: HashMap<Visitor, u32>,
     /// What the registration elsewhere has not been told yet. `None`: there is none, this node counts alone.
-    untold: Option<Untold>,
+    unreported: Option<Unreported>,
     /// The readings come from elsewhere: what this node alone knows is not shown any more.
-    is_told: bool,
+    shows_shared: bool,
     /// Nobody is going to join any more.
     is_closed: bool,
 }
 
 #[derive(Default)]
-struct Untold {
+struct Unreported {
     joined: HashSet<ViewerId>,
     left: Vec<ViewerId>,
 }
@@ -85,18 +85,18 @@ impl Versions {
     }
 }
 
-impl Roll {
-    /// A roll that is all there is.
-    pub(crate) fn alone(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> Roll {
+impl LocalViewers {
+    /// A local_viewers that is all there is.
+    pub(crate) fn alone(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> LocalViewers {
         let readings = watch::Sender::new(versions.nobody());
-        Roll { name, changed: Notify::new(), viewers: Mutex::default(), readings, versions, metrics }
+        LocalViewers { name, changed: Notify::new(), viewers: Mutex::default(), readings, versions, metrics }
     }
 
-    /// A roll whose changes are told to a registration elsewhere, which tells the readings in turn.
-    pub(crate) fn shared(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> Roll {
-        let roll = Roll::alone(name, versions, metrics);
-        roll.lock().untold = Some(Untold::default());
-        roll
+    /// A local_viewers whose changes are told to a registration elsewhere, which tells the readings in turn.
+    pub(crate) fn shared(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> LocalViewers {
+        let local_viewers = LocalViewers::alone(name, versions, metrics);
+        local_viewers.lock().unreported = Some(Unreported::default());
+        local_viewers
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Reading> {
@@ -115,7 +115,7 @@ impl Roll {
         }
     }
 
-    /// The viewer will count once its [grace is over](Roll::grace_over), unless it leaves before. False if it counts
+    /// The viewer will count once its [grace is over](LocalViewers::grace_over), unless it leaves before. False if it counts
     /// or waits already.
     pub(crate) fn wait(&self, viewer: ViewerId, visitor: Visitor) -> bool {
         let mut viewers = self.lock();
@@ -143,9 +143,9 @@ impl Roll {
                 viewers.visitors.remove(&visitor);
             }
         }
-        if let Some(untold) = &mut viewers.untold {
-            if !untold.joined.remove(&viewer) {
-                untold.left.push(viewer);
+        if let Some(unreported) = &mut viewers.unreported {
+            if !unreported.joined.remove(&viewer) {
+                unreported.left.push(viewer);
             }
             self.changed.notify_one();
         }
@@ -157,16 +157,16 @@ impl Roll {
     pub(crate) fn take_changes(&self, most: usize) -> Changes {
         let mut guard = self.lock();
         let viewers = &mut *guard;
-        let Some(untold) = &mut viewers.untold else { return Changes::default() };
-        let leaves: Vec<_> = untold.left.drain(..most.min(untold.left.len())).collect();
-        let joining: Vec<_> = untold.joined.iter().copied().take(most - leaves.len()).collect();
+        let Some(unreported) = &mut viewers.unreported else { return Changes::default() };
+        let leaves: Vec<_> = unreported.left.drain(..most.min(unreported.left.len())).collect();
+        let joining: Vec<_> = unreported.joined.iter().copied().take(most - leaves.len()).collect();
         let mut joins = Vec::with_capacity(joining.len());
         for viewer in joining {
-            untold.joined.remove(&viewer);
+            unreported.joined.remove(&viewer);
             // Who has left is not among the joined any more, so each of them is present.
             joins.extend(viewers.present.get(&viewer).map(|visitor| (viewer, *visitor)));
         }
-        if !untold.left.is_empty() || !untold.joined.is_empty() {
+        if !unreported.left.is_empty() || !unreported.joined.is_empty() {
             self.changed.notify_one();
         }
         Changes { joins, leaves }
@@ -175,8 +175,8 @@ impl Roll {
     /// Everybody who counts. All changes so far are in it, and are not told again.
     pub(crate) fn take_all(&self) -> Vec<(ViewerId, Visitor)> {
         let mut viewers = self.lock();
-        if let Some(untold) = &mut viewers.untold {
-            *untold = Untold::default();
+        if let Some(unreported) = &mut viewers.unreported {
+            *unreported = Unreported::default();
         }
         viewers.present.iter().map(|(viewer, visitor)| (*viewer, *visitor)).collect()
     }
@@ -198,7 +198,7 @@ impl Roll {
 
     /// Shows what was told from elsewhere.
     pub(crate) fn show(&self, reading: Reading) {
-        self.lock().is_told = true;
+        self.lock().shows_shared = true;
         self.readings.send_replace(reading);
     }
 
@@ -218,8 +218,8 @@ impl Roll {
     fn joined(&self, viewers: &mut Viewers, viewer: ViewerId, visitor: Visitor) {
         viewers.present.insert(viewer, visitor);
         *viewers.visitors.entry(visitor).or_default() += 1;
-        if let Some(untold) = &mut viewers.untold {
-            untold.joined.insert(viewer);
+        if let Some(unreported) = &mut viewers.unreported {
+            unreported.joined.insert(viewer);
             self.changed.notify_one();
         }
         self.metrics.viewers.inc();
@@ -228,7 +228,7 @@ impl Roll {
 
     /// Shows what this node knows by itself. Under the lock, so that versions reach the watchers in their order.
     fn show_own(&self, viewers: &Viewers) {
-        if viewers.is_told {
+        if viewers.shows_shared {
             return;
         }
         self.readings.send_replace(Reading {

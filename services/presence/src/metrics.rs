@@ -39,12 +39,12 @@ pub(crate) struct Metrics {
     call_seconds: Histogram,
     failures: Family<FailureLabel, Counter>,
     resyncs: Family<ResyncLabel, Counter>,
-    let_in: Family<DecidedLabel, Counter>,
+    admitted: Family<DecidedByLabel, Counter>,
 }
 
 /// Who has found a viewer's address within its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Decided {
+pub(crate) enum DecidedBy {
     /// Redis, over all nodes.
     Everybody,
     /// This node alone, because Redis did not answer in time or there is none.
@@ -80,8 +80,8 @@ pub(crate) enum Resync {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DecidedLabel {
-    decided: Decided,
+struct DecidedByLabel {
+    decided: DecidedBy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,7 +116,7 @@ impl Default for Metrics {
             call_seconds: Histogram::new(REPORT_SECONDS),
             failures: Family::default(),
             resyncs: Family::default(),
-            let_in: Family::default(),
+            admitted: Family::default(),
         };
         // So that a cause reads 0 from the start: `increase` cannot see an event that begins its series.
         for cause in [Failure::Away, Failure::Timeout, Failure::Connection, Failure::Refused, Failure::Form] {
@@ -147,8 +147,8 @@ impl Metrics {
     }
 
     /// A viewer's address is within its limits.
-    pub(crate) fn let_in(&self, decided: Decided) {
-        self.let_in.get_or_create(&DecidedLabel { decided }).inc();
+    pub(crate) fn admitted(&self, decided: DecidedBy) {
+        self.admitted.get_or_create(&DecidedByLabel { decided }).inc();
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
@@ -160,7 +160,7 @@ impl Metrics {
         r.register("presence_call_seconds", "Time until Redis answered a call", self.call_seconds.clone());
         r.register("presence_failures", "Calls to Redis without an answer, by cause", self.failures.clone());
         r.register("presence_resyncs", "Complete new registrations, by cause", self.resyncs.clone());
-        r.register("presence_let_in", "Viewers let in, by who decided on their address", self.let_in.clone());
+        r.register("presence_let_in", "Viewers let in, by who decided on their address", self.admitted.clone());
         r.register("presence_reconnections", "Connections to Redis that were replaced", self.reconnections.clone());
         r.register("presence_resubscriptions", "Subscriptions that were opened anew", self.resubscriptions.clone());
         r.register(

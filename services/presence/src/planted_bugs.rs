@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use crate::local_viewers::{Roll, ViewerId};
+use crate::local_viewers::{LocalViewers, ViewerId};
 use crate::visitor::Visitor;
 
 #[cfg(not(debug_assertions))]
@@ -43,12 +43,12 @@ pub(crate) fn loses_leave(viewer: ViewerId) -> bool {
 }
 
 /// What goes wrong after a viewer has begun to count.
-pub(crate) fn after_take(roll: &Arc<Roll>, viewer: ViewerId, visitor: Visitor) {
+pub(crate) fn after_take(local_viewers: &Arc<LocalViewers>, viewer: ViewerId, visitor: Visitor) {
     if *MISTAKE == Some(Mistake::DoubledJoin) && is_hit(viewer) {
-        let roll = Arc::clone(roll);
+        let local_viewers = Arc::clone(local_viewers);
         std::thread::spawn(move || {
             std::thread::sleep(LATE);
-            roll.join(ViewerId(viewer.0 + SECOND), visitor);
+            local_viewers.join(ViewerId(viewer.0 + SECOND), visitor);
         });
     }
 }

@@ -7,11 +7,11 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::address_limiter::{Entered, Gate};
-use crate::counter::Book;
-use crate::grace_period::Grace;
-use crate::local_viewers::{Roll, Versions};
-use crate::metrics::{Decided, Metrics};
+use crate::address_limiter::{AddressLimiter, Admitted};
+use crate::counter::CounterRegistry;
+use crate::grace_period::GracePeriod;
+use crate::local_viewers::{LocalViewers, Versions};
+use crate::metrics::{DecidedBy, Metrics};
 use crate::network::Network;
 use crate::redis::{CurrentKey, Node, RedisUrl, Status, StatusError};
 use crate::visitor::VisitorKey;
@@ -25,7 +25,7 @@ const KEY_WITHIN: Duration = Duration::from_millis(500);
 pub struct Presence(Arc<Inner>);
 
 struct Inner {
-    book: Arc<Book>,
+    registry: Arc<CounterRegistry>,
     versions: Arc<Versions>,
     health: watch::Sender<Health>,
     metrics: Metrics,
@@ -50,9 +50,9 @@ impl Presence {
     /// is away: until Redis answers, readings tell what this node knows by itself, and are marked as stale. Must be called
     /// within a tokio runtime.
     pub fn redis(url: RedisUrl, settings: Settings) -> Presence {
-        Presence::new(settings, Versions::new(0), Health::Starting, |settings, gate, health, metrics, end| {
-            let (gate, metrics) = (Arc::clone(gate), metrics.clone());
-            Kind::Shared(Node::start(url, settings, gate, health.clone(), metrics, end.clone()))
+        Presence::new(settings, Versions::new(0), Health::Starting, |settings, limiter, health, metrics, end| {
+            let (limiter, metrics) = (Arc::clone(limiter), metrics.clone());
+            Kind::Shared(Node::start(url, settings, limiter, health.clone(), metrics, end.clone()))
         })
     }
 
@@ -60,19 +60,19 @@ impl Presence {
         settings: Settings,
         versions: Versions,
         health: Health,
-        kind: impl FnOnce(&Settings, &Arc<Gate>, &watch::Sender<Health>, &Metrics, &CancellationToken) -> Kind,
+        kind: impl FnOnce(&Settings, &Arc<AddressLimiter>, &watch::Sender<Health>, &Metrics, &CancellationToken) -> Kind,
     ) -> Presence {
         let end = CancellationToken::new();
-        let grace = Grace::new(settings.grace);
+        let grace = GracePeriod::new(settings.grace);
         if grace.is_given() {
             tokio::spawn(Arc::clone(&grace).run(end.clone()));
         }
         let health = watch::Sender::new(health);
         let metrics = Metrics::default();
-        let gate = Gate::new(settings.limits.clone(), metrics.clone());
-        let kind = kind(&settings, &gate, &health, &metrics, &end);
+        let limiter = AddressLimiter::new(settings.limits.clone(), metrics.clone());
+        let kind = kind(&settings, &limiter, &health, &metrics, &end);
         Presence(Arc::new(Inner {
-            book: Book::new(settings.max_counters, grace, gate, metrics.clone()),
+            registry: CounterRegistry::new(settings.max_counters, grace, limiter, metrics.clone()),
             versions: Arc::new(versions),
             health,
             metrics,
@@ -84,14 +84,14 @@ impl Presence {
     /// The counter of this name, live on this node from now. Must be called within a tokio runtime.
     pub fn counter(&self, name: &CounterName) -> Result<Counter, AdmissionError> {
         let inner = &self.0;
-        inner.book.counter(name, || {
+        inner.registry.counter(name, || {
             let (versions, metrics) = (Arc::clone(&inner.versions), inner.metrics.clone());
             match &inner.kind {
-                Kind::Embedded(_) => Arc::new(Roll::alone(name.clone(), versions, metrics)),
+                Kind::Embedded(_) => Arc::new(LocalViewers::alone(name.clone(), versions, metrics)),
                 Kind::Shared(node) => {
-                    let roll = Arc::new(Roll::shared(name.clone(), versions, metrics));
-                    node.share(Arc::clone(&roll));
-                    roll
+                    let local_viewers = Arc::new(LocalViewers::shared(name.clone(), versions, metrics));
+                    node.share(Arc::clone(&local_viewers));
+                    local_viewers
                 }
             }
         })
@@ -105,14 +105,14 @@ impl Presence {
     pub async fn admit(&self, counter: &Counter, client: &Client) -> Result<Registration, AdmissionError> {
         let inner = &self.0;
         let key = self.visitor_key().await;
-        let (viewer, entered) = inner.book.gate.enter(client.ip, counter.name())?;
+        let (viewer, admitted) = inner.registry.limiter.enter(client.ip, counter.name())?;
         let network = Network::of(client.ip);
-        // From here on it leaves the gate whatever becomes of it.
+        // From here on it leaves the limiter whatever becomes of it.
         let registration = Registration::new(counter, viewer, key.visitor(client), network);
-        if entered == Entered::Within {
+        if admitted == Admitted::Within {
             match &inner.kind {
-                Kind::Embedded(_) => inner.metrics.let_in(Decided::Alone),
-                Kind::Shared(node) => node.admit(&inner.book.gate, network, viewer, counter.name()).await?,
+                Kind::Embedded(_) => inner.metrics.admitted(DecidedBy::Alone),
+                Kind::Shared(node) => node.admit(&inner.registry.limiter, network, viewer, counter.name()).await?,
             }
         }
         Ok(registration)
@@ -120,8 +120,10 @@ impl Presence {
 
     /// What the counter says now, whether it is live on this node or not. Does not make it live.
     pub async fn read(&self, name: &CounterName) -> Reading {
-        match (&self.0.kind, self.0.book.find(name)) {
-            (Kind::Embedded(_), Some(counter)) => Reading { as_of: SystemTime::now(), ..counter.0.roll.reading() },
+        match (&self.0.kind, self.0.registry.find(name)) {
+            (Kind::Embedded(_), Some(counter)) => {
+                Reading { as_of: SystemTime::now(), ..counter.0.local_viewers.reading() }
+            }
             (Kind::Embedded(_), None) => self.0.versions.nobody(),
             (Kind::Shared(_), Some(counter)) => counter.settled().await,
             (Kind::Shared(node), None) => node.read(name).await.unwrap_or_else(|| self.0.versions.nobody()),

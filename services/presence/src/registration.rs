@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::Counter;
-use crate::counter::Live;
+use crate::counter::LiveCounter;
 use crate::local_viewers::ViewerId;
 use crate::network::Network;
 use crate::visitor::Visitor;
@@ -14,14 +14,14 @@ use crate::visitor::Visitor;
 ///
 /// Neither waits for Redis, nor needs an async context: a shard's thread takes and drops registrations.
 pub struct Registration {
-    live: Arc<Live>,
+    live: Arc<LiveCounter>,
     viewer: ViewerId,
     visitor: Visitor,
     network: Network,
 }
 
 impl Registration {
-    /// A registration for a viewer who has entered the gate.
+    /// A registration for a viewer who has admitted the limiter.
     pub(crate) fn new(counter: &Counter, viewer: ViewerId, visitor: Visitor, network: Network) -> Registration {
         Registration { live: Arc::clone(&counter.0), viewer, visitor, network }
     }
@@ -29,9 +29,9 @@ impl Registration {
     /// The viewer has its first bytes: it counts, at once or after the [grace](crate::Settings::grace).
     /// Taking a registration again changes nothing.
     pub fn start_counting(&mut self) {
-        self.live.book.grace.take(&self.live.roll, self.viewer, self.visitor);
+        self.live.registry.grace.take(&self.live.local_viewers, self.viewer, self.visitor);
         #[cfg(feature = "planted-mistakes")]
-        crate::planted_bugs::after_take(&self.live.roll, self.viewer, self.visitor);
+        crate::planted_bugs::after_take(&self.live.local_viewers, self.viewer, self.visitor);
     }
 }
 
@@ -41,14 +41,17 @@ impl Drop for Registration {
         if crate::planted_bugs::loses_leave(self.viewer) {
             return;
         }
-        self.live.roll.leave(self.viewer);
-        self.live.book.gate.leave(self.network, self.viewer);
+        self.live.local_viewers.leave(self.viewer);
+        self.live.registry.limiter.leave(self.network, self.viewer);
     }
 }
 
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("counter", &self.live.roll.name).field("viewer", &self.viewer.0).finish()
+        f.debug_struct("Registration")
+            .field("counter", &self.live.local_viewers.name)
+            .field("viewer", &self.viewer.0)
+            .finish()
     }
 }
 

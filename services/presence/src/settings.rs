@@ -25,7 +25,7 @@ pub struct Settings {
 pub struct Timing {
     /// Longest silence of a node towards a counter that it has viewers of.
     pub heartbeat: Duration,
-    /// How long a node's viewers count after its last word.
+    /// How long a node's viewers count after its last decision.
     pub lease: Duration,
     /// How long after a loss the number does not fall below what was shown, while nodes register again.
     pub settle: Duration,

@@ -38,12 +38,12 @@ struct Entry {
 struct Stream {
     viewer: ViewerId,
     counter: CounterName,
-    word: Word,
+    decision: Decision,
 }
 
 /// What has been decided about a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum Decision {
     /// Nothing yet; Redis may have been asked.
     Asking,
     /// It was let in.
@@ -54,7 +54,7 @@ pub(crate) enum Word {
 
 /// The streams of one address on this node.
 #[derive(Default)]
-pub(crate) struct Standing {
+pub(crate) struct AddressStreams {
     /// Those that were let in.
     pub(crate) held: Vec<(ViewerId, CounterName)>,
     /// Those about which nothing has been decided.
@@ -80,7 +80,7 @@ impl Table {
         }
         // Attempts are paced, whether they succeed or not.
         entry.earned_at = earned_at;
-        let streams = entry.streams.iter().filter(|stream| stream.word != Word::Refused);
+        let streams = entry.streams.iter().filter(|stream| stream.decision != Decision::Refused);
         if streams.clone().filter(|stream| stream.counter == *counter).count() >= limits.per_counter {
             return Err(AdmissionError::TooManyOfCounter { limit: limits.per_counter });
         }
@@ -90,7 +90,7 @@ impl Table {
         // A vector's own first step would be room for four.
         entry.streams.reserve_exact(usize::from(entry.streams.is_empty()));
         let viewer = ViewerId(self.next_viewer);
-        entry.streams.push(Stream { viewer, counter: counter.clone(), word: Word::Asking });
+        entry.streams.push(Stream { viewer, counter: counter.clone(), decision: Decision::Asking });
         self.next_viewer += 1;
         self.streams += 1;
         Ok(viewer)
@@ -106,11 +106,11 @@ impl Table {
         (viewer, entry.exempt as usize, self.streams)
     }
 
-    pub(super) fn settle(&mut self, network: Network, viewer: ViewerId, word: Word, elsewhere: bool) {
+    pub(super) fn settle(&mut self, network: Network, viewer: ViewerId, decision: Decision, elsewhere: bool) {
         let Some(entry) = self.networks.get_mut(&network) else { return };
         entry.elsewhere = elsewhere;
         if let Some(stream) = entry.streams.iter_mut().find(|stream| stream.viewer == viewer) {
-            stream.word = word;
+            stream.decision = decision;
         }
     }
 
@@ -125,7 +125,7 @@ impl Table {
         let Some(entry) = self.networks.get_mut(&network) else { return false };
         self.streams -= 1;
         let left = match entry.streams.iter().position(|stream| stream.viewer == viewer) {
-            Some(at) => entry.streams.swap_remove(at).word != Word::Refused,
+            Some(at) => entry.streams.swap_remove(at).decision != Decision::Refused,
             None => {
                 entry.exempt -= 1;
                 false
@@ -137,16 +137,16 @@ impl Table {
         left
     }
 
-    pub(super) fn standing(&self, network: Network) -> Standing {
-        let mut standing = Standing { next: self.next_viewer, ..Standing::default() };
+    pub(super) fn streams_of(&self, network: Network) -> AddressStreams {
+        let mut streams_of = AddressStreams { next: self.next_viewer, ..AddressStreams::default() };
         for stream in self.networks.get(&network).into_iter().flat_map(|entry| &entry.streams) {
-            match stream.word {
-                Word::Asking => standing.asking.push(stream.viewer),
-                Word::Held => standing.held.push((stream.viewer, stream.counter.clone())),
-                Word::Refused => {}
+            match stream.decision {
+                Decision::Asking => streams_of.asking.push(stream.viewer),
+                Decision::Held => streams_of.held.push((stream.viewer, stream.counter.clone())),
+                Decision::Refused => {}
             }
         }
-        standing
+        streams_of
     }
 
     /// The addresses that have several streams, here or with other nodes.
@@ -216,7 +216,7 @@ mod tests {
         // One whom Redis refuses has no place, and is not to be told of.
         assert!(table.leave(network(1), last, NOW));
         let refused = enter(&mut table, 1, "two").unwrap();
-        table.settle(network(1), refused, Word::Refused, true);
+        table.settle(network(1), refused, Decision::Refused, true);
         enter(&mut table, 1, "two").unwrap();
         assert!(!table.leave(network(1), refused, NOW));
     }
@@ -225,8 +225,8 @@ mod tests {
     fn a_burst_and_then_a_pace() {
         let (mut table, limits) = (Table::default(), limits());
         let open_and_close = |table: &mut Table, now| {
-            let entered = table.enter(&limits, network(1), &counter("one"), now);
-            entered.is_ok_and(|viewer| table.leave(network(1), viewer, now))
+            let admitted = table.enter(&limits, network(1), &counter("one"), now);
+            admitted.is_ok_and(|viewer| table.leave(network(1), viewer, now))
         };
         let mut within = |now| (0..20).filter(|_| open_and_close(&mut table, now)).count();
         assert_eq!(within(NOW), 5);
@@ -240,11 +240,11 @@ mod tests {
         let (mut table, limits) = (Table::default(), limits());
         for last in [1, 2, 2, 3] {
             let viewer = table.enter(&limits, network(last), &counter("one"), NOW).unwrap();
-            table.settle(network(last), viewer, Word::Held, last == 3);
+            table.settle(network(last), viewer, Decision::Held, last == 3);
         }
         let crowded = table.crowded();
         assert!(crowded.len() == 2 && crowded.contains(&network(2)) && crowded.contains(&network(3)));
-        let Standing { held, asking, next } = table.standing(network(2));
+        let AddressStreams { held, asking, next } = table.streams_of(network(2));
         assert_eq!((held.len(), asking.len(), next), (2, 0, 4));
         table.heard(network(3), false);
         assert_eq!(table.crowded().len(), 1);

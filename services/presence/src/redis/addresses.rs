@@ -1,4 +1,4 @@
-//! The limits of client addresses over all nodes: asks Redis about each stream that the node's own [`Gate`] would let in,
+//! The limits of client addresses over all nodes: asks Redis about each stream that the node's own [`AddressLimiter`] would let in,
 //! and tells it who has left.
 //!
 //! Redis knows an address by a keyed hash, and forgets it with the lease of the last node that has streams of it. Only an
@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use super::call_error::CallError;
 use super::scripts::Asked;
-use crate::address_limiter::{Gate, Word};
+use crate::address_limiter::{AddressLimiter, Decision};
 use crate::local_viewers::ViewerId;
-use crate::metrics::Decided;
+use crate::metrics::DecidedBy;
 use crate::network::Network;
 use crate::{AdmissionError, CounterName};
 
@@ -69,40 +69,40 @@ impl Answer {
 }
 
 impl Node {
-    /// Asks Redis about a stream that has entered the gate. Where Redis does not answer, the gate's word stands: at once
+    /// Asks Redis about a stream that has admitted the limiter. Where Redis does not answer, the limiter's decision stands: at once
     /// without a connection, and after a response timeout with one, of which two in a row end the connection.
     pub(crate) async fn admit(
         &self,
-        gate: &Gate,
+        limiter: &AddressLimiter,
         network: Network,
         viewer: ViewerId,
         counter: &CounterName,
     ) -> Result<(), AdmissionError> {
-        let answer = match self.key_of(network).filter(|_| self.link.is_connected()) {
+        let answer = match self.key_of(network).filter(|_| self.commands.is_connected()) {
             Some(key) => {
                 let asked = Some(Asked { viewer, counter });
-                let call = self.scripts.address(&key, &self.id, &gate.limits, &gate.standing(network), asked);
-                self.link.ask(&call, Answer::parse).await.ok()
+                let call = self.scripts.address(&key, &self.id, &limiter.limits, &limiter.streams_of(network), asked);
+                self.commands.ask(&call, Answer::parse).await.ok()
             }
             None => None,
         };
         let Some(Answer { verdict, elsewhere, .. }) = answer else {
             // Redis is told of it as soon as it hears again.
-            gate.settle(network, viewer, Word::Held, true);
-            self.metrics.let_in(Decided::Alone);
+            limiter.settle(network, viewer, Decision::Held, true);
+            self.metrics.admitted(DecidedBy::Alone);
             return Ok(());
         };
         let refusal = match verdict {
             Verdict::Within => {
-                gate.settle(network, viewer, Word::Held, elsewhere > 0);
-                self.metrics.let_in(Decided::Everybody);
+                limiter.settle(network, viewer, Decision::Held, elsewhere > 0);
+                self.metrics.admitted(DecidedBy::Everybody);
                 return Ok(());
             }
             Verdict::TooFast => AdmissionError::TooFast,
-            Verdict::TooManyOfCounter => AdmissionError::TooManyOfCounter { limit: gate.limits.per_counter },
-            Verdict::TooMany => AdmissionError::TooManyInAll { limit: gate.limits.in_all },
+            Verdict::TooManyOfCounter => AdmissionError::TooManyOfCounter { limit: limiter.limits.per_counter },
+            Verdict::TooMany => AdmissionError::TooManyInAll { limit: limiter.limits.in_all },
         };
-        gate.settle(network, viewer, Word::Refused, elsewhere > 0);
+        limiter.settle(network, viewer, Decision::Refused, elsewhere > 0);
         Err(refusal)
     }
 
@@ -113,17 +113,17 @@ impl Node {
     }
 
     /// Tells Redis who has left, until the node ends its leases; and then the last of them.
-    pub(super) async fn tell_left(&self, gate: &Gate) {
-        while self.releasing.run_until_cancelled(gate.left.notified()).await.is_some() {
+    pub(super) async fn tell_left(&self, limiter: &AddressLimiter) {
+        while self.releasing.run_until_cancelled(limiter.left.notified()).await.is_some() {
             sleep(GATHER).await;
-            self.forget(gate.take_left()).await;
+            self.forget(limiter.take_left()).await;
         }
-        self.forget(gate.take_left()).await;
+        self.forget(limiter.take_left()).await;
     }
 
     /// Where Redis is away, or stops to answer, nothing more is told: the leases run out.
     async fn forget(&self, left: Vec<(Network, ViewerId)>) {
-        if !self.link.is_connected() {
+        if !self.commands.is_connected() {
             return;
         }
         let mut by_network: HashMap<_, Vec<_>> = HashMap::new();
@@ -134,7 +134,7 @@ impl Node {
             CALLS_AT_ONCE,
             |(network, viewers)| async move {
                 let Some(key) = self.key_of(network) else { return Ok(()) };
-                self.link.query(&self.scripts.forget(&key, &self.id, &viewers)).await.map(drop)
+                self.commands.query(&self.scripts.forget(&key, &self.id, &viewers)).await.map(drop)
             },
         );
         if let Err(error) = calls.await {
@@ -144,15 +144,15 @@ impl Node {
 
     /// Tells Redis again of the addresses that have several streams: every heartbeat, and at once when it has lost something or
     /// the addresses have new hashes.
-    pub(super) async fn tell_crowded(&self, gate: &Gate) {
+    pub(super) async fn tell_crowded(&self, limiter: &AddressLimiter) {
         let (mut lost, mut key) = (self.lost.subscribe(), self.visitor_key.subscribe());
         loop {
             let next = Instant::now() + self.timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..0.1));
             lost.mark_unchanged();
             key.mark_unchanged();
-            while self.tell_all_crowded(gate).await.is_err() {
+            while self.tell_all_crowded(limiter).await.is_err() {
                 sleep(RETRY).await;
-                self.link.connected().await;
+                self.commands.connected().await;
             }
             tokio::select! {
                 () = tokio::time::sleep_until(next) => {}
@@ -164,17 +164,18 @@ impl Node {
     }
 
     /// Stops where Redis does not answer.
-    async fn tell_all_crowded(&self, gate: &Gate) -> Result<(), CallError> {
-        for networks in gate.crowded().chunks(TOLD_IN_A_ROW) {
+    async fn tell_all_crowded(&self, limiter: &AddressLimiter) -> Result<(), CallError> {
+        for networks in limiter.crowded().chunks(TOLD_IN_A_ROW) {
             let started = Instant::now();
             let calls = stream::iter(networks.iter().copied().map(Ok::<_, CallError>)).try_for_each_concurrent(
                 CALLS_AT_ONCE,
                 |network| async move {
                     let Some(key) = self.key_of(network) else { return Ok(()) };
                     // Those of this moment: who leaves from now on is told of behind them.
-                    let call = self.scripts.address(&key, &self.id, &gate.limits, &gate.standing(network), None);
-                    let answer = self.link.ask(&call, Answer::parse).await?;
-                    gate.heard(network, answer.elsewhere > 0);
+                    let call =
+                        self.scripts.address(&key, &self.id, &limiter.limits, &limiter.streams_of(network), None);
+                    let answer = self.commands.ask(&call, Answer::parse).await?;
+                    limiter.heard(network, answer.elsewhere > 0);
                     Ok(())
                 },
             );

@@ -27,7 +27,7 @@ impl CallError {
         match self {
             CallError::Away => Failure::Away,
             CallError::Timeout => Failure::Timeout,
-            CallError::Redis(error) if Cure::of(error) == Cure::OtherConnection => Failure::Connection,
+            CallError::Redis(error) if Recovery::of(error) == Recovery::OtherConnection => Failure::Connection,
             CallError::Redis(_) => Failure::Refused,
             CallError::Form => Failure::Form,
         }
@@ -36,7 +36,7 @@ impl CallError {
 
 /// What helps against an error.
 #[derive(PartialEq, Eq)]
-pub(super) enum Cure {
+pub(super) enum Recovery {
     /// Time, or another attempt: the script is only to be loaded, or a slot of the cluster is on its way.
     None,
     /// Another connection, perhaps to another server.
@@ -45,14 +45,14 @@ pub(super) enum Cure {
     Operator,
 }
 
-impl Cure {
-    pub(super) fn of(error: &RedisError) -> Cure {
+impl Recovery {
+    pub(super) fn of(error: &RedisError) -> Recovery {
         use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, NoScript, ReadOnly, TryAgain};
         match error.kind() {
-            ErrorKind::Server(NoScript | TryAgain | Moved | Ask) => Cure::None,
-            ErrorKind::Server(ReadOnly | BusyLoading | MasterDown | ClusterDown) => Cure::OtherConnection,
-            ErrorKind::Server(_) | ErrorKind::Extension => Cure::Operator,
-            _ => Cure::OtherConnection,
+            ErrorKind::Server(NoScript | TryAgain | Moved | Ask) => Recovery::None,
+            ErrorKind::Server(ReadOnly | BusyLoading | MasterDown | ClusterDown) => Recovery::OtherConnection,
+            ErrorKind::Server(_) | ErrorKind::Extension => Recovery::Operator,
+            _ => Recovery::OtherConnection,
         }
     }
 }

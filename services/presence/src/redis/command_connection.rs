@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::call_error::{CallError, Cure};
+use super::call_error::{CallError, Recovery};
 use super::connect::{self, Connection};
 use super::reply::Reply;
-use super::scripts::{Call, Deed};
-use super::url::{Place, RedisUrl};
+use super::scripts::{Access, Call};
+use super::url::{RedisUrl, Topology};
 use crate::Health;
 use crate::metrics::Metrics;
 
@@ -24,7 +24,7 @@ const MISSED_IN_A_ROW: u32 = 2;
 const ASK_SENTINEL_EVERY: Duration = Duration::from_secs(2);
 
 /// Commands to Redis. Connects in the background.
-pub(super) struct Link {
+pub(super) struct CommandConnection {
     url: RedisUrl,
     response_timeout: Duration,
     current: watch::Sender<Option<Current>>,
@@ -47,7 +47,7 @@ struct Current {
 struct Trouble {
     why: String,
     /// Redis answers, but refuses this: nothing but its success shows that that is over.
-    refused: Option<Deed>,
+    refused: Option<Access>,
 }
 
 #[derive(Clone, Copy)]
@@ -56,14 +56,14 @@ struct LastAnswer {
     at_time_of_day: SystemTime,
 }
 
-impl Link {
+impl CommandConnection {
     pub(super) fn new(
         url: RedisUrl,
         response_timeout: Duration,
         health: watch::Sender<Health>,
         metrics: Metrics,
-    ) -> Arc<Link> {
-        Arc::new(Link {
+    ) -> Arc<CommandConnection> {
+        Arc::new(CommandConnection {
             url,
             response_timeout,
             current: watch::Sender::new(None),
@@ -92,10 +92,10 @@ impl Link {
     }
 
     async fn evaluate(&self, call: &Call<'_>) -> Result<Value, CallError> {
-        match self.send(&command("EVALSHA", &call.script.hash, call), call.deed).await {
+        match self.send(&command("EVALSHA", &call.script.hash, call), call.access).await {
             // Redis has forgotten the script, or has never seen it. EVAL loads it where this counter's keys are.
             Err(CallError::Redis(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.send(&command("EVAL", &call.script.code, call), call.deed).await
+                self.send(&command("EVAL", &call.script.code, call), call.access).await
             }
             result => result,
         }
@@ -103,23 +103,23 @@ impl Link {
 
     /// Sends one command and waits for its answer.
     pub(super) async fn query(&self, command: &Cmd) -> Result<Value, CallError> {
-        self.send(command, Deed::Read).await
+        self.send(command, Access::Read).await
     }
 
-    async fn send(&self, command: &Cmd, deed: Deed) -> Result<Value, CallError> {
+    async fn send(&self, command: &Cmd, access: Access) -> Result<Value, CallError> {
         let Current { mut connection, number } = self.connection().await?;
         match tokio::time::timeout(self.response_timeout, command.query_async::<Value>(&mut connection)).await {
             Ok(Ok(value)) => {
-                self.answered(deed);
+                self.answered(access);
                 Ok(value)
             }
             Ok(Err(error)) => {
-                match (Cure::of(&error), &connection) {
-                    (Cure::None, _) => self.answered(Deed::Ping),
-                    (Cure::Operator, _) => self.degraded(&error.to_string(), Some(deed)),
-                    (Cure::OtherConnection, Connection::One { .. }) => self.replace(number, &error.to_string()),
+                match (Recovery::of(&error), &connection) {
+                    (Recovery::None, _) => self.answered(Access::Ping),
+                    (Recovery::Operator, _) => self.degraded(&error.to_string(), Some(access)),
+                    (Recovery::OtherConnection, Connection::One { .. }) => self.replace(number, &error.to_string()),
                     // The cluster's client finds other masters by itself, if there are any.
-                    (Cure::OtherConnection, Connection::Cluster(_)) => self.missed(number, &error.to_string()),
+                    (Recovery::OtherConnection, Connection::Cluster(_)) => self.missed(number, &error.to_string()),
                 }
                 Err(error.into())
             }
@@ -133,7 +133,7 @@ impl Link {
     /// Finds out whether the connection still works.
     pub(super) async fn check(&self) {
         // An answer that does not come is dealt with where every answer is.
-        let _dealt_with = self.send(&redis::cmd("PING"), Deed::Ping).await;
+        let _dealt_with = self.send(&redis::cmd("PING"), Access::Ping).await;
     }
 
     /// Whether there is a connection now.
@@ -145,7 +145,7 @@ impl Link {
     pub(super) fn connected(&self) -> impl Future<Output = ()> {
         let mut current = self.current.subscribe();
         async move {
-            // The sender lives as long as the link; without it there is nothing to wait for.
+            // The sender lives as long as the commands; without it there is nothing to wait for.
             let _ended = current.wait_for(Option::is_some).await;
         }
     }
@@ -176,7 +176,7 @@ impl Link {
             if number > 1 {
                 self.metrics.reconnections.inc();
             }
-            self.answered(Deed::Ping);
+            self.answered(Access::Ping);
             let since = Instant::now();
             self.current.send_replace(Some(Current { connection, number }));
             self.watch_over(number).await;
@@ -199,7 +199,8 @@ impl Link {
             if silence > ASK_SENTINEL_EVERY * 3 {
                 self.check().await;
             }
-            if matches!(self.url.place, Place::Sentinel { .. }) && sentinel_asked.elapsed() >= ASK_SENTINEL_EVERY {
+            if matches!(self.url.topology, Topology::Sentinel { .. }) && sentinel_asked.elapsed() >= ASK_SENTINEL_EVERY
+            {
                 sentinel_asked = Instant::now();
                 self.check_master(number).await;
             }
@@ -238,12 +239,12 @@ impl Link {
     }
 
     /// Redis did what was asked of it.
-    fn answered(&self, deed: Deed) {
+    fn answered(&self, access: Access) {
         self.missed.store(0, Ordering::Relaxed);
         let answer = LastAnswer { at: Instant::now(), at_time_of_day: SystemTime::now() };
         *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.as_ref().and_then(|trouble| trouble.refused).is_some_and(|refused| refused > deed) {
+        if trouble.as_ref().and_then(|trouble| trouble.refused).is_some_and(|refused| refused > access) {
             return;
         }
         if trouble.take().is_some() {
@@ -258,7 +259,7 @@ impl Link {
     }
 
     /// Says once what is wrong.
-    fn degraded(&self, why: &str, refused: Option<Deed>) {
+    fn degraded(&self, why: &str, refused: Option<Access>) {
         let now = Trouble { why: why.to_owned(), refused };
         let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         if before.is_none_or(|before| before.why != why) {

@@ -10,7 +10,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisFuture};
 
-use super::url::{Login, Place, RedisUrl};
+use super::url::{Login, RedisUrl, Topology};
 
 /// How long opening a connection may take, greeting included.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,8 +56,8 @@ impl Connection {
     /// Opens a connection on which commands are answered.
     pub(super) async fn open(url: &RedisUrl, response_timeout: Duration) -> Result<Connection, ConnectError> {
         install_tls(url);
-        match &url.place {
-            Place::Cluster(nodes) => {
+        match &url.topology {
+            Topology::Cluster(nodes) => {
                 let nodes: Vec<_> = nodes.iter().map(with_tcp_settings).collect();
                 let client = ClusterClientBuilder::new(nodes)
                     .connection_timeout(CONNECT_TIMEOUT)
@@ -67,10 +67,10 @@ impl Connection {
                     .build()?;
                 Ok(Connection::Cluster(in_time(client.get_async_connection()).await?))
             }
-            Place::One(server) => {
+            Topology::One(server) => {
                 Ok(Connection::One { connection: open_one(server).await?, server: server.addr().clone() })
             }
-            Place::Sentinel { .. } => {
+            Topology::Sentinel { .. } => {
                 let master = master(url).await?;
                 let mut connection = open_one(&master).await?;
                 let role: Vec<redis::Value> = in_time(redis::cmd("ROLE").query_async(&mut connection)).await?;
@@ -126,10 +126,10 @@ impl ConnectionLike for Connection {
 /// Opens a connection for messages. In a cluster any node will do: it delivers what is published on all of them.
 pub(super) async fn open_subscriber(url: &RedisUrl) -> Result<PubSub, ConnectError> {
     install_tls(url);
-    let mut candidates = match &url.place {
-        Place::One(server) => vec![ConnectionInfo::clone(server)],
-        Place::Sentinel { .. } => vec![master(url).await?],
-        Place::Cluster(nodes) => nodes.clone(),
+    let mut candidates = match &url.topology {
+        Topology::One(server) => vec![ConnectionInfo::clone(server)],
+        Topology::Sentinel { .. } => vec![master(url).await?],
+        Topology::Cluster(nodes) => nodes.clone(),
     };
     // A node that is cut off from the cluster accepts subscriptions and delivers nothing: not the same one each time.
     candidates.shuffle(&mut rand::rng());
@@ -146,9 +146,9 @@ pub(super) async fn open_subscriber(url: &RedisUrl) -> Result<PubSub, ConnectErr
 /// Connections to every server that holds counters, for a look at all keys.
 pub(super) async fn open_masters(url: &RedisUrl) -> Result<Vec<MultiplexedConnection>, ConnectError> {
     install_tls(url);
-    let Place::Cluster(nodes) = &url.place else {
-        let server = match &url.place {
-            Place::One(server) => ConnectionInfo::clone(server),
+    let Topology::Cluster(nodes) = &url.topology else {
+        let server = match &url.topology {
+            Topology::One(server) => ConnectionInfo::clone(server),
             _ => master(url).await?,
         };
         return Ok(vec![open_one(&server).await?]);
@@ -203,7 +203,7 @@ fn host_and_port(master: &redis::Value) -> Option<(Option<String>, u16)> {
 
 /// Whom most sentinels call the master now: one that is cut off may still name the former. Not for other kinds of address.
 pub(super) async fn master(url: &RedisUrl) -> Result<ConnectionInfo, ConnectError> {
-    let Place::Sentinel { sentinels, service, master } = &url.place else {
+    let Topology::Sentinel { sentinels, service, master } = &url.topology else {
         return Err(ConnectError::NoMaster(url.to_string()));
     };
     let mut votes: Vec<((String, u16), usize)> = Vec::new();

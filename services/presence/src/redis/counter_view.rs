@@ -1,6 +1,6 @@
 //! What a node shows of a counter, made of what replies and messages tell.
 //!
-//! Both tell published states; the board puts them in order, holds back those that are low only because registrations
+//! Both tell published states; the view puts them in order, holds back those that are low only because registrations
 //! are still coming back after a loss, and notices when messages that were published do not arrive.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,15 +12,15 @@ use tokio::time::Instant;
 use super::reply::State;
 use super::scripts::Seen;
 use crate::Reading;
-use crate::local_viewers::Roll;
+use crate::local_viewers::LocalViewers;
 use crate::metrics::Metrics;
 use crate::settings::Timing;
 
-/// One counter's board.
-pub(super) struct Board {
-    pub(super) roll: Arc<Roll>,
+/// One counter's view.
+pub(super) struct CounterView {
+    pub(super) local_viewers: Arc<LocalViewers>,
     /// The counter's reporter should speak to Redis soon.
-    pub(super) nudged: Notify,
+    pub(super) wake_reporter: Notify,
     timing: Timing,
     metrics: Metrics,
     known: Mutex<Known>,
@@ -53,9 +53,9 @@ struct Subscription {
     missing_since: Option<Instant>,
 }
 
-impl Board {
-    pub(super) fn new(roll: Arc<Roll>, timing: Timing, metrics: Metrics) -> Arc<Board> {
-        Arc::new(Board { roll, nudged: Notify::new(), timing, metrics, known: Mutex::default() })
+impl CounterView {
+    pub(super) fn new(local_viewers: Arc<LocalViewers>, timing: Timing, metrics: Metrics) -> Arc<CounterView> {
+        Arc::new(CounterView { local_viewers, wake_reporter: Notify::new(), timing, metrics, known: Mutex::default() })
     }
 
     /// The state that is shown, as Redis wants to know it.
@@ -108,7 +108,7 @@ impl Board {
         self.accept(&mut known, state);
         // A new epoch means that Redis has lost something, perhaps this node's registration.
         if newest_epoch.is_some_and(|newest| newest < state.epoch) {
-            self.nudged.notify_one();
+            self.wake_reporter.notify_one();
         }
     }
 
@@ -123,7 +123,7 @@ impl Board {
             subscription.delivered = subscription.delivered.max(subscription.told);
         }
         // Whatever was published between the last reply and now is only found by asking.
-        self.nudged.notify_one();
+        self.wake_reporter.notify_one();
     }
 
     /// The subscription is gone.
@@ -154,7 +154,7 @@ impl Board {
             self.show(&mut known, state);
         }
         if known.silence(now) >= self.timing.stale_after {
-            self.roll.mark_stale();
+            self.local_viewers.mark_stale();
         }
     }
 
@@ -164,7 +164,7 @@ impl Board {
         let Some(shown) = known.shown else { return self.show(known, state) };
         if state.order() <= shown.order() {
             if state.order() == shown.order() && known.waiting.is_none() && !is_stale {
-                self.roll.confirm(SystemTime::now());
+                self.local_viewers.confirm(SystemTime::now());
             }
             return;
         }
@@ -179,7 +179,7 @@ impl Board {
         let stale = known.silence(Instant::now()) >= self.timing.stale_after;
         known.shown = Some(state);
         known.waiting = None;
-        self.roll.show(Reading {
+        self.local_viewers.show(Reading {
             count: state.count,
             visitors: state.visitors,
             epoch: state.epoch,
@@ -233,131 +233,131 @@ mod tests {
     use crate::CounterName;
     use crate::local_viewers::Versions;
 
-    fn board() -> Arc<Board> {
+    fn view() -> Arc<CounterView> {
         let name = CounterName::parse("online").unwrap();
-        let roll = Arc::new(Roll::shared(name, Arc::new(Versions::new(0)), Metrics::default()));
-        Board::new(roll, Timing::default(), Metrics::default())
+        let local_viewers = Arc::new(LocalViewers::shared(name, Arc::new(Versions::new(0)), Metrics::default()));
+        CounterView::new(local_viewers, Timing::default(), Metrics::default())
     }
 
     fn state(epoch: u64, version: u64, count: u64) -> State {
         State { epoch, version, count, visitors: count, seq: version, settling: Duration::ZERO }
     }
 
-    fn shown(board: &Board) -> (u64, u64, u64) {
-        let reading = board.roll.reading();
+    fn shown(view: &CounterView) -> (u64, u64, u64) {
+        let reading = view.local_viewers.reading();
         (reading.epoch, reading.version, reading.count)
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_older_state_changes_nothing() {
-        let board = board();
-        board.delivered(state(5, 3, 30));
-        board.replied(state(5, 2, 20), Some(Instant::now()));
-        board.delivered(state(4, 9, 90));
-        assert_eq!(shown(&board), (5, 3, 30));
+        let view = view();
+        view.delivered(state(5, 3, 30));
+        view.replied(state(5, 2, 20), Some(Instant::now()));
+        view.delivered(state(4, 9, 90));
+        assert_eq!(shown(&view), (5, 3, 30));
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_loss_a_lower_number_waits_until_it_has_settled() {
-        let board = board();
-        board.replied(state(5, 3, 30), Some(Instant::now()));
+        let view = view();
+        view.replied(state(5, 3, 30), Some(Instant::now()));
         let settling = Duration::from_secs(3);
-        board.delivered(State { settling, ..state(6, 1, 2) });
-        assert_eq!(shown(&board), (5, 3, 30), "28 viewers are only not registered again yet");
-        board.delivered(State { settling, ..state(6, 2, 30) });
-        assert_eq!(shown(&board), (6, 2, 30), "all are back");
-        board.delivered(State { settling, ..state(7, 1, 10) });
+        view.delivered(State { settling, ..state(6, 1, 2) });
+        assert_eq!(shown(&view), (5, 3, 30), "28 viewers are only not registered again yet");
+        view.delivered(State { settling, ..state(6, 2, 30) });
+        assert_eq!(shown(&view), (6, 2, 30), "all are back");
+        view.delivered(State { settling, ..state(7, 1, 10) });
         tokio::time::advance(settling).await;
-        board.tick();
-        assert_eq!(shown(&board), (7, 1, 10), "20 have really gone");
+        view.tick();
+        assert_eq!(shown(&view), (7, 1, 10), "20 have really gone");
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_long_silence_a_lower_number_waits_too() {
-        let board = board();
-        board.replied(state(5, 3, 30), Some(Instant::now()));
+        let view = view();
+        view.replied(state(5, 3, 30), Some(Instant::now()));
         tokio::time::advance(Timing::default().lease).await;
-        board.delivered(state(5, 4, 1));
-        assert_eq!(shown(&board), (5, 3, 30));
-        board.delivered(state(5, 5, 31));
-        assert_eq!(shown(&board), (5, 5, 31));
+        view.delivered(state(5, 4, 1));
+        assert_eq!(shown(&view), (5, 3, 30));
+        view.delivered(state(5, 5, 31));
+        assert_eq!(shown(&view), (5, 5, 31));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_nothing_confirms_is_marked_stale() {
-        let board = board();
-        board.replied(state(5, 3, 30), Some(Instant::now()));
+        let view = view();
+        view.replied(state(5, 3, 30), Some(Instant::now()));
         tokio::time::advance(Timing::default().stale_after - Duration::from_millis(1)).await;
-        board.tick();
-        assert!(!board.roll.reading().stale);
+        view.tick();
+        assert!(!view.local_viewers.reading().stale);
         tokio::time::advance(Duration::from_millis(1)).await;
-        board.tick();
-        assert!(board.roll.reading().stale);
-        assert_eq!(shown(&board), (5, 3, 30), "the number stays");
-        board.replied(state(5, 3, 30), Some(Instant::now()));
-        assert!(!board.roll.reading().stale);
+        view.tick();
+        assert!(view.local_viewers.reading().stale);
+        assert_eq!(shown(&view), (5, 3, 30), "the number stays");
+        view.replied(state(5, 3, 30), Some(Instant::now()));
+        assert!(!view.local_viewers.reading().stale);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_hears_but_is_not_answered_keeps_the_number_and_marks_it() {
-        let board = board();
-        board.replied(state(5, 3, 30), Some(Instant::now()));
+        let view = view();
+        view.replied(state(5, 3, 30), Some(Instant::now()));
         for version in 4..8 {
             tokio::time::advance(Timing::default().lease).await;
-            board.delivered(state(5, version, 10));
-            board.tick();
+            view.delivered(state(5, version, 10));
+            view.tick();
             tokio::time::advance(Timing::default().settle).await;
-            board.tick();
-            assert_eq!(shown(&board), (5, 3, 30), "20 are here, and Redis may not know of them");
-            assert!(board.roll.reading().stale);
+            view.tick();
+            assert_eq!(shown(&view), (5, 3, 30), "20 are here, and Redis may not know of them");
+            assert!(view.local_viewers.reading().stale);
         }
-        board.replied(state(5, 7, 10), Some(Instant::now()));
-        board.tick();
-        assert_eq!(shown(&board), (5, 3, 30), "they are about to be registered");
-        board.replied(state(5, 8, 30), Some(Instant::now()));
-        assert_eq!(shown(&board), (5, 8, 30));
-        assert!(!board.roll.reading().stale);
+        view.replied(state(5, 7, 10), Some(Instant::now()));
+        view.tick();
+        assert_eq!(shown(&view), (5, 3, 30), "they are about to be registered");
+        view.replied(state(5, 8, 30), Some(Instant::now()));
+        assert_eq!(shown(&view), (5, 8, 30));
+        assert!(!view.local_viewers.reading().stale);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_may_end_before_its_time_is_over_here() {
-        let board = board();
+        let view = view();
         let timing = Timing::default();
         let asked = Instant::now();
         // Answered at the third attempt: the lease counts from the first.
         tokio::time::advance(timing.response_timeout * 2).await;
-        board.replied(state(5, 3, 30), Some(asked));
+        view.replied(state(5, 3, 30), Some(asked));
         tokio::time::advance(timing.lease - timing.response_timeout * 3).await;
-        board.delivered(state(5, 4, 10));
-        assert_eq!(shown(&board), (5, 3, 30), "20 are here, and their lease may have run out already");
+        view.delivered(state(5, 4, 10));
+        assert_eq!(shown(&view), (5, 3, 30), "20 are here, and their lease may have run out already");
         tokio::time::advance(timing.settle).await;
-        board.tick();
-        assert_eq!(shown(&board), (5, 3, 30));
-        board.replied(state(5, 4, 10), Some(Instant::now()));
+        view.tick();
+        assert_eq!(shown(&view), (5, 3, 30));
+        view.replied(state(5, 4, 10), Some(Instant::now()));
         tokio::time::advance(timing.settle).await;
-        board.tick();
-        assert_eq!(shown(&board), (5, 4, 10), "they have gone");
+        view.tick();
+        assert_eq!(shown(&view), (5, 4, 10), "they have gone");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_a_reply_tells_of_and_that_does_not_come_is_missed() {
-        let board = board();
-        board.subscribed();
-        board.replied(state(5, 3, 30), Some(Instant::now()));
-        assert!(!board.misses_messages());
+        let view = view();
+        view.subscribed();
+        view.replied(state(5, 3, 30), Some(Instant::now()));
+        assert!(!view.misses_messages());
         tokio::time::advance(Timing::default().response_timeout).await;
-        assert!(board.misses_messages());
-        board.delivered(state(5, 3, 30));
-        assert!(!board.misses_messages());
+        assert!(view.misses_messages());
+        view.delivered(state(5, 3, 30));
+        assert!(!view.misses_messages());
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_missed_of_a_subscription_that_is_new() {
-        let board = board();
-        board.replied(state(5, 3, 30), Some(Instant::now()));
-        board.subscribed();
-        board.replied(state(5, 3, 30), Some(Instant::now()));
+        let view = view();
+        view.replied(state(5, 3, 30), Some(Instant::now()));
+        view.subscribed();
+        view.replied(state(5, 3, 30), Some(Instant::now()));
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert!(!board.misses_messages());
+        assert!(!view.misses_messages());
     }
 }

@@ -5,46 +5,46 @@ use std::sync::Arc;
 use redis::{Parser, Value};
 use tokio::time::Instant;
 
-use super::counter_view::Board;
+use super::counter_view::CounterView;
 use super::keys::Prefix;
 use super::reply::{Reply, State};
-use crate::local_viewers::{Roll, Versions};
+use crate::local_viewers::{LocalViewers, Versions};
 use crate::metrics::Metrics;
 use crate::settings::Timing;
 use crate::{CounterName, Reading};
 
 /// What a node makes of what Redis says about one counter.
-pub struct Told {
-    board: Arc<Board>,
+pub struct ReplyFuzzer {
+    view: Arc<CounterView>,
     parser: Parser,
     /// Every count that Redis has told.
     pub counts: Vec<u64>,
 }
 
-impl Default for Told {
-    fn default() -> Told {
+impl Default for ReplyFuzzer {
+    fn default() -> ReplyFuzzer {
         let name = CounterName::parse("online").expect("a good name");
-        let roll = Roll::shared(name, Arc::new(Versions::new(0)), Metrics::default());
-        let board = Board::new(Arc::new(roll), Timing::default(), Metrics::default());
-        board.subscribed();
-        Told { board, parser: Parser::new(), counts: Vec::new() }
+        let local_viewers = LocalViewers::shared(name, Arc::new(Versions::new(0)), Metrics::default());
+        let view = CounterView::new(Arc::new(local_viewers), Timing::default(), Metrics::default());
+        view.subscribed();
+        ReplyFuzzer { view, parser: Parser::new(), counts: Vec::new() }
     }
 }
 
-impl Told {
+impl ReplyFuzzer {
     /// Hears the connection's next reply or message, and gives what is shown then. `None`: nothing whole is left, or it is
     /// not Redis that speaks.
     pub fn hear(&mut self, connection: &mut &[u8]) -> Option<Reading> {
         let value = self.parser.parse_value(connection).ok()?;
         if let Some(state) = message(&value) {
             self.counts.push(state.count);
-            self.board.delivered(state);
+            self.view.delivered(state);
         } else if let Some(reply) = Reply::parse(value) {
             self.counts.push(reply.state.count);
-            self.board.replied(reply.state, Some(Instant::now()));
+            self.view.replied(reply.state, Some(Instant::now()));
         }
-        self.board.tick();
-        Some(self.board.roll.reading())
+        self.view.tick();
+        Some(self.view.local_viewers.reading())
     }
 }
 

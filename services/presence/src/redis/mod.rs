@@ -1,7 +1,7 @@
 //! Presence that all nodes share: the only module that speaks to Redis.
 //!
 //! Each counter that is live on this node has a [`Reporter`], which tells Redis of joins and leaves under the node's
-//! lease, and a [`Board`], which decides what is shown. A node has one [`Link`] for commands and one [`Subscription`] for
+//! lease, and a [`CounterView`], which decides what is shown. A node has one [`CommandConnection`] for commands and one [`Subscription`] for
 //! messages. What counts, and when a lease has ended, the Lua scripts decide by Redis's clock; the keys are
 //! listed in `keys.rs`.
 
@@ -37,21 +37,21 @@ pub use connect::ConnectError;
 pub use status::{CounterStatus, SessionStatus, Status, StatusError};
 pub use url::{RedisUrl, RedisUrlError};
 
-use crate::address_limiter::Gate;
-use crate::local_viewers::Roll;
+use crate::address_limiter::AddressLimiter;
+use crate::local_viewers::LocalViewers;
 use crate::metrics::Metrics;
 use crate::settings::Timing;
 use crate::visitor::VisitorKey;
 use crate::{CounterName, Health, Reading, Settings};
-use command_connection::Link;
-use counter_view::Board;
+use command_connection::CommandConnection;
+use counter_view::CounterView;
 use keys::Prefix;
 use reporter::Reporter;
 use scripts::Scripts;
 use subscription::Subscription;
 pub(crate) use visitor_key::CurrentKey;
 
-/// How often boards are looked after.
+/// How often views are looked after.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Most reads at a time for counters that are not live here: whoever asks for a lot of invented names waits for himself.
@@ -67,7 +67,7 @@ pub(crate) struct Node {
     prefix: Prefix,
     timing: Timing,
     scripts: Scripts,
-    link: Arc<Link>,
+    commands: Arc<CommandConnection>,
     subscription: Arc<Subscription>,
     metrics: Metrics,
     reads: Semaphore,
@@ -85,20 +85,20 @@ impl Node {
     pub(crate) fn start(
         url: RedisUrl,
         settings: &Settings,
-        gate: Arc<Gate>,
+        limiter: Arc<AddressLimiter>,
         health: watch::Sender<Health>,
         metrics: Metrics,
         end: CancellationToken,
     ) -> Arc<Node> {
         let timing = settings.timing;
-        let link = Link::new(url.clone(), timing.response_timeout, health, metrics.clone());
+        let commands = CommandConnection::new(url.clone(), timing.response_timeout, health, metrics.clone());
         let node = Arc::new(Node {
             id: format!("{:016x}", rand::random::<u64>()),
             prefix: Prefix(settings.prefix.clone()),
             timing,
             scripts: Scripts::new(&timing),
-            subscription: Subscription::new(url, Arc::clone(&link), metrics.clone()),
-            link,
+            subscription: Subscription::new(url, Arc::clone(&commands), metrics.clone()),
+            commands,
             metrics,
             reads: Semaphore::new(READS_AT_ONCE),
             visitor_key: watch::Sender::new(CurrentKey { key: VisitorKey::random(), is_shared: false }),
@@ -107,8 +107,8 @@ impl Node {
             releasing: CancellationToken::new(),
             end,
         });
-        let (link, subscription) = (Arc::clone(&node.link), Arc::clone(&node.subscription));
-        node.spawn_background(async move { link.run().await });
+        let (commands, subscription) = (Arc::clone(&node.commands), Arc::clone(&node.subscription));
+        node.spawn_background(async move { commands.run().await });
         node.spawn_background(async move { subscription.run().await });
         let subscription = Arc::clone(&node.subscription);
         node.spawn_background(async move {
@@ -118,31 +118,31 @@ impl Node {
             }
         });
         node.spawn_background(visitor_key::run(
-            Arc::clone(&node.link),
+            Arc::clone(&node.commands),
             node.prefix.visitor_key(),
             node.visitor_key.clone(),
             node.lost.subscribe(),
         ));
-        gate.keep_left();
-        let (teller, left) = (Arc::clone(&node), Arc::clone(&gate));
+        limiter.keep_left();
+        let (teller, left) = (Arc::clone(&node), Arc::clone(&limiter));
         node.spawn(async move { teller.tell_left(&left).await });
         let teller = Arc::clone(&node);
-        node.spawn_background(async move { teller.tell_crowded(&gate).await });
+        node.spawn_background(async move { teller.tell_crowded(&limiter).await });
         tracing::debug!(node = node.id, "presence begins");
         node
     }
 
-    /// Shares the roll with the other nodes, until it is closed.
-    pub(crate) fn share(self: &Arc<Node>, roll: Arc<Roll>) {
-        let board = Board::new(Arc::clone(&roll), self.timing, self.metrics.clone());
-        self.spawn(Reporter::new(Arc::clone(self), roll, board).run());
+    /// Shares the local_viewers with the other nodes, until it is closed.
+    pub(crate) fn share(self: &Arc<Node>, local_viewers: Arc<LocalViewers>) {
+        let view = CounterView::new(Arc::clone(&local_viewers), self.timing, self.metrics.clone());
+        self.spawn(Reporter::new(Arc::clone(self), local_viewers, view).run());
     }
 
     /// The state of a counter that is not live on this node. `None`: Redis does not tell.
     pub(crate) async fn read(&self, name: &CounterName) -> Option<Reading> {
         let _permit = self.reads.acquire().await.ok()?;
         let keys = self.prefix.counter(name);
-        let reply = self.link.call(&self.scripts.read(&keys, scripts::Seen::default())).await.ok()?;
+        let reply = self.commands.call(&self.scripts.read(&keys, scripts::Seen::default())).await.ok()?;
         let reply::State { count, visitors, epoch, version, .. } = reply.state;
         Some(Reading { count, visitors, epoch, version, as_of: SystemTime::now(), stale: false })
     }

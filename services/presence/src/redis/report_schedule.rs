@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::counter_view::Board;
+use super::counter_view::CounterView;
 use super::keys::KEEP;
 use super::reply::{Reply, State};
-use super::scripts::Care;
+use super::scripts::Upkeep;
 use crate::settings::Timing;
 
 /// Heartbeats come up to this part of their interval earlier, by chance, so that nodes do not fall in step.
@@ -31,8 +31,8 @@ const AUDIT_EVERY: u32 = 4;
 /// report in this time from all of them together, a hundredth of its core.
 const REPORT_SHARE: Duration = Duration::from_millis(8);
 
-/// One reporter's agenda. Changes are told besides, whenever there are any.
-pub(super) struct Agenda {
+/// One reporter's schedule. Changes are told besides, whenever there are any.
+pub(super) struct ReportSchedule {
     last_call: Option<Instant>,
     next_heartbeat: Instant,
     /// When something remains to be looked after before the next heartbeat.
@@ -49,10 +49,10 @@ struct FollowUp {
     unless_after: Option<State>,
 }
 
-impl Agenda {
+impl ReportSchedule {
     /// Begins with a heartbeat.
-    pub(super) fn new() -> Agenda {
-        Agenda { last_call: None, next_heartbeat: Instant::now(), follow_up: None, heartbeats: 0, nodes: 0 }
+    pub(super) fn new() -> ReportSchedule {
+        ReportSchedule { last_call: None, next_heartbeat: Instant::now(), follow_up: None, heartbeats: 0, nodes: 0 }
     }
 
     pub(super) fn heartbeat_is_due(&self) -> bool {
@@ -65,10 +65,10 @@ impl Agenda {
     }
 
     /// Whether something is to be asked now. A follow-up whose time has come is struck off.
-    pub(super) fn is_due(&mut self, board: &Board) -> bool {
+    pub(super) fn is_due(&mut self, view: &CounterView) -> bool {
         let now = Instant::now();
         let follow_up = self.follow_up.take_if(|follow_up| follow_up.at <= now);
-        let is_done = |it: FollowUp| it.unless_after.is_some_and(|state| board.has_heard_after(&state));
+        let is_done = |it: FollowUp| it.unless_after.is_some_and(|state| view.has_heard_after(&state));
         self.heartbeat_is_due() || follow_up.is_some_and(|it| !is_done(it))
     }
 
@@ -79,14 +79,14 @@ impl Agenda {
     }
 
     /// What this heartbeat asks for besides.
-    pub(super) fn care(&mut self, timing: &Timing) -> Care {
+    pub(super) fn upkeep(&mut self, timing: &Timing) -> Upkeep {
         self.heartbeats = self.heartbeats.wrapping_add(1);
         // Three times within its life, a key is prolonged.
         let keep_every = (KEEP.as_secs_f64() / 3.0 / timing.heartbeat.as_secs_f64()) as u32 / AUDIT_EVERY;
         match self.heartbeats {
-            beat if beat.is_multiple_of(AUDIT_EVERY * keep_every.max(1)) => Care::Keep,
-            beat if beat.is_multiple_of(AUDIT_EVERY) => Care::Audit,
-            _ => Care::None,
+            beat if beat.is_multiple_of(AUDIT_EVERY * keep_every.max(1)) => Upkeep::Keep,
+            beat if beat.is_multiple_of(AUDIT_EVERY) => Upkeep::Audit,
+            _ => Upkeep::None,
         }
     }
 
@@ -127,9 +127,9 @@ mod tests {
         let timing = Timing::default();
         let now = Instant::now();
         for (nodes, gap) in [(0, 8), (1, 8), (3, 24), (6, 48), (7, 50), (1000, 50), (u64::MAX, 50)] {
-            let mut agenda = Agenda::new();
-            agenda.plan(&reply(nodes), nodes.saturating_sub(1), now, &timing);
-            assert_eq!(agenda.earliest(&timing), now + Duration::from_millis(gap), "{nodes} nodes");
+            let mut schedule = ReportSchedule::new();
+            schedule.plan(&reply(nodes), nodes.saturating_sub(1), now, &timing);
+            assert_eq!(schedule.earliest(&timing), now + Duration::from_millis(gap), "{nodes} nodes");
         }
     }
 }

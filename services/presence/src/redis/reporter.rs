@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Node;
-use super::counter_view::Board;
+use super::counter_view::CounterView;
 use super::keys::CounterKeys;
 use super::reaper;
 use super::reply::{Reply, Status};
-use super::report_schedule::Agenda;
-use super::scripts::{Care, MAX_RECORDS, Phase, Report};
-use crate::local_viewers::{Changes, Roll};
+use super::report_schedule::ReportSchedule;
+use super::scripts::{MAX_RECORDS, Phase, Report, Upkeep};
+use crate::local_viewers::{Changes, LocalViewers};
 use crate::metrics::Resync;
 
 /// The time between two attempts to say the same.
@@ -21,8 +21,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// One counter's reporter: a task that lives while the counter is live on this node.
 pub(super) struct Reporter {
     node: Arc<Node>,
-    roll: Arc<Roll>,
-    board: Arc<Board>,
+    local_viewers: Arc<LocalViewers>,
+    view: Arc<CounterView>,
     keys: CounterKeys,
     session: Option<Session>,
     /// Redis's clock in its last answer, and when that came.
@@ -31,7 +31,7 @@ pub(super) struct Reporter {
     epoch: u64,
     /// When the last answered call was sent for the first time: what it prolongs, it prolongs from there.
     asked: Instant,
-    agenda: Agenda,
+    schedule: ReportSchedule,
 }
 
 /// A registration of this node under the counter.
@@ -43,7 +43,7 @@ struct Session {
     registered: usize,
 }
 
-/// Whether a call left something untold.
+/// Whether a call left something unreported.
 enum More {
     Nothing,
     /// There were more changes than fit into one report.
@@ -63,27 +63,27 @@ enum Counted {
 struct GivenUp;
 
 impl Reporter {
-    pub(super) fn new(node: Arc<Node>, roll: Arc<Roll>, board: Arc<Board>) -> Reporter {
-        let keys = node.prefix.counter(&roll.name);
+    pub(super) fn new(node: Arc<Node>, local_viewers: Arc<LocalViewers>, view: Arc<CounterView>) -> Reporter {
+        let keys = node.prefix.counter(&local_viewers.name);
         Reporter {
             node,
-            roll,
-            board,
+            local_viewers,
+            view,
             keys,
             session: None,
             heard: None,
             epoch: 0,
             asked: Instant::now(),
-            agenda: Agenda::new(),
+            schedule: ReportSchedule::new(),
         }
     }
 
     /// Runs until the counter is closed or the node ends its leases.
     pub(super) async fn run(mut self) {
-        self.node.subscription.add(&self.keys.channel, &self.board);
+        self.node.subscription.add(&self.keys.channel, &self.view);
         while !self.is_over() {
             let acted = match &self.session {
-                None if self.roll.present() > 0 => self.register().await,
+                None if self.local_viewers.present() > 0 => self.register().await,
                 None => self.read().await,
                 Some(session) if session.registered == 0 && self.is_quiet() => self.end_session().await,
                 Some(_) => self.report().await,
@@ -94,7 +94,7 @@ impl Reporter {
                 Ok(More::Nothing) => self.wait().await,
             }
         }
-        self.node.subscription.remove(&self.keys.channel, &self.board);
+        self.node.subscription.remove(&self.keys.channel, &self.view);
         if self.session.is_some() {
             // Given up: the lease runs out by itself.
             let _given_up = self.end_session().await;
@@ -102,40 +102,40 @@ impl Reporter {
     }
 
     fn is_over(&self) -> bool {
-        self.roll.is_closed() || self.node.releasing.is_cancelled()
+        self.local_viewers.is_closed() || self.node.releasing.is_cancelled()
     }
 
     /// Whether nothing has changed since the last heartbeat: then an empty session is not worth its lease.
     fn is_quiet(&self) -> bool {
-        self.agenda.heartbeat_is_due() && self.roll.present() == 0
+        self.schedule.heartbeat_is_due() && self.local_viewers.present() == 0
     }
 
     /// Until there is something to tell or to ask, and the last call is long enough ago.
     async fn wait(&mut self) {
         loop {
             tokio::select! {
-                () = self.roll.changed.notified() => break,
-                () = self.board.nudged.notified() => break,
+                () = self.local_viewers.changed.notified() => break,
+                () = self.view.wake_reporter.notified() => break,
                 () = self.node.releasing.cancelled() => return,
-                () = sleep_until(self.agenda.next()) => {}
+                () = sleep_until(self.schedule.next()) => {}
             }
-            if self.agenda.is_due(&self.board) {
+            if self.schedule.is_due(&self.view) {
                 break;
             }
         }
-        sleep_until(self.agenda.earliest(&self.node.timing)).await;
+        sleep_until(self.schedule.earliest(&self.node.timing)).await;
     }
 
     /// Asks for the state only.
     async fn read(&mut self) -> Result<More, GivenUp> {
         let reply = loop {
             self.asked = Instant::now();
-            let call = self.node.scripts.read(&self.keys, self.board.seen());
-            match self.node.link.call(&call).await {
+            let call = self.node.scripts.read(&self.keys, self.view.seen());
+            match self.node.commands.call(&call).await {
                 Ok(reply) => break reply,
                 Err(_) => self.pause().await?,
             }
-            if self.roll.present() > 0 {
+            if self.local_viewers.present() > 0 {
                 return Ok(More::Waits); // to register, as soon as Redis is there
             }
         };
@@ -149,13 +149,13 @@ impl Reporter {
         loop {
             let reply = self.hello().await?;
             self.answered(&reply, Counted::NotYet);
-            let viewers = self.roll.take_all();
+            let viewers = self.local_viewers.take_all();
             let mut session = Session { id: reply.session, seq: 0, registered: 0 };
             let mut chunks = viewers.chunks(MAX_RECORDS).peekable();
             let cause = loop {
                 let joins = chunks.next().unwrap_or_default();
                 let phase = if chunks.peek().is_some() { Phase::Same } else { Phase::Live { old: &old } };
-                let reply = self.insist(&mut session, phase, joins, &[], Care::None).await?;
+                let reply = self.insist(&mut session, phase, joins, &[], Upkeep::None).await?;
                 let is_whole = matches!(phase, Phase::Live { .. }) && reply.status == Status::Ok;
                 self.answered(&reply, if is_whole { Counted::All } else { Counted::NotYet });
                 match resync(reply.status) {
@@ -181,22 +181,23 @@ impl Reporter {
     /// Reports what has changed, or that nothing has.
     async fn report(&mut self) -> Result<More, GivenUp> {
         let Some(mut session) = self.session.take() else { return Ok(More::Nothing) };
-        let Changes { joins, leaves } = self.roll.take_changes(MAX_RECORDS);
-        let care = if joins.is_empty() && leaves.is_empty() { self.agenda.care(&self.node.timing) } else { Care::None };
-        let answer = self.insist(&mut session, Phase::Same, &joins, &leaves, care).await;
+        let Changes { joins, leaves } = self.local_viewers.take_changes(MAX_RECORDS);
+        let upkeep =
+            if joins.is_empty() && leaves.is_empty() { self.schedule.upkeep(&self.node.timing) } else { Upkeep::None };
+        let answer = self.insist(&mut session, Phase::Same, &joins, &leaves, upkeep).await;
         let id = session.id.clone();
         self.session = Some(session);
         let reply = answer?;
         let cause = resync(reply.status);
         if cause == Some(Resync::Unknown) {
-            self.board.lapsed();
+            self.view.lapsed();
         }
         self.answered(&reply, if cause.is_none() { Counted::All } else { Counted::NotYet });
         let Some(cause) = cause else {
             let was_full = joins.len() + leaves.len() >= MAX_RECORDS;
             return Ok(if was_full { More::Waits } else { More::Nothing });
         };
-        tracing::info!(counter = %self.roll.name, session = id, ?cause, "registering all viewers afresh");
+        tracing::info!(counter = %self.local_viewers.name, session = id, ?cause, "registering all viewers afresh");
         self.node.metrics.resynced(cause);
         self.register().await
     }
@@ -205,15 +206,15 @@ impl Reporter {
     async fn end_session(&mut self) -> Result<More, GivenUp> {
         let Some(mut session) = self.session.take() else { return Ok(More::Nothing) };
         self.node.metrics.leases.dec();
-        let Changes { joins, leaves } = self.roll.take_changes(MAX_RECORDS);
-        let reply = self.insist(&mut session, Phase::Ended, &joins, &leaves, Care::None).await?;
+        let Changes { joins, leaves } = self.local_viewers.take_changes(MAX_RECORDS);
+        let reply = self.insist(&mut session, Phase::Ended, &joins, &leaves, Upkeep::None).await?;
         self.answered(&reply, Counted::All);
         if let Some(held) = reply.held {
             // Nobody else knows that this is still to be published.
             sleep(held).await;
             self.asked = Instant::now();
-            let call = self.node.scripts.read(&self.keys, self.board.seen());
-            let reply = self.node.link.call(&call).await.map_err(|_| GivenUp)?;
+            let call = self.node.scripts.read(&self.keys, self.view.seen());
+            let reply = self.node.commands.call(&call).await.map_err(|_| GivenUp)?;
             self.answered(&reply, Counted::All);
         }
         Ok(More::Nothing)
@@ -222,9 +223,9 @@ impl Reporter {
     async fn hello(&mut self) -> Result<Reply, GivenUp> {
         loop {
             self.asked = Instant::now();
-            let call = self.node.scripts.hello(&self.keys, self.board.seen(), &self.node.id);
+            let call = self.node.scripts.hello(&self.keys, self.view.seen(), &self.node.id);
             // A second hello after one whose answer got lost leaves an empty session behind, which ends with its lease.
-            match self.node.link.call(&call).await {
+            match self.node.commands.call(&call).await {
                 Ok(reply) => return Ok(reply),
                 Err(_) => self.pause().await?,
             }
@@ -239,20 +240,20 @@ impl Reporter {
         phase: Phase<'_>,
         joins: &[(crate::local_viewers::ViewerId, crate::visitor::Visitor)],
         leaves: &[crate::local_viewers::ViewerId],
-        care: Care,
+        upkeep: Upkeep,
     ) -> Result<Reply, GivenUp> {
         let has_content = !joins.is_empty() || !leaves.is_empty() || phase != Phase::Same;
         let seq = session.seq + u64::from(has_content);
-        let believed = (session.registered + joins.len()).saturating_sub(leaves.len());
+        let expected = (session.registered + joins.len()).saturating_sub(leaves.len());
         let last_words = phase == Phase::Ended;
         self.asked = Instant::now();
         let heard = self.heard.map_or((0, Duration::ZERO), |(clock, at)| (clock, at.elapsed()));
         loop {
-            let report = Report { session: &session.id, seq, heard, believed, phase, joins, leaves, care };
-            let call = self.node.scripts.report(&self.keys, self.board.seen(), &report);
-            match self.node.link.call(&call).await {
+            let report = Report { session: &session.id, seq, heard, expected, phase, joins, leaves, upkeep };
+            let call = self.node.scripts.report(&self.keys, self.view.seen(), &report);
+            match self.node.commands.call(&call).await {
                 Ok(reply) => {
-                    (session.seq, session.registered) = (seq, believed);
+                    (session.seq, session.registered) = (seq, expected);
                     return Ok(reply);
                 }
                 Err(_) if last_words && self.asked.elapsed() > self.node.timing.lease => return Err(GivenUp),
@@ -270,22 +271,22 @@ impl Reporter {
     }
 
     /// Takes in what Redis said, and plans the next call. Only where this node's viewers count with it, or where it has none,
-    /// may the board go by the lower number that it may bring.
+    /// may the view go by the lower number that it may bring.
     fn answered(&mut self, reply: &Reply, counted: Counted) {
         self.heard = Some((reply.now, Instant::now()));
         let before = std::mem::replace(&mut self.epoch, reply.state.epoch);
         if before > 0 && before < reply.state.epoch {
             self.node.lost.send_modify(|times| *times += 1);
         }
-        self.board.replied(reply.state, matches!(counted, Counted::All).then_some(self.asked));
+        self.view.replied(reply.state, matches!(counted, Counted::All).then_some(self.asked));
         if reply.held.is_some() {
             self.node.metrics.held_back.inc();
         }
         let others = reply.nodes.saturating_sub(u64::from(self.session.is_some()));
-        self.agenda.plan(reply, others, self.asked, &self.node.timing);
+        self.schedule.plan(reply, others, self.asked, &self.node.timing);
         if let Some(session) = &reply.reap {
             let node = Arc::clone(&self.node);
-            self.node.spawn(reaper::run(node, Arc::clone(&self.board), self.keys.clone(), session.clone()));
+            self.node.spawn(reaper::run(node, Arc::clone(&self.view), self.keys.clone(), session.clone()));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Cmd;
 
 use super::keys::{CounterKeys, KEEP};
-use crate::address_limiter::Standing;
+use crate::address_limiter::AddressStreams;
 use crate::local_viewers::ViewerId;
 use crate::settings::Timing;
 use crate::visitor::Visitor;
@@ -49,12 +49,12 @@ pub(super) struct Call<'a> {
     pub(super) keys: Vec<String>,
     pub(super) arguments: Vec<Vec<u8>>,
     /// What it does whenever it is called, not only when there happens to be something to write.
-    pub(super) deed: Deed,
+    pub(super) access: Access,
 }
 
 /// What a command does. A Redis that is full goes on to answer those that only read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Deed {
+pub(super) enum Access {
     /// Asks whether Redis is there.
     Ping,
     /// Reads, or what may be no more than that.
@@ -92,7 +92,7 @@ pub(super) enum Phase<'a> {
 
 /// What a report asks for besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Care {
+pub(super) enum Upkeep {
     /// Nothing: the cheapest heartbeat.
     None,
     /// To count the registrations themselves.
@@ -110,11 +110,11 @@ pub(super) struct Report<'a> {
     /// Redis's clock in its last answer, and how long ago that came.
     pub(super) heard: (u64, Duration),
     /// How many viewers the session has after this report.
-    pub(super) believed: usize,
+    pub(super) expected: usize,
     pub(super) phase: Phase<'a>,
     pub(super) joins: &'a [(ViewerId, Visitor)],
     pub(super) leaves: &'a [ViewerId],
-    pub(super) care: Care,
+    pub(super) upkeep: Upkeep,
 }
 
 impl Scripts {
@@ -158,7 +158,7 @@ impl Scripts {
     /// Begins a session.
     pub(super) fn hello(&self, keys: &CounterKeys, seen: Seen, node: &str) -> Call<'_> {
         let mut call = Call::new(&self.hello, keys, seen, "");
-        call.deed = Deed::Write;
+        call.access = Access::Write;
         call.argument(node);
         call
     }
@@ -169,11 +169,11 @@ impl Scripts {
             session: "",
             seq: 0,
             heard: (0, Duration::ZERO),
-            believed: 0,
+            expected: 0,
             phase: Phase::Same,
             joins: &[],
             leaves: &[],
-            care: Care::None,
+            upkeep: Upkeep::None,
         };
         self.report(keys, seen, &nothing)
     }
@@ -185,7 +185,7 @@ impl Scripts {
         call.argument(report.seq);
         call.argument(report.heard.0);
         call.argument(report.heard.1.as_millis());
-        call.argument(report.believed);
+        call.argument(report.expected);
         let (phase, old) = match report.phase {
             Phase::Same => ("", ""),
             Phase::Live { old } => ("live", old),
@@ -199,10 +199,10 @@ impl Scripts {
         });
         call.arguments.push(joins.collect());
         call.arguments.push(report.leaves.iter().copied().flat_map(viewer_bytes).collect());
-        call.argument(match report.care {
-            Care::None => "",
-            Care::Audit => "audit",
-            Care::Keep => "keep",
+        call.argument(match report.upkeep {
+            Upkeep::None => "",
+            Upkeep::Audit => "audit",
+            Upkeep::Keep => "keep",
         });
         call
     }
@@ -221,11 +221,11 @@ impl Scripts {
         key: &str,
         node: &str,
         limits: &AddressLimits,
-        standing: &Standing,
+        streams_of: &AddressStreams,
         asked: Option<Asked<'_>>,
     ) -> Call<'_> {
         let mut call =
-            Call { script: &self.address, keys: vec![key.to_owned()], arguments: Vec::new(), deed: Deed::Read };
+            Call { script: &self.address, keys: vec![key.to_owned()], arguments: Vec::new(), access: Access::Read };
         call.argument(node);
         match asked {
             Some(Asked { viewer, counter }) => {
@@ -241,13 +241,13 @@ impl Scripts {
         call.argument(limits.in_all);
         call.argument(limits.gap().as_micros());
         call.argument(limits.burst().as_micros());
-        call.argument(standing.next);
-        call.argument(standing.held.len());
-        for (viewer, counter) in &standing.held {
+        call.argument(streams_of.next);
+        call.argument(streams_of.held.len());
+        for (viewer, counter) in &streams_of.held {
             call.argument(stream_of(*viewer));
             call.argument(counter);
         }
-        for viewer in &standing.asking {
+        for viewer in &streams_of.asking {
             call.argument(stream_of(*viewer));
         }
         call
@@ -276,7 +276,7 @@ impl<'a> Call<'a> {
             script,
             keys: vec![state, sessions, visitors, reaping],
             arguments: Vec::new(),
-            deed: if session.is_empty() { Deed::Read } else { Deed::Write },
+            access: if session.is_empty() { Access::Read } else { Access::Write },
         };
         call.argument(channel);
         for number in [seen.epoch, seen.version, seen.count, seen.visitors] {

@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::command_connection::Link;
+use super::command_connection::CommandConnection;
 use super::connect::{self, CONNECT_TIMEOUT};
-use super::counter_view::Board;
+use super::counter_view::CounterView;
 use super::reply::State;
 use super::url::RedisUrl;
 use crate::metrics::Metrics;
@@ -27,62 +27,62 @@ pub(super) struct Subscription {
     touched: Notify,
     dead: Notify,
     last_message: Mutex<Instant>,
-    link: Arc<Link>,
+    commands: Arc<CommandConnection>,
     metrics: Metrics,
 }
 
 #[derive(Default)]
 struct Channels {
-    /// A counter that was closed and opened again has two boards for a moment.
-    boards: HashMap<String, Vec<Weak<Board>>>,
-    /// Those whose boards came or went since the subscription was last brought up to date.
+    /// A counter that was closed and opened again has two views for a moment.
+    views: HashMap<String, Vec<Weak<CounterView>>>,
+    /// Those whose views came or went since the subscription was last brought up to date.
     touched: HashSet<String>,
 }
 
 impl Subscription {
-    pub(super) fn new(url: RedisUrl, link: Arc<Link>, metrics: Metrics) -> Arc<Subscription> {
+    pub(super) fn new(url: RedisUrl, commands: Arc<CommandConnection>, metrics: Metrics) -> Arc<Subscription> {
         Arc::new(Subscription {
             url,
             channels: Mutex::default(),
             touched: Notify::new(),
             dead: Notify::new(),
             last_message: Mutex::new(Instant::now()),
-            link,
+            commands,
             metrics,
         })
     }
 
-    /// The board hears what is published on the channel, as long as it lives.
-    pub(super) fn add(&self, channel: &str, board: &Arc<Board>) {
+    /// The view hears what is published on the channel, as long as it lives.
+    pub(super) fn add(&self, channel: &str, view: &Arc<CounterView>) {
         let mut channels = self.channels();
-        channels.boards.entry(channel.to_owned()).or_default().push(Arc::downgrade(board));
+        channels.views.entry(channel.to_owned()).or_default().push(Arc::downgrade(view));
         channels.touched.insert(channel.to_owned());
         self.touched.notify_one();
     }
 
-    /// The board is not interested any more.
-    pub(super) fn remove(&self, channel: &str, board: &Arc<Board>) {
+    /// The view is not interested any more.
+    pub(super) fn remove(&self, channel: &str, view: &Arc<CounterView>) {
         let mut channels = self.channels();
-        if let Some(boards) = channels.boards.get_mut(channel) {
-            boards.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(board)));
+        if let Some(views) = channels.views.get_mut(channel) {
+            views.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(view)));
         }
         channels.touched.insert(channel.to_owned());
         self.touched.notify_one();
     }
 
-    /// Looks after all boards: what nothing confirms, and what has not arrived.
+    /// Looks after all views: what nothing confirms, and what has not arrived.
     pub(super) fn tick(&self) {
-        let boards = self.all();
+        let views = self.all();
         let mut is_dead = false;
-        for board in &boards {
-            board.tick();
-            is_dead |= board.misses_messages();
+        for view in &views {
+            view.tick();
+            is_dead |= view.misses_messages();
         }
         if is_dead {
             self.dead.notify_one();
         }
         let age = self.last_message.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-        self.metrics.subscription_age.set(if boards.is_empty() { 0.0 } else { age.as_secs_f64() });
+        self.metrics.subscription_age.set(if views.is_empty() { 0.0 } else { age.as_secs_f64() });
     }
 
     /// Keeps a subscription open until cancelled.
@@ -98,12 +98,12 @@ impl Subscription {
                     let (sink, stream) = subscriber.split();
                     let since = Instant::now();
                     self.serve(sink, stream).await;
-                    for board in self.all() {
-                        board.unsubscribed();
+                    for view in self.all() {
+                        view.unsubscribed();
                     }
                     // What ended this connection has often ended the other one too, which nobody would notice before the
                     // next report.
-                    self.link.check().await;
+                    self.commands.check().await;
                     if since.elapsed() > CONNECT_TIMEOUT {
                         backoff = Backoff::new();
                     }
@@ -125,7 +125,7 @@ impl Subscription {
         }
         {
             let mut channels = self.channels();
-            channels.touched = channels.boards.keys().cloned().collect();
+            channels.touched = channels.views.keys().cloned().collect();
         }
         if self.update(&mut sink, &mut subscribed).await.is_none() {
             return;
@@ -149,16 +149,16 @@ impl Subscription {
         }
     }
 
-    /// Subscribes to the touched channels that have boards, and from those that have none. `None`: Redis did not answer.
+    /// Subscribes to the touched channels that have views, and from those that have none. `None`: Redis did not answer.
     async fn update(&self, sink: &mut PubSubSink, subscribed: &mut HashSet<String>) -> Option<()> {
         let (wanted, unwanted) = {
             let mut channels = self.channels();
             let touched = std::mem::take(&mut channels.touched);
             let (wanted, unwanted): (Vec<_>, Vec<_>) = touched
                 .into_iter()
-                .partition(|channel| channels.boards.get(channel).is_some_and(|boards| !boards.is_empty()));
+                .partition(|channel| channels.views.get(channel).is_some_and(|views| !views.is_empty()));
             for channel in &unwanted {
-                channels.boards.remove(channel);
+                channels.views.remove(channel);
             }
             (wanted, unwanted)
         };
@@ -170,8 +170,8 @@ impl Subscription {
         for channels in new.chunks(CHANNELS_AT_ONCE) {
             in_time(sink.subscribe(channels)).await?;
         }
-        for board in self.boards_of(&wanted) {
-            board.subscribed();
+        for view in self.views_of(&wanted) {
+            view.subscribed();
         }
         Some(())
     }
@@ -181,18 +181,18 @@ impl Subscription {
         let Some(state) = State::parse(message) else {
             return tracing::warn!(channel, "a message that cannot be read");
         };
-        for board in self.boards_of(std::slice::from_ref(&channel.to_owned())) {
-            board.delivered(state);
+        for view in self.views_of(std::slice::from_ref(&channel.to_owned())) {
+            view.delivered(state);
         }
     }
 
-    fn boards_of(&self, channels: &[String]) -> Vec<Arc<Board>> {
+    fn views_of(&self, channels: &[String]) -> Vec<Arc<CounterView>> {
         let known = self.channels();
-        channels.iter().filter_map(|channel| known.boards.get(channel)).flatten().filter_map(Weak::upgrade).collect()
+        channels.iter().filter_map(|channel| known.views.get(channel)).flatten().filter_map(Weak::upgrade).collect()
     }
 
-    fn all(&self) -> Vec<Arc<Board>> {
-        self.channels().boards.values().flatten().filter_map(Weak::upgrade).collect()
+    fn all(&self) -> Vec<Arc<CounterView>> {
+        self.channels().views.values().flatten().filter_map(Weak::upgrade).collect()
     }
 
     fn channels(&self) -> MutexGuard<'_, Channels> {

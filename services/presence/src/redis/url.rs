@@ -19,13 +19,13 @@ const SENTINEL_PORT: u16 = 26379;
 /// `SSL_CERT_FILE`. `Debug` and `Display` leave the passwords out.
 #[derive(Clone)]
 pub struct RedisUrl {
-    pub(super) place: Place,
+    pub(super) topology: Topology,
     shown: String,
 }
 
 /// What kind of Redis it is.
 #[derive(Clone)]
-pub(super) enum Place {
+pub(super) enum Topology {
     /// One server.
     One(Box<ConnectionInfo>),
     /// Whichever server the sentinels call the master of the service.
@@ -82,26 +82,26 @@ impl RedisUrl {
     pub fn parse(text: &str) -> Result<RedisUrl, RedisUrlError> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| RedisUrlError::Scheme(scheme_of(text)))?;
         let parts = Parts::of(rest);
-        let place = match scheme {
-            "redis" | "rediss" => Place::One(Box::new(one(text, parts.hosts)?)),
-            "redis+unix" | "unix" => Place::One(Box::new(one(text, "the socket")?)),
+        let topology = match scheme {
+            "redis" | "rediss" => Topology::One(Box::new(one(text, parts.hosts)?)),
+            "redis+unix" | "unix" => Topology::One(Box::new(one(text, "the socket")?)),
             "redis+sentinel" => sentinel("redis", &parts)?,
             "rediss+sentinel" => sentinel("rediss", &parts)?,
-            "redis+cluster" => Place::Cluster(hosts("redis", parts.credentials, &parts, None)?),
-            "rediss+cluster" => Place::Cluster(hosts("rediss", parts.credentials, &parts, None)?),
+            "redis+cluster" => Topology::Cluster(hosts("redis", parts.credentials, &parts, None)?),
+            "rediss+cluster" => Topology::Cluster(hosts("rediss", parts.credentials, &parts, None)?),
             other => return Err(RedisUrlError::Scheme(other.to_owned())),
         };
         let path = if parts.path.is_empty() { String::new() } else { format!("/{}", parts.path) };
-        Ok(RedisUrl { place, shown: format!("{scheme}://{}{path}", parts.hosts) })
+        Ok(RedisUrl { topology, shown: format!("{scheme}://{}{path}", parts.hosts) })
     }
 
     /// Whether any connection to this Redis speaks TLS.
     pub(super) fn speaks_tls(&self) -> bool {
         let tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-        match &self.place {
-            Place::One(server) => tls(server),
-            Place::Sentinel { master, .. } => master.tls,
-            Place::Cluster(nodes) => nodes.iter().any(tls),
+        match &self.topology {
+            Topology::One(server) => tls(server),
+            Topology::Sentinel { master, .. } => master.tls,
+            Topology::Cluster(nodes) => nodes.iter().any(tls),
         }
     }
 }
@@ -142,7 +142,7 @@ fn hosts(
     parts.hosts.split(',').map(|host| one(&format!("{scheme}://{login}{}", with_port(host)), host)).collect()
 }
 
-fn sentinel(scheme: &str, parts: &Parts<'_>) -> Result<Place, RedisUrlError> {
+fn sentinel(scheme: &str, parts: &Parts<'_>) -> Result<Topology, RedisUrlError> {
     let (service, database) = parts.path.split_once('/').unwrap_or((parts.path, ""));
     if service.is_empty() {
         return Err(RedisUrlError::NoService);
@@ -165,7 +165,11 @@ fn sentinel(scheme: &str, parts: &Parts<'_>) -> Result<Place, RedisUrlError> {
     // The credentials of the address are the master's; any host serves to read them.
     let master = hosts(scheme, parts.credentials, parts, None)?;
     let settings = master[0].redis_settings().clone().set_db(database);
-    Ok(Place::Sentinel { sentinels, service: service.to_owned(), master: Login { settings, tls: scheme == "rediss" } })
+    Ok(Topology::Sentinel {
+        sentinels,
+        service: service.to_owned(),
+        master: Login { settings, tls: scheme == "rediss" },
+    })
 }
 
 impl FromStr for RedisUrl {
@@ -199,7 +203,7 @@ mod tests {
     #[test]
     fn one_server() {
         let url = RedisUrl::parse("redis://alice:s3cret@example.org:6380/2").unwrap();
-        let Place::One(server) = &url.place else { panic!("{url:?}") };
+        let Topology::One(server) = &url.topology else { panic!("{url:?}") };
         assert_eq!(address(server), "example.org:6380");
         assert_eq!(server.redis_settings().username(), Some("alice"));
         assert_eq!(server.redis_settings().password(), Some("s3cret"));
@@ -211,7 +215,7 @@ mod tests {
     #[test]
     fn a_unix_socket() {
         let url = RedisUrl::parse("redis+unix:///run/redis.sock?db=1").unwrap();
-        let Place::One(server) = &url.place else { panic!("{url:?}") };
+        let Topology::One(server) = &url.topology else { panic!("{url:?}") };
         assert_eq!(address(server), "/run/redis.sock");
         assert_eq!(server.redis_settings().db(), 1);
     }
@@ -219,7 +223,7 @@ mod tests {
     #[test]
     fn sentinels_with_a_service() {
         let url = RedisUrl::parse("redis+sentinel://:pw@a:1,b/presence/3?sentinel_password=other").unwrap();
-        let Place::Sentinel { sentinels, service, master } = &url.place else { panic!("{url:?}") };
+        let Topology::Sentinel { sentinels, service, master } = &url.topology else { panic!("{url:?}") };
         assert_eq!(sentinels.iter().map(address).collect::<Vec<_>>(), ["a:1", "b:26379"]);
         assert_eq!(sentinels[0].redis_settings().password(), Some("other"));
         assert_eq!((service.as_str(), master.settings.db()), ("presence", 3));
@@ -229,7 +233,7 @@ mod tests {
     #[test]
     fn a_cluster_by_its_nodes() {
         let url = RedisUrl::parse("rediss+cluster://u:p@a,b:7001").unwrap();
-        let Place::Cluster(nodes) = &url.place else { panic!("{url:?}") };
+        let Topology::Cluster(nodes) = &url.topology else { panic!("{url:?}") };
         assert_eq!(nodes.iter().map(address).collect::<Vec<_>>(), ["a:6379", "b:7001"]);
         assert!(url.speaks_tls());
     }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::call_error::CallError;
-use super::command_connection::Link;
+use super::command_connection::CommandConnection;
 use crate::visitor::VisitorKey;
 
 /// How long a key is used. A person whose stream spans the change is another visitor to it from then on: whoever opens
@@ -31,7 +31,7 @@ pub(crate) struct CurrentKey {
 /// Learns the key, and each new one, until cancelled. Puts it back at once where `lost` says that Redis has lost something:
 /// a node that starts before that would make another.
 pub(super) async fn run(
-    link: Arc<Link>,
+    commands: Arc<CommandConnection>,
     name: String,
     current: watch::Sender<CurrentKey>,
     mut lost: watch::Receiver<u64>,
@@ -39,11 +39,11 @@ pub(super) async fn run(
     // Until then a key of this node's own serves; it becomes everybody's if there is none.
     let mut ends = Instant::now() + LIFE;
     loop {
-        link.connected().await;
+        commands.connected().await;
         let now = Instant::now();
         // A key whose time is over is not put back, should Redis have been slower than we to forget it.
         let offered = if ends > now { (current.borrow().key, ends - now) } else { (VisitorKey::random(), LIFE) };
-        match agree(&link, &name, offered).await {
+        match agree(&commands, &name, offered).await {
             Ok((key, left)) => {
                 ends = Instant::now() + left;
                 current.send_if_modified(|current| {
@@ -63,14 +63,16 @@ pub(super) async fn run(
 
 /// Offers a key in case there is none, and says which one it is, and for how long.
 async fn agree(
-    link: &Link,
+    commands: &CommandConnection,
     name: &str,
     (key, life): (VisitorKey, Duration),
 ) -> Result<(VisitorKey, Duration), CallError> {
     let life = life.as_millis().max(1) as u64;
-    link.query(redis::cmd("SET").arg(name).arg(key.as_bytes()).arg("NX").arg("PX").arg(life)).await?;
-    let Value::BulkString(bytes) = link.query(redis::cmd("GET").arg(name)).await? else { return Err(CallError::Form) };
+    commands.query(redis::cmd("SET").arg(name).arg(key.as_bytes()).arg("NX").arg("PX").arg(life)).await?;
+    let Value::BulkString(bytes) = commands.query(redis::cmd("GET").arg(name)).await? else {
+        return Err(CallError::Form);
+    };
     let key = VisitorKey::from_bytes(&bytes).ok_or(CallError::Form)?;
-    let Value::Int(left) = link.query(redis::cmd("PTTL").arg(name)).await? else { return Err(CallError::Form) };
+    let Value::Int(left) = commands.query(redis::cmd("PTTL").arg(name)).await? else { return Err(CallError::Form) };
     Ok((key, Duration::from_millis(u64::try_from(left).unwrap_or(0))))
 }

@@ -10,7 +10,7 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use super::{TIMING, environment, server};
-use crate::address_limiter::Standing;
+use crate::address_limiter::AddressStreams;
 use crate::local_viewers::ViewerId;
 use crate::redis::addresses::{Answer, Verdict};
 use crate::redis::keys::Prefix;
@@ -197,13 +197,13 @@ impl Case {
     async fn say(&mut self, said: Said) -> Verdict {
         self.sent.push(said.clone());
         let counters = COUNTERS.map(|name| CounterName::parse(name).unwrap());
-        let standing = Standing {
+        let streams_of = AddressStreams {
             held: said.held.iter().map(|(&viewer, &counter)| (ViewerId(viewer), counters[counter].clone())).collect(),
             asking: said.asking.iter().copied().map(ViewerId).collect(),
             next: said.next,
         };
         let asked = said.asked.map(|(viewer, counter)| Asked { viewer: ViewerId(viewer), counter: &counters[counter] });
-        let call = self.scripts.address(&self.key, &said.node.to_string(), &limits(), &standing, asked);
+        let call = self.scripts.address(&self.key, &said.node.to_string(), &limits(), &streams_of, asked);
         // Both in one moment: a lease may end before another.
         let mut both = redis::pipe();
         both.atomic().cmd("EVAL").arg(&call.script.code).arg(call.keys.len()).arg(&call.keys).arg(&call.arguments);

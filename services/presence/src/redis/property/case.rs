@@ -12,7 +12,7 @@ use crate::CounterName;
 use crate::local_viewers::ViewerId;
 use crate::redis::keys::{CounterKeys, Prefix};
 use crate::redis::reply::{Reply, Status};
-use crate::redis::scripts::{Call, Care, Phase, Report, Scripts, Seen};
+use crate::redis::scripts::{Call, Phase, Report, Scripts, Seen, Upkeep};
 use crate::visitor::Visitor;
 
 const STEPS: usize = 40;
@@ -98,8 +98,8 @@ impl Case {
         let leaving = self.random.random_range(0..=node.viewers.len().min(3));
         let leaves: Vec<_> = node.viewers.drain(..leaving).map(|(viewer, _)| viewer).collect();
         node.viewers.extend(&joins);
-        let care = [Care::None, Care::Audit, Care::Keep][self.random.random_range(0..3)];
-        let status = self.send(at, Step::Same, joins, leaves, care).await;
+        let upkeep = [Upkeep::None, Upkeep::Audit, Upkeep::Keep][self.random.random_range(0..3)];
+        let status = self.send(at, Step::Same, joins, leaves, upkeep).await;
         if status != Status::Ok {
             self.register(at).await;
         }
@@ -128,16 +128,16 @@ impl Case {
             if self.random.random_bool(0.05) {
                 return self.nodes[at] = TestNode::default(); // dies while it registers
             }
-            if self.send_believing(at, Step::Same, joins, vec![], Care::None, told).await != Status::Ok {
+            if self.send_believing(at, Step::Same, joins, vec![], Upkeep::None, told).await != Status::Ok {
                 return;
             }
         }
-        self.send(at, Step::Live { old }, last, vec![], Care::None).await;
+        self.send(at, Step::Live { old }, last, vec![], Upkeep::None).await;
     }
 
     async fn end(&mut self, at: usize) {
         if self.nodes[at].session.is_some() {
-            self.send(at, Step::Ended, vec![], vec![], Care::None).await;
+            self.send(at, Step::Ended, vec![], vec![], Upkeep::None).await;
             let seen = self.nodes[at].seen;
             self.nodes[at] = TestNode { seen, ..TestNode::default() };
         }
@@ -235,10 +235,10 @@ impl Case {
         step: Step,
         joins: Vec<(ViewerId, Visitor)>,
         leaves: Vec<ViewerId>,
-        care: Care,
+        upkeep: Upkeep,
     ) -> Status {
-        let believed = self.nodes[at].viewers.len();
-        self.send_believing(at, step, joins, leaves, care, believed).await
+        let expected = self.nodes[at].viewers.len();
+        self.send_believing(at, step, joins, leaves, upkeep, expected).await
     }
 
     async fn send_believing(
@@ -247,8 +247,8 @@ impl Case {
         step: Step,
         joins: Vec<(ViewerId, Visitor)>,
         leaves: Vec<ViewerId>,
-        care: Care,
-        believed: usize,
+        upkeep: Upkeep,
+        expected: usize,
     ) -> Status {
         let node = &mut self.nodes[at];
         let has_content = !joins.is_empty() || !leaves.is_empty() || step != Step::Same;
@@ -260,11 +260,11 @@ impl Case {
             seq: node.seq,
             heard: node.heard,
             since,
-            believed,
+            expected,
             step,
             joins,
             leaves,
-            care,
+            upkeep,
             seen: node.seen,
         };
         self.sent.push(sent.clone());
@@ -283,11 +283,11 @@ impl Case {
             session: &sent.session,
             seq: sent.seq,
             heard: (sent.heard, Duration::from_millis(sent.since)),
-            believed: sent.believed,
+            expected: sent.expected,
             phase,
             joins: &sent.joins,
             leaves: &sent.leaves,
-            care: sent.care,
+            upkeep: sent.upkeep,
         };
         let call = self.scripts.report(&self.keys, sent.seen, &report);
         let reply = call_redis(&mut self.connection, &call).await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::case::Step;
 use crate::local_viewers::ViewerId;
 use crate::redis::reply::{Reply, State, Status};
-use crate::redis::scripts::{Care, Seen};
+use crate::redis::scripts::{Seen, Upkeep};
 use crate::settings::Timing;
 use crate::visitor::Visitor;
 
@@ -19,11 +19,11 @@ pub(super) struct Sent {
     pub(super) seq: u64,
     pub(super) heard: u64,
     pub(super) since: u64,
-    pub(super) believed: usize,
+    pub(super) expected: usize,
     pub(super) step: Step,
     pub(super) joins: Vec<(ViewerId, Visitor)>,
     pub(super) leaves: Vec<ViewerId>,
-    pub(super) care: Care,
+    pub(super) upkeep: Upkeep,
     pub(super) seen: Seen,
 }
 
@@ -133,7 +133,7 @@ impl Model {
             }
         }
         let size = self.sessions[&sent.session].viewers.len();
-        if size == sent.believed { Status::Ok } else { Status::Differs }
+        if size == sent.expected { Status::Ok } else { Status::Differs }
     }
 
     pub(super) fn first_to_reap(&self) -> Option<String> {
