@@ -1,4 +1,4 @@
-//! What one client address may have, over all nodes together.
+//! The limits of one client address, over all nodes together.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::network;
 pub struct AddressLimits {
     /// Most open streams of one counter.
     pub per_counter: usize,
-    /// Most open streams of all counters together. As many may be opened at once, after a pause.
+    /// Most open streams of all counters together. After a pause, this many may be opened at once.
     pub in_all: usize,
     /// New streams a second.
     pub per_second: u32,
@@ -22,8 +22,8 @@ pub struct AddressLimits {
 }
 
 impl AddressLimits {
-    /// Loopback, the private networks of RFC 1918 and RFC 4193, and commands-local addresses: one's own machines and proxies. Not
-    /// 100.64.0.0/10 (RFC 6598): whoever is seen with such an address is a carrier's customer, and a stranger.
+    /// Loopback, the private networks of RFC 1918 and RFC 4193, and link-local addresses: the operator's machines and
+    /// proxies. Without 100.64.0.0/10 (RFC 6598): clients with such an address are customers of a carrier.
     pub const PRIVATE: &str =
         "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,::1/128,fc00::/7,fe80::/10";
 
@@ -33,22 +33,22 @@ impl AddressLimits {
         self.exempt.iter().any(|network| network.contains(&address))
     }
 
-    /// The time in which an address earns the right to another stream.
+    /// The time in which an address earns one stream.
     pub(crate) fn gap(&self) -> Duration {
         Duration::from_secs(1) / self.per_second.max(1)
     }
 
-    /// How much of that time may be saved up: enough to open again all that one may have open.
+    /// How much of that time an address may accumulate: enough to open again all streams that it may have.
     pub(crate) fn burst(&self) -> Duration {
         self.gap() * u32::try_from(self.in_all).unwrap_or(u32::MAX)
     }
 }
 
-/// A shared office: 32 people before one counter, or before a page with four of them, who may all reload it at once, and
-/// again 8 s later.
+/// Enough for a shared office: 32 people with one counter each, or with a page of four, who may all reload it at once,
+/// and again 8 s later.
 impl Default for AddressLimits {
     fn default() -> AddressLimits {
-        let exempt = Self::PRIVATE.split(',').map(|network| network.parse().expect("the networks are written above"));
+        let exempt = Self::PRIVATE.split(',').map(|network| network.parse().expect("PRIVATE is valid"));
         AddressLimits { per_counter: 32, in_all: 128, per_second: 16, exempt: exempt.collect() }
     }
 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ones_own_machines_are_exempt() {
+    fn private_networks_are_exempt() {
         let limits = AddressLimits::default();
         let is_exempt = |address: &str| limits.exempts(address.parse().unwrap());
         for own in ["127.0.0.1", "::1", "10.1.2.3", "172.31.0.1", "::ffff:192.168.1.1", "fd00::1", "fe80::1"] {

@@ -1,15 +1,16 @@
-//! Why a viewer is not let in.
+//! Why a viewer or a counter is rejected.
 
-/// A registration or a counter that is not given. Each is one sentence that may be shown to the client.
+/// Why a viewer is not registered, or a counter not opened. Each is one sentence that may be shown to the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
-    /// The node keeps as many counters alive as it may ([`Settings::max_counters`](crate::Settings::max_counters)).
+    /// The node has as many live counters as it may ([`Settings::max_counters`](crate::Settings::max_counters)).
     #[error("this server keeps {limit} counters alive already")]
     TooManyCounters {
         /// The bound that was reached.
         limit: usize,
     },
-    /// The client's address has opened streams too fast ([`AddressLimits::per_second`](crate::AddressLimits::per_second)).
+    /// The client's address has opened streams too fast
+    /// ([`AddressLimits::per_second`](crate::AddressLimits::per_second)).
     #[error("Too many streams were opened from your network address just now; try again in a few seconds")]
     TooFast,
     /// The client's address has as many streams of the counter as it may
