@@ -1,26 +1,27 @@
-//! Who may open another stream: this node's part of the limits of client addresses.
+//! This node's part in the limits of client addresses: decides whether an address may open another stream.
 //!
-//! The limiter knows all streams of this node by their address, and never lets in more than one address may have: that is all
-//! there is where this process counts alone, and what holds while Redis is away. Where Redis is there, it decides among
-//! those whom the limiter would let in; see `redis/addresses.rs`.
+//! The limiter knows all streams of this node by their address, and never admits more than one address may have.
+//! Without Redis, or while it is away, that is the decision. Otherwise Redis decides about the streams that the
+//! limiter admits: see `redis/addresses.rs`.
 
 mod table;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::local_viewers::ViewerId;
 use crate::metrics::{DecidedBy, Metrics};
 use crate::network::Network;
+use crate::viewer_id::ViewerId;
 use crate::{AddressLimits, AdmissionError, CounterName};
 use table::Table;
 pub(crate) use table::{AddressStreams, Decision};
 
-/// How often it is said that most viewers share an address that no limit applies to.
+/// At most one warning in this time that most viewers share an exempt address.
 const WARN_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// The limiter of one node.
@@ -28,26 +29,26 @@ pub(crate) struct AddressLimiter {
     pub(crate) limits: AddressLimits,
     started: Instant,
     state: Mutex<State>,
-    /// Streams have left that Redis may know of.
-    pub(crate) left: Notify,
+    /// Signalled when there are departures to take.
+    pub(crate) departed: Notify,
     metrics: Metrics,
 }
 
 #[derive(Default)]
 struct State {
     table: Table,
-    /// Those that have left and that Redis has not been told of. `None`: nobody else is told.
-    unreported: Option<Vec<(Network, ViewerId)>>,
+    /// Streams that have ended and that Redis may know. `None` if they are not recorded.
+    departures: Option<Vec<(Network, ViewerId)>>,
     warned: Option<Instant>,
 }
 
-/// Who came in.
+/// Whether the limits apply to an admitted address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admitted {
-    /// Somebody to whom no limit applies.
+pub(crate) enum AddressClass {
+    /// No limit applies.
     Exempt,
-    /// Somebody whose address has not reached its limits on this node.
-    Within,
+    /// The address is within its limits on this node.
+    Limited,
 }
 
 impl AddressLimiter {
@@ -56,29 +57,34 @@ impl AddressLimiter {
             limits,
             started: Instant::now(),
             state: Mutex::default(),
-            left: Notify::new(),
+            departed: Notify::new(),
             metrics,
         })
     }
 
-    /// From now on it is kept who has left, for [`take_left`](AddressLimiter::take_left).
-    pub(crate) fn keep_left(&self) {
-        self.lock().unreported.get_or_insert_default();
+    /// Records departures from now on, for [`take_departures`](AddressLimiter::take_departures).
+    pub(crate) fn record_departures(&self) {
+        self.state.lock().departures.get_or_insert_default();
     }
 
-    /// Notes a viewer's stream, which must [leave](AddressLimiter::leave) whatever becomes of it, unless it is refused here.
-    pub(crate) fn enter(&self, address: IpAddr, counter: &CounterName) -> Result<(ViewerId, Admitted), AdmissionError> {
+    /// Admits a viewer's stream if this node's own figures allow it. The caller must
+    /// [`release`](AddressLimiter::release) it in the end, whatever Redis decides.
+    pub(crate) fn admit(
+        &self,
+        address: IpAddr,
+        counter: &CounterName,
+    ) -> Result<(ViewerId, AddressClass), AdmissionError> {
         let network = Network::of(address);
         if !self.limits.exempts(address) {
-            let mut state = self.lock();
-            // Under the lock, so that nobody comes with an earlier time than the one before.
+            let mut state = self.state.lock();
+            // Under the lock, so that times only ascend.
             let now = self.started.elapsed();
-            let viewer = state.table.enter(&self.limits, network, counter, now)?;
-            return Ok((viewer, Admitted::Within));
+            let viewer = state.table.admit(&self.limits, network, counter, now)?;
+            return Ok((viewer, AddressClass::Limited));
         }
         self.metrics.admitted(DecidedBy::Exempt);
-        let mut state = self.lock();
-        let (viewer, streams, all) = state.table.enter_exempt(network);
+        let mut state = self.state.lock();
+        let (viewer, streams, all) = state.table.admit_exempt(network);
         let is_most = streams > self.limits.in_all && streams > all / 2;
         if is_most && state.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
             state.warned = Some(Instant::now());
@@ -86,52 +92,47 @@ impl AddressLimiter {
             tracing::warn!(
                 streams,
                 all,
-                "most viewers come from one address that no limit applies to (--limit-exempt): if it is a proxy's, it hides \
-                 who they are, unless it is told of with --proxy-protocol-from or --forwarded-from"
+                "most viewers come from one address that no limit applies to (--limit-exempt): if it is a proxy, it hides \
+                 their addresses unless it is named with --proxy-protocol-from or --forwarded-from"
             );
         }
-        Ok((viewer, Admitted::Exempt))
+        Ok((viewer, AddressClass::Exempt))
     }
 
-    /// What has been decided about a stream. `elsewhere`: whether other nodes may have streams of the address too.
-    pub(crate) fn settle(&self, network: Network, viewer: ViewerId, decision: Decision, elsewhere: bool) {
-        self.lock().table.settle(network, viewer, decision, elsewhere);
+    /// Records the decision about a stream, and whether other nodes may have streams of the address (`elsewhere`).
+    pub(crate) fn decide(&self, network: Network, viewer: ViewerId, decision: Decision, elsewhere: bool) {
+        self.state.lock().table.decide(network, viewer, decision, elsewhere);
     }
 
-    /// Redis has heard of all of the address's streams.
-    pub(crate) fn heard(&self, network: Network, elsewhere: bool) {
-        self.lock().table.heard(network, elsewhere);
+    /// Records whether other nodes may have streams of the address.
+    pub(crate) fn set_elsewhere(&self, network: Network, elsewhere: bool) {
+        self.state.lock().table.set_elsewhere(network, elsewhere);
     }
 
-    /// The stream has ended, or has not come about.
-    pub(crate) fn leave(&self, network: Network, viewer: ViewerId) {
+    /// Called when the stream has ended, or was never opened.
+    pub(crate) fn release(&self, network: Network, viewer: ViewerId) {
         let now = self.started.elapsed();
-        let mut state = self.lock();
-        if state.table.leave(network, viewer, now)
-            && let Some(unreported) = &mut state.unreported
+        let mut state = self.state.lock();
+        if state.table.release(network, viewer, now)
+            && let Some(departures) = &mut state.departures
         {
-            unreported.push((network, viewer));
-            self.left.notify_one();
+            departures.push((network, viewer));
+            self.departed.notify_one();
         }
     }
 
-    /// Those that have left since the last time, and that Redis may know of.
-    pub(crate) fn take_left(&self) -> Vec<(Network, ViewerId)> {
-        self.lock().unreported.as_mut().map(std::mem::take).unwrap_or_default()
+    /// Takes the departures since the last call of streams that Redis may know.
+    pub(crate) fn take_departures(&self) -> Vec<(Network, ViewerId)> {
+        self.state.lock().departures.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The address's streams on this node.
     pub(crate) fn streams_of(&self, network: Network) -> AddressStreams {
-        self.lock().table.streams_of(network)
+        self.state.lock().table.streams_of(network)
     }
 
-    /// The addresses whose streams Redis must not forget.
+    /// The addresses that have several streams, here or on other nodes.
     pub(crate) fn crowded(&self) -> Vec<Network> {
-        self.lock().table.crowded()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that runs under the lock leaves the table half-changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().table.crowded()
     }
 }

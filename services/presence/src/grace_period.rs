@@ -1,25 +1,28 @@
-//! The time between a registration's taking and its counting.
+//! The time between the start of a registration and its counting.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::local_viewers::{LocalViewers, ViewerId};
+use crate::local_viewers::LocalViewers;
+use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 
-/// Lets viewers count, each of them the grace after it took its registration.
+/// Makes each viewer count one grace period after its registration has started.
 pub(crate) struct GracePeriod {
     length: Duration,
-    /// Those who wait, in the order of their time: it is the same length for all.
-    queue: Mutex<VecDeque<Waiting>>,
-    filled: Notify,
+    /// Pending viewers, earliest first: the length is the same for all.
+    queue: Mutex<VecDeque<Pending>>,
+    /// Signalled when a viewer has been queued.
+    queued: Notify,
 }
 
-struct Waiting {
+struct Pending {
     until: Instant,
     local_viewers: Weak<LocalViewers>,
     viewer: ViewerId,
@@ -27,51 +30,47 @@ struct Waiting {
 
 impl GracePeriod {
     pub(crate) fn new(length: Duration) -> Arc<GracePeriod> {
-        Arc::new(GracePeriod { length, queue: Mutex::default(), filled: Notify::new() })
+        Arc::new(GracePeriod { length, queue: Mutex::default(), queued: Notify::new() })
     }
 
-    /// Whether anybody ever waits, and [`run`](GracePeriod::run) is needed.
-    pub(crate) fn is_given(&self) -> bool {
+    /// Whether viewers wait at all, and [`run`](GracePeriod::run) is needed.
+    pub(crate) fn is_enabled(&self) -> bool {
         !self.length.is_zero()
     }
 
-    pub(crate) fn take(&self, local_viewers: &Arc<LocalViewers>, viewer: ViewerId, visitor: Visitor) {
-        if !self.is_given() {
+    /// Starts the viewer's grace period. Without one the viewer counts at once.
+    pub(crate) fn start(&self, local_viewers: &Arc<LocalViewers>, viewer: ViewerId, visitor: Visitor) {
+        if !self.is_enabled() {
             return local_viewers.join(viewer, visitor);
         }
-        if !local_viewers.wait(viewer, visitor) {
+        if !local_viewers.add_pending(viewer, visitor) {
             return;
         }
-        let waiting =
-            Waiting { until: Instant::now() + self.length, local_viewers: Arc::downgrade(local_viewers), viewer };
-        self.lock().push_back(waiting);
-        self.filled.notify_one();
+        let until = Instant::now() + self.length;
+        self.queue.lock().push_back(Pending { until, local_viewers: Arc::downgrade(local_viewers), viewer });
+        self.queued.notify_one();
     }
 
-    /// Serves the queue until the end.
+    /// Serves the queue until cancelled.
     pub(crate) async fn run(self: Arc<GracePeriod>, end: CancellationToken) {
-        while end.run_until_cancelled(self.serve()).await.is_some() {}
+        while end.run_until_cancelled(self.join_due()).await.is_some() {}
     }
 
-    /// Lets those count whose time has come, then waits for the next one's.
-    async fn serve(&self) {
-        let due = {
-            let mut queue = self.lock();
+    /// Makes the viewers count whose grace period is over, then waits until the next one's is.
+    async fn join_due(&self) {
+        let next = {
+            let mut queue = self.queue.lock();
             let now = Instant::now();
-            while let Some(waiting) = queue.pop_front_if(|waiting| waiting.until <= now) {
-                if let Some(local_viewers) = waiting.local_viewers.upgrade() {
-                    local_viewers.grace_over(waiting.viewer);
+            while let Some(pending) = queue.pop_front_if(|pending| pending.until <= now) {
+                if let Some(local_viewers) = pending.local_viewers.upgrade() {
+                    local_viewers.join_pending(pending.viewer);
                 }
             }
-            queue.front().map(|waiting| waiting.until)
+            queue.front().map(|pending| pending.until)
         };
-        match due {
-            Some(due) => tokio::time::sleep_until(due).await,
-            None => self.filled.notified().await,
+        match next {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => self.queued.notified().await,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

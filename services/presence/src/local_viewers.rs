@@ -1,32 +1,22 @@
-//! The local_viewers of a counter on this node: which of its viewers count, and what all of its watchers see.
+//! One counter's viewers on this node, and the reading that the counter's watchers see.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::metrics::Metrics;
+use crate::versions::Versions;
+use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 use crate::{CounterName, Reading};
-
-/// A viewer on this node; never used twice in the life of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ViewerId(pub(crate) u64);
-
-/// Numbers the states that this process makes by itself. Shared by all of its counters, so that a counter that ends
-/// and begins again never goes back.
-#[derive(Debug)]
-pub(crate) struct Versions {
-    pub(crate) epoch: u64,
-    latest: AtomicU64,
-}
 
 /// One counter's viewers on this node, and its newest reading.
 pub(crate) struct LocalViewers {
     pub(crate) name: CounterName,
-    /// Somebody joined or left, or the local_viewers was closed. Only with a registration elsewhere.
+    /// Signalled when there are changes to report, or the counter was closed.
     pub(crate) changed: Notify,
     viewers: Mutex<Viewers>,
     readings: watch::Sender<Reading>,
@@ -36,17 +26,15 @@ pub(crate) struct LocalViewers {
 
 #[derive(Default)]
 struct Viewers {
-    /// Those that count.
-    present: HashMap<ViewerId, Visitor>,
-    /// Those whose grace has not passed.
-    waiting: HashMap<ViewerId, Visitor>,
-    /// How many of the present each visitor is.
+    counted: HashMap<ViewerId, Visitor>,
+    /// Viewers whose grace period is not over.
+    pending: HashMap<ViewerId, Visitor>,
+    /// The number of counted viewers of each visitor.
     visitors: HashMap<Visitor, u32>,
-    /// What the registration elsewhere has not been told yet. `None`: there is none, this node counts alone.
+    /// Changes that Redis has not been sent yet. `None` if this node counts by itself.
     unreported: Option<Unreported>,
-    /// The readings come from elsewhere: what this node alone knows is not shown any more.
+    /// A reading of all nodes has been shown: from then on this node's own viewers alone are never shown.
     shows_shared: bool,
-    /// Nobody is going to join any more.
     is_closed: bool,
 }
 
@@ -56,46 +44,34 @@ struct Unreported {
     left: Vec<ViewerId>,
 }
 
-/// Joins and leaves since the last ones.
+/// Joins and leaves since the last [`take_changes`](LocalViewers::take_changes).
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) joins: Vec<(ViewerId, Visitor)>,
     pub(crate) leaves: Vec<ViewerId>,
 }
 
-impl Versions {
-    pub(crate) fn new(epoch: u64) -> Versions {
-        Versions { epoch, latest: AtomicU64::new(0) }
+impl Changes {
+    pub(crate) fn len(&self) -> usize {
+        self.joins.len() + self.leaves.len()
     }
 
-    /// The state of a counter that nobody views.
-    pub(crate) fn nobody(&self) -> Reading {
-        Reading {
-            count: 0,
-            visitors: 0,
-            epoch: self.epoch,
-            version: self.latest.load(Ordering::Relaxed),
-            as_of: SystemTime::now(),
-            stale: self.epoch == 0,
-        }
-    }
-
-    fn next(&self) -> u64 {
-        self.latest.fetch_add(1, Ordering::Relaxed) + 1
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
 impl LocalViewers {
-    /// A local_viewers that is all there is.
-    pub(crate) fn alone(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> LocalViewers {
-        let readings = watch::Sender::new(versions.nobody());
+    /// The viewers of a counter that only this node counts.
+    pub(crate) fn embedded(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> LocalViewers {
+        let readings = watch::Sender::new(versions.empty_reading());
         LocalViewers { name, changed: Notify::new(), viewers: Mutex::default(), readings, versions, metrics }
     }
 
-    /// A local_viewers whose changes are told to a registration elsewhere, which tells the readings in turn.
-    pub(crate) fn shared(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> LocalViewers {
-        let local_viewers = LocalViewers::alone(name, versions, metrics);
-        local_viewers.lock().unreported = Some(Unreported::default());
+    /// The viewers of a counter whose changes are reported to Redis, which sends the readings.
+    pub(crate) fn reported(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> LocalViewers {
+        let local_viewers = LocalViewers::embedded(name, versions, metrics);
+        local_viewers.viewers.lock().unreported = Some(Unreported::default());
         local_viewers
     }
 
@@ -107,36 +83,36 @@ impl LocalViewers {
         *self.readings.borrow()
     }
 
-    /// The viewer counts from now, if it does not yet.
+    /// Counts the viewer from now. Does nothing if it counts already.
     pub(crate) fn join(&self, viewer: ViewerId, visitor: Visitor) {
-        let mut viewers = self.lock();
-        if !viewers.present.contains_key(&viewer) {
-            self.joined(&mut viewers, viewer, visitor);
+        let mut viewers = self.viewers.lock();
+        if !viewers.counted.contains_key(&viewer) {
+            self.insert(&mut viewers, viewer, visitor);
         }
     }
 
-    /// The viewer will count once its [grace is over](LocalViewers::grace_over), unless it leaves before. False if it counts
-    /// or waits already.
-    pub(crate) fn wait(&self, viewer: ViewerId, visitor: Visitor) -> bool {
-        let mut viewers = self.lock();
-        !viewers.present.contains_key(&viewer) && viewers.waiting.insert(viewer, visitor).is_none()
+    /// Notes a viewer that counts from [`join_pending`](LocalViewers::join_pending), unless it leaves before. Returns
+    /// false if it is pending or counts already.
+    pub(crate) fn add_pending(&self, viewer: ViewerId, visitor: Visitor) -> bool {
+        let mut viewers = self.viewers.lock();
+        !viewers.counted.contains_key(&viewer) && viewers.pending.insert(viewer, visitor).is_none()
     }
 
-    /// The viewer's grace is over: it counts, if it is still there.
-    pub(crate) fn grace_over(&self, viewer: ViewerId) {
-        let mut viewers = self.lock();
-        if let Some(visitor) = viewers.waiting.remove(&viewer) {
-            self.joined(&mut viewers, viewer, visitor);
+    /// Counts a pending viewer from now. Does nothing if it has left.
+    pub(crate) fn join_pending(&self, viewer: ViewerId) {
+        let mut viewers = self.viewers.lock();
+        if let Some(visitor) = viewers.pending.remove(&viewer) {
+            self.insert(&mut viewers, viewer, visitor);
         }
     }
 
-    /// The viewer has gone.
+    /// Removes the viewer, whether it is pending or counts.
     pub(crate) fn leave(&self, viewer: ViewerId) {
-        let mut viewers = self.lock();
-        if viewers.waiting.remove(&viewer).is_some() {
+        let mut viewers = self.viewers.lock();
+        if viewers.pending.remove(&viewer).is_some() {
             return;
         }
-        let Some(visitor) = viewers.present.remove(&viewer) else { return };
+        let Some(visitor) = viewers.counted.remove(&viewer) else { return };
         if let Some(times) = viewers.visitors.get_mut(&visitor) {
             *times -= 1;
             if *times == 0 {
@@ -150,12 +126,12 @@ impl LocalViewers {
             self.changed.notify_one();
         }
         self.metrics.viewers.dec();
-        self.show_own(&viewers);
+        self.show_local(&viewers);
     }
 
-    /// At most so many of the changes that have not been taken yet. What is taken must be told.
+    /// Takes at most `most` unreported changes, leaves first. The caller must report them.
     pub(crate) fn take_changes(&self, most: usize) -> Changes {
-        let mut guard = self.lock();
+        let mut guard = self.viewers.lock();
         let viewers = &mut *guard;
         let Some(unreported) = &mut viewers.unreported else { return Changes::default() };
         let leaves: Vec<_> = unreported.left.drain(..most.min(unreported.left.len())).collect();
@@ -163,8 +139,8 @@ impl LocalViewers {
         let mut joins = Vec::with_capacity(joining.len());
         for viewer in joining {
             unreported.joined.remove(&viewer);
-            // Who has left is not among the joined any more, so each of them is present.
-            joins.extend(viewers.present.get(&viewer).map(|visitor| (viewer, *visitor)));
+            // A viewer that has left is no longer in `joined`, so each of these counts.
+            joins.extend(viewers.counted.get(&viewer).map(|visitor| (viewer, *visitor)));
         }
         if !unreported.left.is_empty() || !unreported.joined.is_empty() {
             self.changed.notify_one();
@@ -172,37 +148,37 @@ impl LocalViewers {
         Changes { joins, leaves }
     }
 
-    /// Everybody who counts. All changes so far are in it, and are not told again.
+    /// Takes all viewers that count. This includes all unreported changes, which are not taken again.
     pub(crate) fn take_all(&self) -> Vec<(ViewerId, Visitor)> {
-        let mut viewers = self.lock();
+        let mut viewers = self.viewers.lock();
         if let Some(unreported) = &mut viewers.unreported {
             *unreported = Unreported::default();
         }
-        viewers.present.iter().map(|(viewer, visitor)| (*viewer, *visitor)).collect()
+        viewers.counted.iter().map(|(viewer, visitor)| (*viewer, *visitor)).collect()
     }
 
-    /// How many viewers count on this node.
-    pub(crate) fn present(&self) -> usize {
-        self.lock().present.len()
+    /// The number of viewers that count on this node.
+    pub(crate) fn count(&self) -> usize {
+        self.viewers.lock().counted.len()
     }
 
-    /// The counter is not live on this node any more.
+    /// Called when the counter is no longer live on this node.
     pub(crate) fn close(&self) {
-        self.lock().is_closed = true;
+        self.viewers.lock().is_closed = true;
         self.changed.notify_one();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().is_closed
+        self.viewers.lock().is_closed
     }
 
-    /// Shows what was told from elsewhere.
-    pub(crate) fn show(&self, reading: Reading) {
-        self.lock().shows_shared = true;
+    /// Shows a reading of all nodes.
+    pub(crate) fn show_shared(&self, reading: Reading) {
+        self.viewers.lock().shows_shared = true;
         self.readings.send_replace(reading);
     }
 
-    /// What is shown was true at this time. Wakes nobody unless it was marked as stale.
+    /// Confirms the shown reading as of this time. Wakes watchers only if the reading was marked as stale.
     pub(crate) fn confirm(&self, as_of: SystemTime) {
         self.readings.send_if_modified(|reading| {
             reading.as_of = as_of;
@@ -210,37 +186,28 @@ impl LocalViewers {
         });
     }
 
-    /// Nothing has confirmed what is shown for too long.
+    /// Marks the shown reading as stale.
     pub(crate) fn mark_stale(&self) {
         self.readings.send_if_modified(|reading| !std::mem::replace(&mut reading.stale, true));
     }
 
-    fn joined(&self, viewers: &mut Viewers, viewer: ViewerId, visitor: Visitor) {
-        viewers.present.insert(viewer, visitor);
+    fn insert(&self, viewers: &mut Viewers, viewer: ViewerId, visitor: Visitor) {
+        viewers.counted.insert(viewer, visitor);
         *viewers.visitors.entry(visitor).or_default() += 1;
         if let Some(unreported) = &mut viewers.unreported {
             unreported.joined.insert(viewer);
             self.changed.notify_one();
         }
         self.metrics.viewers.inc();
-        self.show_own(viewers);
+        self.show_local(viewers);
     }
 
-    /// Shows what this node knows by itself. Under the lock, so that versions reach the watchers in their order.
-    fn show_own(&self, viewers: &Viewers) {
-        if viewers.shows_shared {
-            return;
+    /// Shows this node's own viewers, until a reading of all nodes has been shown. Called under the lock, so that
+    /// versions reach the watchers in order.
+    fn show_local(&self, viewers: &Viewers) {
+        if !viewers.shows_shared {
+            let (count, visitors) = (viewers.counted.len() as u64, viewers.visitors.len() as u64);
+            self.readings.send_replace(self.versions.next_reading(count, visitors));
         }
-        self.readings.send_replace(Reading {
-            count: viewers.present.len() as u64,
-            visitors: viewers.visitors.len() as u64,
-            version: self.versions.next(),
-            ..self.versions.nobody()
-        });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Viewers> {
-        // Nothing that runs under the lock leaves the maps half-changed, so a panic elsewhere must not end all counting.
-        self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,44 +1,56 @@
-//! The limits of client addresses over all nodes: asks Redis about each stream that the node's own [`AddressLimiter`] would let in,
-//! and tells it who has left.
+//! The limits of client addresses over all nodes: asks Redis about each stream that the node's own limiter has
+//! admitted, and reports departures.
 //!
-//! Redis knows an address by a keyed hash, and forgets it with the lease of the last node that has streams of it. Only an
-//! address that has several streams is told of again while nothing changes: a million viewers from a million addresses cost
-//! nothing. So a node's single stream of an address is forgotten after a lease, unless there are others elsewhere: an
-//! address that opens one stream at each node, a lease apart, has one more than its limit for each node after the first.
+//! Redis knows an address by a keyed hash, and forgets it with the lease of the last node that has streams of it. Only
+//! addresses with several streams are reported again while nothing changes, so a million viewers from a million
+//! addresses cost nothing. A node's single stream of an address is therefore forgotten after a lease, unless other
+//! nodes have some too: an address that opens one stream at each node, a lease apart, gets one more than its limit for
+//! each node after the first.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{TryStreamExt, stream};
 use redis::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Node;
 use super::call_error::CallError;
-use super::scripts::Asked;
+use super::node::Node;
+use super::scripts::RequestedStream;
 use crate::address_limiter::{AddressLimiter, Decision};
-use crate::local_viewers::ViewerId;
 use crate::metrics::DecidedBy;
 use crate::network::Network;
+use crate::viewer_id::ViewerId;
 use crate::{AdmissionError, CounterName};
 
-/// Leaves are gathered for this time: a browser that closes a page with several pictures leaves as often.
-const GATHER: Duration = Duration::from_millis(20);
+/// Departures are collected for this time: a browser that closes a page with several pictures ends several streams.
+const COLLECT: Duration = Duration::from_millis(20);
 
-/// Calls that are on their way at a time.
+/// Most calls in flight.
 const CALLS_AT_ONCE: usize = 32;
 
-/// Addresses that are told of again in a row, before Redis is left to others for as long as they took.
-const TOLD_IN_A_ROW: usize = 256;
+/// Addresses that are reported again in a row. After that the reports pause for as long as they took.
+const BATCH: usize = 256;
 
-/// The time between two attempts to tell of them.
+/// The time between two attempts to report crowded addresses.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What Redis says about an address.
+/// The heartbeat of crowded addresses comes up to this part of its interval earlier, at random, so that nodes do not
+/// fall in step.
+const JITTER: f64 = 0.1;
+
+/// Asks Redis about client addresses, and keeps it up to date.
+pub(super) struct RedisAddressLimiter {
+    node: Arc<Node>,
+    limiter: Arc<AddressLimiter>,
+}
+
+/// The reply of the address script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct AddressReply {
     pub(super) verdict: Verdict,
-    /// Streams that other nodes have.
+    /// Streams of other nodes.
     pub(super) elsewhere: u64,
     /// Redis's clock, in microseconds.
     pub(super) now: u64,
@@ -53,8 +65,9 @@ pub(super) enum Verdict {
     TooMany,
 }
 
-impl Answer {
-    pub(super) fn parse(value: Value) -> Option<Answer> {
+impl AddressReply {
+    /// Parses a reply. `None` if it has another form.
+    pub(super) fn parse(value: Value) -> Option<AddressReply> {
         let Value::Array(values) = value else { return None };
         let [Value::Int(verdict), Value::Int(elsewhere), Value::Int(now)] = values[..] else { return None };
         let verdict = match verdict {
@@ -64,118 +77,140 @@ impl Answer {
             3 => Verdict::TooMany,
             _ => return None,
         };
-        Some(Answer { verdict, elsewhere: elsewhere.try_into().ok()?, now: now.try_into().ok()? })
+        Some(AddressReply { verdict, elsewhere: elsewhere.try_into().ok()?, now: now.try_into().ok()? })
     }
 }
 
-impl Node {
-    /// Asks Redis about a stream that has admitted the limiter. Where Redis does not answer, the limiter's decision stands: at once
-    /// without a connection, and after a response timeout with one, of which two in a row end the connection.
-    pub(crate) async fn admit(
+impl RedisAddressLimiter {
+    /// Starts the tasks that report departures and crowded addresses.
+    pub(super) fn start(node: Arc<Node>, limiter: Arc<AddressLimiter>) -> Arc<RedisAddressLimiter> {
+        limiter.record_departures();
+        let addresses = Arc::new(RedisAddressLimiter { node, limiter });
+        let reporting = Arc::clone(&addresses);
+        addresses.node.spawn(async move { reporting.report_departures().await });
+        let reporting = Arc::clone(&addresses);
+        addresses.node.spawn_background(async move { reporting.report_crowded().await });
+        addresses
+    }
+
+    /// Asks Redis about a stream that the node's own limiter has admitted. If Redis does not answer, the stream stays
+    /// admitted: at once without a connection, otherwise after a response timeout. Two timeouts in a row end the
+    /// connection.
+    pub(super) async fn admit(
         &self,
-        limiter: &AddressLimiter,
         network: Network,
         viewer: ViewerId,
         counter: &CounterName,
     ) -> Result<(), AdmissionError> {
-        let answer = match self.key_of(network).filter(|_| self.commands.is_connected()) {
-            Some(key) => {
-                let asked = Some(Asked { viewer, counter });
-                let call = self.scripts.address(&key, &self.id, &limiter.limits, &limiter.streams_of(network), asked);
-                self.commands.ask(&call, Answer::parse).await.ok()
-            }
+        let AddressLimiter { limits, .. } = &*self.limiter;
+        let requested = RequestedStream { viewer, counter };
+        let key = self.key_of(network).filter(|_| self.node.commands.is_connected());
+        let reply = match key {
+            Some(key) => self.call(&key, network, Some(requested)).await.ok(),
             None => None,
         };
-        let Some(Answer { verdict, elsewhere, .. }) = answer else {
-            // Redis is told of it as soon as it hears again.
-            limiter.settle(network, viewer, Decision::Held, true);
-            self.metrics.admitted(DecidedBy::Alone);
+        let Some(AddressReply { verdict, elsewhere, .. }) = reply else {
+            // `elsewhere`: reported as a crowded address as soon as Redis is back.
+            self.limiter.decide(network, viewer, Decision::Admitted, true);
+            self.node.metrics.admitted(DecidedBy::Alone);
             return Ok(());
         };
-        let refusal = match verdict {
+        let error = match verdict {
             Verdict::Within => {
-                limiter.settle(network, viewer, Decision::Held, elsewhere > 0);
-                self.metrics.admitted(DecidedBy::Everybody);
+                self.limiter.decide(network, viewer, Decision::Admitted, elsewhere > 0);
+                self.node.metrics.admitted(DecidedBy::Everybody);
                 return Ok(());
             }
             Verdict::TooFast => AdmissionError::TooFast,
-            Verdict::TooManyOfCounter => AdmissionError::TooManyOfCounter { limit: limiter.limits.per_counter },
-            Verdict::TooMany => AdmissionError::TooManyInAll { limit: limiter.limits.in_all },
+            Verdict::TooManyOfCounter => AdmissionError::TooManyOfCounter { limit: limits.per_counter },
+            Verdict::TooMany => AdmissionError::TooManyInAll { limit: limits.in_all },
         };
-        limiter.settle(network, viewer, Decision::Refused, elsewhere > 0);
-        Err(refusal)
+        self.limiter.decide(network, viewer, Decision::Rejected, elsewhere > 0);
+        Err(error)
     }
 
-    /// The address's key; `None` while the secret that makes it is not everybody's.
+    /// Reports this node's streams of the address, and may request another one.
+    async fn call(
+        &self,
+        key: &str,
+        network: Network,
+        requested: Option<RequestedStream<'_>>,
+    ) -> Result<AddressReply, CallError> {
+        let streams = self.limiter.streams_of(network);
+        let call = self.node.scripts.address(key, &self.node.id, &self.limiter.limits, &streams, requested);
+        self.node.commands.call_as(&call, AddressReply::parse).await
+    }
+
+    /// The address's key in Redis. `None` while the key of its hash is not shared with the other nodes.
     fn key_of(&self, network: Network) -> Option<String> {
-        let current = *self.visitor_key.borrow();
-        current.is_shared.then(|| self.prefix.address(current.key.address(network)))
+        let current = *self.node.visitor_key.borrow();
+        current.is_shared.then(|| self.node.prefix.address(current.key.address(network)))
     }
 
-    /// Tells Redis who has left, until the node ends its leases; and then the last of them.
-    pub(super) async fn tell_left(&self, limiter: &AddressLimiter) {
-        while self.releasing.run_until_cancelled(limiter.left.notified()).await.is_some() {
-            sleep(GATHER).await;
-            self.forget(limiter.take_left()).await;
+    /// Reports departures until the node ends its leases, and then the last ones.
+    async fn report_departures(&self) {
+        while self.node.releasing.run_until_cancelled(self.limiter.departed.notified()).await.is_some() {
+            sleep(COLLECT).await;
+            self.remove(self.limiter.take_departures()).await;
         }
-        self.forget(limiter.take_left()).await;
+        self.remove(self.limiter.take_departures()).await;
     }
 
-    /// Where Redis is away, or stops to answer, nothing more is told: the leases run out.
-    async fn forget(&self, left: Vec<(Network, ViewerId)>) {
-        if !self.commands.is_connected() {
+    /// Removes streams from Redis. Gives up when Redis does not answer: the leases run out.
+    async fn remove(&self, departures: Vec<(Network, ViewerId)>) {
+        if !self.node.commands.is_connected() {
             return;
         }
         let mut by_network: HashMap<_, Vec<_>> = HashMap::new();
-        for (network, viewer) in left {
+        for (network, viewer) in departures {
             by_network.entry(network).or_default().push(viewer);
         }
         let calls = stream::iter(by_network.into_iter().map(Ok::<_, CallError>)).try_for_each_concurrent(
             CALLS_AT_ONCE,
             |(network, viewers)| async move {
                 let Some(key) = self.key_of(network) else { return Ok(()) };
-                self.commands.query(&self.scripts.forget(&key, &self.id, &viewers)).await.map(drop)
+                let command = self.node.scripts.remove_streams(&key, &self.node.id, &viewers);
+                self.node.commands.query(&command).await.map(drop)
             },
         );
         if let Err(error) = calls.await {
-            tracing::debug!(%error, "streams that have left keep their places for a lease");
+            tracing::debug!(%error, "streams that have ended count for their address until its lease ends");
         }
     }
 
-    /// Tells Redis again of the addresses that have several streams: every heartbeat, and at once when it has lost something or
-    /// the addresses have new hashes.
-    pub(super) async fn tell_crowded(&self, limiter: &AddressLimiter) {
-        let (mut lost, mut key) = (self.lost.subscribe(), self.visitor_key.subscribe());
+    /// Reports the addresses that have several streams: at every heartbeat, and at once when Redis has lost data or the
+    /// addresses have new hashes.
+    async fn report_crowded(&self) {
+        let node = &self.node;
+        let (mut data_losses, mut key) = (node.data_losses.subscribe(), node.visitor_key.subscribe());
         loop {
-            let next = Instant::now() + self.timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..0.1));
-            lost.mark_unchanged();
+            let next = Instant::now() + node.timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..JITTER));
+            data_losses.mark_unchanged();
             key.mark_unchanged();
-            while self.tell_all_crowded(limiter).await.is_err() {
+            while self.report_all_crowded().await.is_err() {
                 sleep(RETRY).await;
-                self.commands.connected().await;
+                node.commands.connected().await;
             }
             tokio::select! {
-                () = tokio::time::sleep_until(next) => {}
-                // The senders are this node's own, and live as long.
-                _ = lost.changed() => {}
+                () = sleep_until(next) => {}
+                // The senders are the node's own, so neither fails.
+                _ = data_losses.changed() => {}
                 _ = key.changed() => {}
             }
         }
     }
 
-    /// Stops where Redis does not answer.
-    async fn tell_all_crowded(&self, limiter: &AddressLimiter) -> Result<(), CallError> {
-        for networks in limiter.crowded().chunks(TOLD_IN_A_ROW) {
+    /// Stops when Redis does not answer.
+    async fn report_all_crowded(&self) -> Result<(), CallError> {
+        for networks in self.limiter.crowded().chunks(BATCH) {
             let started = Instant::now();
             let calls = stream::iter(networks.iter().copied().map(Ok::<_, CallError>)).try_for_each_concurrent(
                 CALLS_AT_ONCE,
                 |network| async move {
                     let Some(key) = self.key_of(network) else { return Ok(()) };
-                    // Those of this moment: who leaves from now on is told of behind them.
-                    let call =
-                        self.scripts.address(&key, &self.id, &limiter.limits, &limiter.streams_of(network), None);
-                    let answer = self.commands.ask(&call, Answer::parse).await?;
-                    limiter.heard(network, answer.elsewhere > 0);
+                    // The streams of this moment: later departures are sent after this call.
+                    let reply = self.call(&key, network, None).await?;
+                    self.limiter.set_elsewhere(network, reply.elsewhere > 0);
                     Ok(())
                 },
             );

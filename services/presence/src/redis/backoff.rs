@@ -1,14 +1,14 @@
-//! The time between two attempts.
+//! The time between two attempts to connect.
 
 use std::time::Duration;
 
-/// First wait. Long enough that a refused connection costs nothing, short enough to go unnoticed.
+/// First wait. Long enough that refused connections cost little, short enough to go unnoticed.
 const FIRST: Duration = Duration::from_millis(50);
 
-/// Longest wait: Redis is tried at least twice a second, for ever. What is promised after its return includes one.
+/// Longest wait: at least two attempts a second. The promised times after the return of Redis include one wait.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Waits that double, each shortened by chance to as little as half, so that nodes do not come back in step.
+/// Waits that double. Each is shortened at random by up to a half, so that nodes do not reconnect in step.
 pub(super) struct Backoff {
     next: Duration,
 }
@@ -18,6 +18,7 @@ impl Backoff {
         Backoff { next: FIRST }
     }
 
+    /// Waits, and doubles the next wait.
     pub(super) async fn wait(&mut self) {
         tokio::time::sleep(self.next.mul_f64(rand::random_range(0.5..1.0))).await;
         self.next = LONGEST.min(self.next * 2);

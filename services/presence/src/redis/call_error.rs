@@ -1,47 +1,47 @@
-//! Why a call of Redis has no answer, and what helps against that.
+//! Why a call to Redis failed, and how to recover.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::metrics::Failure;
 
-/// Why a call has no answer.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// There is no connection now.
+    /// There is no connection.
     #[error("Redis is away")]
     Away,
-    /// Redis did not answer in time; whether it did what was asked is unknown.
+    /// No reply in time. Whether Redis has executed the call is unknown.
     #[error("Redis did not answer in time")]
     Timeout,
-    /// Redis refused, or the connection broke.
+    /// Redis refused the call, or the connection broke.
     #[error("{0}")]
     Redis(#[from] RedisError),
-    /// The answer is not one of our scripts'.
+    /// The reply has an unknown form.
     #[error("Redis gave an answer of an unknown form")]
     Form,
 }
 
 impl CallError {
-    /// What it counts as in metrics.
+    /// The cause that metrics count it under.
     pub(super) fn failure(&self) -> Failure {
         match self {
             CallError::Away => Failure::Away,
             CallError::Timeout => Failure::Timeout,
-            CallError::Redis(error) if Recovery::of(error) == Recovery::OtherConnection => Failure::Connection,
+            CallError::Redis(error) if Recovery::of(error) == Recovery::Reconnect => Failure::Connection,
             CallError::Redis(_) => Failure::Refused,
             CallError::Form => Failure::Form,
         }
     }
 }
 
-/// What helps against an error.
+/// What recovers from an error.
 #[derive(PartialEq, Eq)]
 pub(super) enum Recovery {
-    /// Time, or another attempt: the script is only to be loaded, or a slot of the cluster is on its way.
-    None,
+    /// Another attempt: the script is not loaded, or a slot of the cluster is being moved.
+    Retry,
     /// Another connection, perhaps to another server.
-    OtherConnection,
-    /// Somebody: Redis answers, but refuses, for want of memory or of permission.
+    Reconnect,
+    /// An operator: Redis answers and refuses, because it has no memory or the user has no permission.
     Operator,
 }
 
@@ -49,10 +49,10 @@ impl Recovery {
     pub(super) fn of(error: &RedisError) -> Recovery {
         use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, NoScript, ReadOnly, TryAgain};
         match error.kind() {
-            ErrorKind::Server(NoScript | TryAgain | Moved | Ask) => Recovery::None,
-            ErrorKind::Server(ReadOnly | BusyLoading | MasterDown | ClusterDown) => Recovery::OtherConnection,
+            ErrorKind::Server(NoScript | TryAgain | Moved | Ask) => Recovery::Retry,
+            ErrorKind::Server(ReadOnly | BusyLoading | MasterDown | ClusterDown) => Recovery::Reconnect,
             ErrorKind::Server(_) | ErrorKind::Extension => Recovery::Operator,
-            _ => Recovery::OtherConnection,
+            _ => Recovery::Reconnect,
         }
     }
 }

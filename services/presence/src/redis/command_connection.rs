@@ -1,9 +1,10 @@
-//! The connection for commands: one a node, replaced whenever it does not answer, for ever.
+//! The connection for commands. A node has one, and replaces it whenever it stops answering.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,21 +18,24 @@ use super::url::{RedisUrl, Topology};
 use crate::Health;
 use crate::metrics::Metrics;
 
-/// Answers that may be missing in a row before the connection is given up.
+/// Number of replies missing in a row at which the connection is replaced.
 const MISSED_IN_A_ROW: u32 = 2;
 
-/// How often the sentinels are asked whether the master is still the master: a failover may leave our old one alive.
-const ASK_SENTINEL_EVERY: Duration = Duration::from_secs(2);
+/// Interval at which the sentinels are asked for the master: a failover may leave the old one alive.
+const CHECK_MASTER_EVERY: Duration = Duration::from_secs(2);
 
-/// Commands to Redis. Connects in the background.
+/// The server is pinged after this time without a reply.
+const PING_AFTER: Duration = CHECK_MASTER_EVERY.saturating_mul(3);
+
+/// Sends commands to Redis. Connects in the background, see [`run`](CommandConnection::run).
 pub(super) struct CommandConnection {
     url: RedisUrl,
     response_timeout: Duration,
     current: watch::Sender<Option<Current>>,
+    /// Replies missing in a row.
     missed: AtomicU32,
-    last_answer: Mutex<LastAnswer>,
-    /// What is wrong now, if anything is.
-    trouble: Mutex<Option<Trouble>>,
+    last_reply: Mutex<LastReply>,
+    problem: Mutex<Option<Problem>>,
     health: watch::Sender<Health>,
     metrics: Metrics,
 }
@@ -39,19 +43,20 @@ pub(super) struct CommandConnection {
 #[derive(Clone)]
 struct Current {
     connection: Connection,
-    /// Tells this connection from the ones before it.
+    /// Counts the connections, so that a late failure of a former one does not end its successor.
     number: u64,
 }
 
-/// What is wrong.
-struct Trouble {
-    why: String,
-    /// Redis answers, but refuses this: nothing but its success shows that that is over.
+/// Why the node is degraded.
+struct Problem {
+    reason: String,
+    /// Redis answers, but refuses this access. Only a success of this access, or of one that needs more, ends the
+    /// problem.
     refused: Option<Access>,
 }
 
 #[derive(Clone, Copy)]
-struct LastAnswer {
+struct LastReply {
     at: Instant,
     at_time_of_day: SystemTime,
 }
@@ -68,20 +73,20 @@ impl CommandConnection {
             response_timeout,
             current: watch::Sender::new(None),
             missed: AtomicU32::new(0),
-            last_answer: Mutex::new(LastAnswer { at: Instant::now(), at_time_of_day: SystemTime::now() }),
-            trouble: Mutex::new(None),
+            last_reply: Mutex::new(LastReply { at: Instant::now(), at_time_of_day: SystemTime::now() }),
+            problem: Mutex::new(None),
             health,
             metrics,
         })
     }
 
-    /// Calls a script and waits for its reply, at most for a response timeout (and as long for a connection).
+    /// Calls a script of a counter. Waits at most one response timeout for a connection and one for the reply.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, CallError> {
-        self.ask(call, Reply::parse).await
+        self.call_as(call, Reply::parse).await
     }
 
-    /// The same with a script whose reply is of another form.
-    pub(super) async fn ask<T>(&self, call: &Call<'_>, parse: fn(Value) -> Option<T>) -> Result<T, CallError> {
+    /// Calls a script whose reply has another form.
+    pub(super) async fn call_as<T>(&self, call: &Call<'_>, parse: fn(Value) -> Option<T>) -> Result<T, CallError> {
         let started = Instant::now();
         let result = self.evaluate(call).await.and_then(|value| parse(value).ok_or(CallError::Form));
         match &result {
@@ -93,7 +98,7 @@ impl CommandConnection {
 
     async fn evaluate(&self, call: &Call<'_>) -> Result<Value, CallError> {
         match self.send(&command("EVALSHA", &call.script.hash, call), call.access).await {
-            // Redis has forgotten the script, or has never seen it. EVAL loads it where this counter's keys are.
+            // Redis has not loaded the script. EVAL loads it on the server that has the keys.
             Err(CallError::Redis(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 self.send(&command("EVAL", &call.script.code, call), call.access).await
             }
@@ -101,7 +106,7 @@ impl CommandConnection {
         }
     }
 
-    /// Sends one command and waits for its answer.
+    /// Sends one command and waits for its reply, as long as [`call`](CommandConnection::call).
     pub(super) async fn query(&self, command: &Cmd) -> Result<Value, CallError> {
         self.send(command, Access::Read).await
     }
@@ -110,16 +115,16 @@ impl CommandConnection {
         let Current { mut connection, number } = self.connection().await?;
         match tokio::time::timeout(self.response_timeout, command.query_async::<Value>(&mut connection)).await {
             Ok(Ok(value)) => {
-                self.answered(access);
+                self.succeeded(access);
                 Ok(value)
             }
             Ok(Err(error)) => {
                 match (Recovery::of(&error), &connection) {
-                    (Recovery::None, _) => self.answered(Access::Ping),
+                    (Recovery::Retry, _) => self.succeeded(Access::Ping),
                     (Recovery::Operator, _) => self.degraded(&error.to_string(), Some(access)),
-                    (Recovery::OtherConnection, Connection::One { .. }) => self.replace(number, &error.to_string()),
-                    // The cluster's client finds other masters by itself, if there are any.
-                    (Recovery::OtherConnection, Connection::Cluster(_)) => self.missed(number, &error.to_string()),
+                    (Recovery::Reconnect, Connection::One { .. }) => self.replace(number, &error.to_string()),
+                    // The cluster client looks for other masters by itself.
+                    (Recovery::Reconnect, Connection::Cluster(_)) => self.missed(number, &error.to_string()),
                 }
                 Err(error.into())
             }
@@ -130,10 +135,9 @@ impl CommandConnection {
         }
     }
 
-    /// Finds out whether the connection still works.
-    pub(super) async fn check(&self) {
-        // An answer that does not come is dealt with where every answer is.
-        let _dealt_with = self.send(&redis::cmd("PING"), Access::Ping).await;
+    /// Checks whether the connection still works, and replaces it like any other call if it does not.
+    pub(super) async fn ping(&self) {
+        let _handled = self.send(&redis::cmd("PING"), Access::Ping).await;
     }
 
     /// Whether there is a connection now.
@@ -145,15 +149,15 @@ impl CommandConnection {
     pub(super) fn connected(&self) -> impl Future<Output = ()> {
         let mut current = self.current.subscribe();
         async move {
-            // The sender lives as long as the commands; without it there is nothing to wait for.
+            // Fails only if the sender is dropped, which ends this node.
             let _ended = current.wait_for(Option::is_some).await;
         }
     }
 
     async fn connection(&self) -> Result<Current, CallError> {
         let mut current = self.current.subscribe();
-        let there = tokio::time::timeout(self.response_timeout, current.wait_for(Option::is_some)).await;
-        match there {
+        let connected = tokio::time::timeout(self.response_timeout, current.wait_for(Option::is_some)).await;
+        match connected {
             Ok(Ok(current)) => current.clone().ok_or(CallError::Away),
             _ => Err(CallError::Away),
         }
@@ -176,11 +180,11 @@ impl CommandConnection {
             if number > 1 {
                 self.metrics.reconnections.inc();
             }
-            self.answered(Access::Ping);
+            self.succeeded(Access::Ping);
             let since = Instant::now();
             self.current.send_replace(Some(Current { connection, number }));
-            self.watch_over(number).await;
-            // A connection that is lost as soon as it is open is no reason to hurry.
+            self.supervise(number).await;
+            // A connection that is lost at once does not reset the backoff.
             if since.elapsed() > self.response_timeout {
                 backoff = Backoff::new();
             }
@@ -188,20 +192,19 @@ impl CommandConnection {
         }
     }
 
-    /// Until the connection is given up: asks for a sign of life when nothing else does, and whether the master is still
-    /// the master.
-    async fn watch_over(&self, number: u64) {
-        let mut gone = self.current.subscribe();
-        let mut sentinel_asked = Instant::now();
-        let is_ours = |current: &Option<Current>| current.as_ref().is_none_or(|current| current.number != number);
-        while tokio::time::timeout(ASK_SENTINEL_EVERY, gone.wait_for(is_ours)).await.is_err() {
-            let silence = self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).at.elapsed();
-            if silence > ASK_SENTINEL_EVERY * 3 {
-                self.check().await;
+    /// Runs until the connection is replaced: pings a silent server, and checks that Sentinel still names it as master.
+    async fn supervise(&self, number: u64) {
+        let mut current = self.current.subscribe();
+        let mut master_checked = Instant::now();
+        let is_replaced = |current: &Option<Current>| current.as_ref().is_none_or(|current| current.number != number);
+        while tokio::time::timeout(CHECK_MASTER_EVERY, current.wait_for(is_replaced)).await.is_err() {
+            let silence = self.last_reply.lock().at.elapsed();
+            if silence > PING_AFTER {
+                self.ping().await;
             }
-            if matches!(self.url.topology, Topology::Sentinel { .. }) && sentinel_asked.elapsed() >= ASK_SENTINEL_EVERY
+            if matches!(self.url.topology, Topology::Sentinel { .. }) && master_checked.elapsed() >= CHECK_MASTER_EVERY
             {
-                sentinel_asked = Instant::now();
+                master_checked = Instant::now();
                 self.check_master(number).await;
             }
         }
@@ -217,40 +220,40 @@ impl CommandConnection {
         }
     }
 
-    /// An answer is missing: a few of them in a row, and the connection is given up.
+    /// Called when a reply is missing. Replaces the connection after a few in a row.
     fn missed(&self, number: u64, reason: &str) {
         if self.missed.fetch_add(1, Ordering::Relaxed) + 1 >= MISSED_IN_A_ROW {
             self.replace(number, reason);
         }
     }
 
-    /// Gives a connection up, unless it has been replaced already.
+    /// Drops the connection of this number, so that [`run`](CommandConnection::run) opens another one. Does nothing if
+    /// that has happened already.
     fn replace(&self, number: u64, reason: &str) {
-        let given_up = self.current.send_if_modified(|current| {
+        let is_dropped = self.current.send_if_modified(|current| {
             let is_current = current.as_ref().is_some_and(|current| current.number == number);
             if is_current {
                 *current = None;
             }
             is_current
         });
-        if given_up {
+        if is_dropped {
             self.degraded(reason, None);
         }
     }
 
-    /// Redis did what was asked of it.
-    fn answered(&self, access: Access) {
+    /// Called when Redis has executed a command.
+    fn succeeded(&self, access: Access) {
         self.missed.store(0, Ordering::Relaxed);
-        let answer = LastAnswer { at: Instant::now(), at_time_of_day: SystemTime::now() };
-        *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.as_ref().and_then(|trouble| trouble.refused).is_some_and(|refused| refused > access) {
+        *self.last_reply.lock() = LastReply { at: Instant::now(), at_time_of_day: SystemTime::now() };
+        let mut problem = self.problem.lock();
+        if problem.as_ref().and_then(|problem| problem.refused).is_some_and(|refused| refused > access) {
             return;
         }
-        if trouble.take().is_some() {
+        if problem.take().is_some() {
             tracing::info!(redis = %self.url, "Redis answers");
         }
-        drop(trouble);
+        drop(problem);
         self.health.send_if_modified(|health| {
             let recovered = *health != Health::Connected;
             *health = Health::Connected;
@@ -258,19 +261,18 @@ impl CommandConnection {
         });
     }
 
-    /// Says once what is wrong.
-    fn degraded(&self, why: &str, refused: Option<Access>) {
-        let now = Trouble { why: why.to_owned(), refused };
-        let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
-        if before.is_none_or(|before| before.why != why) {
-            tracing::warn!(redis = %self.url, reason = why, "no answer from Redis");
+    /// Marks the node as degraded, and logs each new reason once.
+    fn degraded(&self, reason: &str, refused: Option<Access>) {
+        let before = self.problem.lock().replace(Problem { reason: reason.to_owned(), refused });
+        if before.is_none_or(|before| before.reason != reason) {
+            tracing::warn!(redis = %self.url, reason, "no answer from Redis");
         }
-        let since = self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).at_time_of_day;
+        let since = self.last_reply.lock().at_time_of_day;
         self.health.send_if_modified(|health| match health {
             Health::Starting => false,
-            Health::Degraded { reason, .. } if reason == why => false,
+            Health::Degraded { reason: known, .. } if known == reason => false,
             _ => {
-                *health = Health::Degraded { since, reason: why.to_owned() };
+                *health = Health::Degraded { since, reason: reason.to_owned() };
                 true
             }
         });

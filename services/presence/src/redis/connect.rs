@@ -1,4 +1,4 @@
-//! Opens connections to Redis, wherever the address says it is.
+//! Opens connections to a server, to the master that Sentinel names, or to a cluster.
 
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, 
 
 use super::url::{Login, RedisUrl, Topology};
 
-/// How long opening a connection may take, greeting included.
+/// How long opening a connection may take, including the first command.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The operating system gives a connection up when what was written is not acknowledged for this long.
+/// The operating system ends a connection when written data is not acknowledged for this long (`TCP_USER_TIMEOUT`).
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Times that the cluster's client follows a slot that has moved before it leaves the retry to us.
+/// Redirections of a moved slot that the cluster client follows before the call fails.
 const CLUSTER_RETRIES: u32 = 3;
 
-/// Why there is no connection.
+/// Why a connection cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Redis refused, or cannot be reached.
+    /// Redis refused the connection, or cannot be reached.
     #[error("{0}")]
     Redis(#[from] redis::RedisError),
-    /// There was no answer in time.
+    /// No reply in time.
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout,
-    /// No sentinel that answered knows a master of this name.
+    /// No sentinel that replied knows a master of this name.
     #[error("no sentinel names a master of {0:?}")]
     NoMaster(String),
-    /// The sentinels' master calls itself a replica: a failover is under way.
+    /// The master that the sentinels name reports that it is a replica: a failover is in progress.
     #[error("{0} is no master yet")]
     NotMaster(String),
 }
@@ -45,7 +45,7 @@ pub(super) enum Connection {
     One {
         /// The connection.
         connection: MultiplexedConnection,
-        /// Where it leads to.
+        /// The server's address.
         server: ConnectionAddr,
     },
     /// To the masters of a cluster.
@@ -53,7 +53,7 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Opens a connection on which commands are answered.
+    /// Opens a connection, and checks that the server answers commands.
     pub(super) async fn open(url: &RedisUrl, response_timeout: Duration) -> Result<Connection, ConnectError> {
         install_tls(url);
         match &url.topology {
@@ -74,7 +74,7 @@ impl Connection {
                 let master = master(url).await?;
                 let mut connection = open_one(&master).await?;
                 let role: Vec<redis::Value> = in_time(redis::cmd("ROLE").query_async(&mut connection)).await?;
-                // The rest of the answer differs by role.
+                // The other fields differ by role.
                 let is_master = matches!(role.first(), Some(redis::Value::BulkString(role)) if role == b"master");
                 if !is_master {
                     return Err(ConnectError::NotMaster(master.addr().to_string()));
@@ -86,7 +86,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// The server that the connection leads to, if it is one.
+    /// The server's address. `None` for a cluster.
     pub(super) fn server(&self) -> Option<&ConnectionAddr> {
         match self {
             Connection::One { server, .. } => Some(server),
@@ -123,7 +123,7 @@ impl ConnectionLike for Connection {
     }
 }
 
-/// Opens a connection for messages. In a cluster any node will do: it delivers what is published on all of them.
+/// Opens a connection for messages. In a cluster any node serves: it delivers messages that are published on any other.
 pub(super) async fn open_subscriber(url: &RedisUrl) -> Result<PubSub, ConnectError> {
     install_tls(url);
     let mut candidates = match &url.topology {
@@ -131,7 +131,7 @@ pub(super) async fn open_subscriber(url: &RedisUrl) -> Result<PubSub, ConnectErr
         Topology::Sentinel { .. } => vec![master(url).await?],
         Topology::Cluster(nodes) => nodes.clone(),
     };
-    // A node that is cut off from the cluster accepts subscriptions and delivers nothing: not the same one each time.
+    // A node that is cut off from the cluster accepts subscriptions and delivers nothing, so not always the same one.
     candidates.shuffle(&mut rand::rng());
     let mut last = ConnectError::Timeout;
     for candidate in candidates {
@@ -143,7 +143,7 @@ pub(super) async fn open_subscriber(url: &RedisUrl) -> Result<PubSub, ConnectErr
     Err(last)
 }
 
-/// Connections to every server that holds counters, for a look at all keys.
+/// Opens a connection to every server that holds counters, to read all keys.
 pub(super) async fn open_masters(url: &RedisUrl) -> Result<Vec<MultiplexedConnection>, ConnectError> {
     install_tls(url);
     let Topology::Cluster(nodes) = &url.topology else {
@@ -179,7 +179,7 @@ async fn open_all(
     // Each range is [first slot, last slot, [host, port, …] of the master, its replicas …].
     for master in slots.iter().filter_map(|range| range.get(2)) {
         let Some((host, port)) = host_and_port(master) else { continue };
-        // A node that does not know its own address leaves it out: it is where we reached it.
+        // A node that does not know its own host leaves it empty: then it is the host of this connection.
         let address = (host.unwrap_or_else(|| own_host.clone()), port);
         if !addresses.contains(&address) {
             addresses.push(address);
@@ -201,15 +201,16 @@ fn host_and_port(master: &redis::Value) -> Option<(Option<String>, u16)> {
     Some((host.filter(|host| !host.is_empty()), port))
 }
 
-/// Whom most sentinels call the master now: one that is cut off may still name the former. Not for other kinds of address.
+/// Returns the master that most sentinels name: one that is cut off may still name the former. Fails for other
+/// topologies.
 pub(super) async fn master(url: &RedisUrl) -> Result<ConnectionInfo, ConnectError> {
     let Topology::Sentinel { sentinels, service, master } = &url.topology else {
         return Err(ConnectError::NoMaster(url.to_string()));
     };
     let mut votes: Vec<((String, u16), usize)> = Vec::new();
     let mut last = ConnectError::NoMaster(service.clone());
-    for answer in join_all(sentinels.iter().map(|sentinel| ask(sentinel, service))).await {
-        match answer {
+    for reply in join_all(sentinels.iter().map(|sentinel| named_master(sentinel, service))).await {
+        match reply {
             Ok(Some(named)) => match votes.iter_mut().find(|(other, _)| *other == named) {
                 Some((_, votes)) => *votes += 1,
                 None => votes.push((named, 1)),
@@ -224,11 +225,11 @@ pub(super) async fn master(url: &RedisUrl) -> Result<ConnectionInfo, ConnectErro
     }
 }
 
-async fn ask(sentinel: &ConnectionInfo, service: &str) -> Result<Option<(String, u16)>, ConnectError> {
+async fn named_master(sentinel: &ConnectionInfo, service: &str) -> Result<Option<(String, u16)>, ConnectError> {
     let mut connection = open_one(sentinel).await?;
-    let mut question = redis::cmd("SENTINEL");
-    question.arg("get-master-addr-by-name").arg(service);
-    in_time(question.query_async(&mut connection)).await
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("get-master-addr-by-name").arg(service);
+    in_time(command.query_async(&mut connection)).await
 }
 
 impl Login {
@@ -242,12 +243,12 @@ impl Login {
 }
 
 async fn open_one(server: &ConnectionInfo) -> Result<MultiplexedConnection, ConnectError> {
-    // Response timeouts are the caller's: it must tell a slow answer from a broken connection.
+    // The caller has its own response timeout: it must tell a slow reply from a broken connection.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let client = Client::open(with_tcp_settings(server))?;
     in_time(async {
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        // A server that loads its data accepts connections and refuses everything else.
+        // A server that is loading its data accepts connections and refuses commands.
         redis::cmd("PING").exec_async(&mut connection).await?;
         Ok(connection)
     })
@@ -265,15 +266,15 @@ fn with_tcp_settings(server: &ConnectionInfo) -> ConnectionInfo {
     server.clone().set_tcp_settings(tcp_settings())
 }
 
-/// A peer that has vanished is noticed, whether it is written to or not.
+/// Detects a peer that has vanished, whether data is being written or not.
 fn tcp_settings() -> TcpSettings {
     let keepalive = TcpKeepalive::new().with_time(USER_TIMEOUT).with_interval(Duration::from_secs(1)).with_retries(3);
     TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(USER_TIMEOUT)
 }
 
-/// rustls asks the process which cryptography to use; whoever came first has decided.
+/// Selects the cryptography provider of rustls, unless the process has selected one already.
 fn install_tls(url: &RedisUrl) {
-    if url.speaks_tls() {
-        let _decided_before = rustls::crypto::ring::default_provider().install_default();
+    if url.uses_tls() {
+        let _selected_before = rustls::crypto::ring::default_provider().install_default();
     }
 }

@@ -1,29 +1,56 @@
-//! Every key and channel in Redis. `{name}` is the counter's hash tag: all keys of a counter live in one slot of a cluster. Every other key is alone in
-//! its script.
+//! Every key and channel in Redis, after the prefix. All keys of a counter share the hash tag `{name}`, so that they
+//! are in one slot of a cluster. Every other key is the only one of its script.
 //!
-//! | key (after the prefix) | type | content | life | written by |
-//! |---|---|---|---|---|
-//! | `{name}:state` | HASH | the published state: `epoch`, `version`, `count`, `visitors`, `seq` (of publications), `published` (when, ms); `held` 1 if a change waits to be published; `settle` (until when a new epoch settles, ms), `floor` and `visitors_floor` (what is shown at least until then); `expiry` (no lease ends before, ms), `last_session`, `nodes` (sessions); `reap` (the session being taken apart), `cursor`, `claim` (until when a node does it, ms); `kept` (when lives were last prolonged, ms); `s:<session>` "seq size phase" of each living session | [`KEEP`], prolonged while there are sessions; settle + lease after the last one | all scripts |
-//! | `{name}:sessions` | ZSET | session → end of its lease, ms of Redis's clock | as the state; gone with the last session | hello, report; whichever call comes first after a lease's end |
-//! | `{name}:viewers:<session>` | HASH | viewer (6 bytes) → visitor (8 bytes): the registrations themselves | [`KEEP`], prolonged by the session's node; taken apart when the session ends | report, reap |
-//! | `{name}:visitors` | HASH | visitor (8 bytes) → number of registrations | [`KEEP`], prolonged; gone with the last session | report, reap |
-//! | `{name}:reaping` | LIST | sessions that have ended and are still to be taken apart | [`KEEP`]; gone when all are | as sessions, and reap |
-//! | `{name}` | channel | "epoch version count visitors seq settling" of each publication | – | hello, report, reap |
-//! | `address:<hash>` | HASH | the streams of one client address on all nodes: `s:<node>:<viewer>` the stream's counter; `n:<node>` until when the node's streams count, ms; `earned` until when the address is ahead of its pace, µs. The hash has 64 bits and is keyed with `visitor-key` | a lease, or the pace's burst if that is longer, prolonged by each call | address; streams that leave are taken out by HDEL |
-//! | `visitor-key` | STRING | 32 random bytes that make hashes of addresses and visitors | 24 h | the first node to need it |
+//! `{name}:state`, HASH: what is published of the counter, and the state of the protocol.
+//! - `epoch`, `version`, `count`, `visitors`: the published state.
+//! - `seq`: number of publications in this epoch. `published`: time of the last one. `held`: 1 if a change waits for
+//!   its publication.
+//! - `settle`: until when a new epoch settles. `floor`, `visitors_floor`: the numbers published are not lower until
+//!   then.
+//! - `nodes`: number of sessions. `expiry`: no lease ends before. `last_session`: the newest session's number.
+//! - `reap`: the session whose registrations are being removed. `cursor`: of its scan. `claim`: until when a node does
+//!   that.
+//! - `kept`: when the life of the keys was last prolonged.
+//! - `s:<session>`: "seq size phase" of each session that has a lease.
+//! - Life: [`KEEP`], prolonged while there are sessions; settle + lease after the last one. Writer: all scripts of
+//!   counters.
 //!
-//! Times are milliseconds of Redis's clock. No key outlives the last node by more than [`KEEP`]. Redis must not evict any
-//! of them: run it with `maxmemory-policy noeviction`.
+//! `{name}:sessions`, ZSET: session → end of its lease.
+//! - Life: as the state; removed with the last session. Writer: hello, report; the first call after a lease's end.
+//!
+//! `{name}:viewers:<session>`, HASH: viewer (6 bytes) → visitor (8 bytes), the registrations themselves.
+//! - Life: [`KEEP`], prolonged by the session's node; removed in steps after the session's end. Writer: report, reap.
+//!
+//! `{name}:visitors`, HASH: visitor (8 bytes) → number of registrations.
+//! - Life: [`KEEP`], prolonged; removed with the last session. Writer: report, reap.
+//!
+//! `{name}:reaping`, LIST: ended sessions whose registrations are still to be removed.
+//! - Life: [`KEEP`]; removed with its last element. Writer: as sessions, and reap.
+//!
+//! `{name}`, channel: "epoch version count visitors seq settling" of each publication.
+//! - Writer: hello, report, reap.
+//!
+//! `address:<hash>`, HASH: the streams of one client address on all nodes. The hash has 64 bits, keyed with
+//! `visitor-key`.
+//! - `s:<node>:<viewer>`: the stream's counter. `n:<node>`: until when the node's streams count.
+//! - `earned`: the theoretical arrival time of the address's pace, in microseconds.
+//! - Life: a lease, or the pace's burst if that is longer, prolonged by each call. Writer: address; departures by HDEL.
+//!
+//! `visitor-key`, STRING: 32 random bytes that key the hashes of addresses and visitors.
+//! - Life: 24 h. Writer: the first node that needs it.
+//!
+//! Times are milliseconds of Redis's clock. No key outlives the last node by more than [`KEEP`], except `visitor-key`.
+//! Redis must not evict any of them: run it with `maxmemory-policy noeviction`.
 
 use std::time::Duration;
 
 use crate::CounterName;
 
-/// How long a key lives that nobody prolongs: longer than any outage of the nodes that should heal by itself, short
-/// enough that nothing lies around.
+/// Life of a key that is not prolonged: longer than any outage that nodes recover from by themselves, short enough that
+/// little is left behind.
 pub(super) const KEEP: Duration = Duration::from_secs(300);
 
-/// What stands before every key of an installation.
+/// The prefix of every key of an installation.
 #[derive(Debug, Clone)]
 pub(super) struct Prefix(pub(super) String);
 
@@ -38,6 +65,7 @@ pub(super) struct CounterKeys {
 }
 
 impl Prefix {
+    /// The keys of a counter.
     pub(super) fn counter(&self, name: &CounterName) -> CounterKeys {
         let tag = format!("{}{{{name}}}", self.0);
         CounterKeys {
@@ -54,11 +82,12 @@ impl Prefix {
         format!("{}address:{hash:016x}", self.0)
     }
 
+    /// The key of the key of visitors' hashes.
     pub(super) fn visitor_key(&self) -> String {
         format!("{}visitor-key", self.0)
     }
 
-    /// The SCAN pattern of all counters' states.
+    /// The SCAN pattern that matches all counters' states.
     pub(super) fn states(&self) -> String {
         let mut pattern = String::new();
         for character in self.0.chars() {
@@ -70,14 +99,14 @@ impl Prefix {
         pattern + "{*}:state"
     }
 
-    /// The counter whose state this key is.
+    /// The name of the counter whose state has this key. `None` for other keys.
     pub(super) fn counter_of_state<'a>(&self, key: &'a str) -> Option<&'a str> {
         key.strip_prefix(self.0.as_str())?.strip_prefix('{')?.strip_suffix("}:state")
     }
 }
 
 impl CounterKeys {
-    /// The registrations of a session.
+    /// The key of a session's registrations.
     pub(super) fn viewers(&self, session: &str) -> String {
         format!("{}:viewers:{session}", self.channel)
     }
@@ -88,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counters_name_can_be_read_from_its_state_key() {
+    fn the_key_of_a_state_contains_the_counters_name() {
         let prefix = Prefix("a[b]:".to_owned());
         let name = CounterName::parse("online").unwrap();
         assert_eq!(prefix.counter_of_state(&prefix.counter(&name).state), Some("online"));

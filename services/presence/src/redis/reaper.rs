@@ -1,28 +1,28 @@
-//! Takes ended sessions apart.
+//! Removes the registrations of ended sessions.
 
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep};
 
-use super::Node;
 use super::counter_view::CounterView;
 use super::keys::CounterKeys;
+use super::node::Node;
 
-/// Goes on until nothing is left to take apart. Whoever was asked to does it; if it fails, Redis asks another.
+/// Removes ended sessions, `first` first, until none is left. Ends when a call fails: Redis then asks another node.
 pub(super) async fn run(node: Arc<Node>, view: Arc<CounterView>, keys: CounterKeys, first: String) {
     let mut next = Some(first);
     while let Some(session) = next {
         let started = Instant::now();
         let call = node.scripts.reap(&keys, view.seen(), &session);
         let Ok(reply) = node.commands.call(&call).await else { return };
-        view.replied(reply.state, None);
+        view.reply_received(reply.state, None);
         next = reply.reap;
         if let (None, Some(held)) = (&next, reply.held) {
-            // The last change, which others may have to wait for: the reporter asks for it to be published.
+            // The last change may have to wait for its publication: the reporter's next call publishes it.
             sleep(held).await;
-            return view.wake_reporter.notify_one();
+            return view.call_wanted.notify_one();
         }
-        // As long a pause as the step took leaves at least half of Redis to others.
+        // A pause as long as the step leaves at least half of Redis's time to others.
         sleep(started.elapsed()).await;
     }
 }

@@ -1,10 +1,11 @@
-//! What Redis says: the scripts' replies and the counter's messages.
+//! Parses the scripts' replies and the messages of counters.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use redis::Value;
 
 use super::scripts::Seen;
+use crate::Reading;
 
 /// A published state of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,26 +14,26 @@ pub(super) struct State {
     pub(super) version: u64,
     pub(super) count: u64,
     pub(super) visitors: u64,
-    /// Number of the publication within the epoch; 0 if nothing has been published.
+    /// Number of publications in this epoch; 0 if nothing has been published.
     pub(super) seq: u64,
-    /// How long nodes may still be about to register again after a loss.
+    /// For this long nodes may still be registering again after a loss.
     pub(super) settling: Duration,
 }
 
-/// What Redis made of a report.
+/// The result of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// Applied, or nothing to apply.
+    /// It is applied, or there was nothing to apply.
     Ok,
-    /// The session is not known: it expired, was ended, or was lost.
+    /// The session is unknown: it expired, was ended, or was lost.
     Unknown,
     /// Reports before this one are missing.
     Gap,
-    /// The session has not as many viewers as its node believes.
+    /// The session does not have the number of viewers that its node expects.
     Differs,
 }
 
-/// A script's reply.
+/// The reply of a counter's script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
     pub(super) status: Status,
@@ -41,18 +42,18 @@ pub(super) struct Reply {
     pub(super) state: State,
     /// A change waits to be published for this long.
     pub(super) held: Option<Duration>,
-    /// No lease of the counter ends before this time has passed. `None`: it has no lease.
+    /// No lease of the counter ends before this time has passed. `None` if it has no lease.
     pub(super) due: Option<Duration>,
     /// Living sessions of the counter.
     pub(super) nodes: u64,
-    /// An ended session that the caller should take apart.
+    /// An ended session whose registrations the caller should remove.
     pub(super) reap: Option<String>,
-    /// The session that the reply is about, or that has begun.
+    /// The caller's session, or the one that has begun.
     pub(super) session: String,
 }
 
 impl State {
-    /// Reads a message of the counter's channel.
+    /// Parses a message of the counter's channel. `None` if it has another form.
     pub(super) fn parse(message: &[u8]) -> Option<State> {
         let mut numbers = std::str::from_utf8(message).ok()?.split(' ').map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
@@ -66,18 +67,25 @@ impl State {
         })
     }
 
-    /// Where the state stands in the order of all states.
+    /// The key by which states are ordered.
     pub(super) fn order(&self) -> (u64, u64) {
         (self.epoch, self.version)
     }
 
+    /// The reading of this state.
+    pub(super) fn reading(&self, as_of: SystemTime, stale: bool) -> Reading {
+        let State { epoch, version, count, visitors, .. } = *self;
+        Reading { count, visitors, epoch, version, as_of, stale }
+    }
+
+    /// The state as an argument of calls.
     pub(super) fn seen(&self) -> Seen {
         Seen { epoch: self.epoch, version: self.version, count: self.count, visitors: self.visitors }
     }
 }
 
 impl Reply {
-    /// Reads a script's reply. `None` if it is not one.
+    /// Parses a script's reply. `None` if it has another form.
     pub(super) fn parse(value: Value) -> Option<Reply> {
         let Value::Array(values) = value else { return None };
         let mut values = values.into_iter();
@@ -128,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_comes_is_no_state() {
+    fn other_messages_are_refused() {
         for wrong in [&b""[..], b"1 2 3 4 5", b"1 2 3 4 5 x", b"1 2 3 4 5 -6", b"1  2 3 4 5 6", b"\xff\xff"] {
             assert_eq!(State::parse(wrong), None, "{wrong:?}");
         }

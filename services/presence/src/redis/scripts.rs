@@ -1,4 +1,4 @@
-//! The Lua scripts and how they are spoken to. All decisions about leases and counts are theirs; see `src/lua`.
+//! The Lua scripts of `src/lua`, and their arguments. All decisions about leases and counts are made in the scripts.
 
 use std::time::Duration;
 
@@ -6,26 +6,25 @@ use redis::Cmd;
 
 use super::keys::{CounterKeys, KEEP};
 use crate::address_limiter::AddressStreams;
-use crate::local_viewers::ViewerId;
 use crate::settings::Timing;
+use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 use crate::{AddressLimits, CounterName};
 
-/// How long a node that takes an ended session apart may be silent before another is asked to go on.
+/// How long a node that removes an ended session's registrations may be silent before another is asked to continue.
 const REAPING_CLAIM: Duration = Duration::from_secs(1);
 
-/// Registrations of an ended session that are taken apart in one call: a millisecond of Redis's time, three where the
-/// hash has become sparse and the scan has to look for them.
+/// Registrations of an ended session that are removed in one call: a millisecond of Redis's time, three once the hash
+/// has become sparse.
 const REAPING_STEP: usize = 250;
 
 /// Most joins and leaves in one report: a few milliseconds of Redis's time.
 pub(super) const MAX_RECORDS: usize = 1_000;
 
-/// Bytes of a viewer in a record: 2⁴⁸ viewers are more than a process ever sees, and six bytes fit Redis's smallest
-/// allocation.
+/// Bytes of a viewer in a record: no process has 2⁴⁸ viewers, and six bytes fit Redis's smallest allocation.
 const VIEWER_BYTES: usize = 6;
 
-/// The scripts with this installation's times.
+/// The scripts, with this installation's times.
 pub(super) struct Scripts {
     hello: Script,
     report: Script,
@@ -35,35 +34,35 @@ pub(super) struct Scripts {
 
 /// One script.
 pub(super) struct Script {
-    /// What it is called in metrics.
+    /// Its name in metrics.
     pub(super) name: &'static str,
-    /// Its whole text.
+    /// Its complete text.
     pub(super) code: String,
-    /// What Redis calls it once it is loaded.
+    /// Its SHA-1, by which Redis knows it once it is loaded.
     pub(super) hash: String,
 }
 
-/// A call of a script that can be made again: the same keys and arguments.
+/// A call of a script. May be sent several times.
 pub(super) struct Call<'a> {
     pub(super) script: &'a Script,
     pub(super) keys: Vec<String>,
     pub(super) arguments: Vec<Vec<u8>>,
-    /// What it does whenever it is called, not only when there happens to be something to write.
+    /// What every such call needs, not only those that have something to write.
     pub(super) access: Access,
 }
 
-/// What a command does. A Redis that is full goes on to answer those that only read.
+/// What a command needs from Redis, in ascending order. A Redis that is full still answers reads.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
-    /// Asks whether Redis is there.
+    /// A reply.
     Ping,
-    /// Reads, or what may be no more than that.
+    /// To read. It may write as well.
     Read,
-    /// Writes.
+    /// To write.
     Write,
 }
 
-/// The state that a node shows, as it tells Redis. All 0: none.
+/// The state that the caller shows. All 0 if it shows none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) epoch: u64,
@@ -72,44 +71,44 @@ pub(super) struct Seen {
     pub(super) visitors: u64,
 }
 
-/// A stream that an address asks for.
+/// A stream that a client asks for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct RequestedStream<'a> {
     pub(super) viewer: ViewerId,
     pub(super) counter: &'a CounterName,
 }
 
-/// What a report says about its session.
+/// What a report does to its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase<'a> {
-    /// Nothing new: changes of a registration that goes on.
+    /// Nothing: it continues.
     Same,
-    /// The registration is complete and counts from now; the node's former session ends in the same moment.
+    /// The session is complete and counts from now. The node's former session ends in the same call.
     Live { old: &'a str },
     /// The session ends.
     Ended,
 }
 
-/// What a report asks for besides.
+/// What a report asks for in addition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Upkeep {
-    /// Nothing: the cheapest heartbeat.
+    /// Nothing: the cheapest.
     None,
-    /// To count the registrations themselves.
+    /// To compare the number of registrations with what the node expects.
     Audit,
-    /// To count them, and to prolong their life.
+    /// To compare it, and to prolong the life of the registrations.
     Keep,
 }
 
-/// The content of one report: stays the same when the report is sent again.
+/// One report. A retry has the same content.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Report<'a> {
     pub(super) session: &'a str,
-    /// One more than the last report's, or the last report's if there is no content.
+    /// One more than the last report's, or the same without content.
     pub(super) seq: u64,
-    /// Redis's clock in its last answer, and how long ago that came.
-    pub(super) heard: (u64, Duration),
-    /// How many viewers the session has after this report.
+    /// Redis's clock in its last reply (milliseconds), and how long ago that came.
+    pub(super) last_reply: (u64, Duration),
+    /// The number of viewers that the session should have after this report.
     pub(super) expected: usize,
     pub(super) phase: Phase<'a>,
     pub(super) joins: &'a [(ViewerId, Visitor)],
@@ -144,11 +143,11 @@ impl Scripts {
         }
     }
 
-    /// The scripts with a mistake in them, for the test of the test.
+    /// The scripts with a bug, to test that the tests find it.
     #[cfg(test)]
-    pub(super) fn with_mistake(mut self, right: &str, wrong: &str) -> Scripts {
+    pub(super) fn with_bug(mut self, right: &str, wrong: &str) -> Scripts {
         let scripts = [&mut self.hello, &mut self.report, &mut self.reap, &mut self.address];
-        assert!(scripts.iter().any(|script| script.code.contains(right)), "{right:?} is not written any more");
+        assert!(scripts.iter().any(|script| script.code.contains(right)), "no script contains {right:?}");
         for script in scripts {
             script.code = script.code.replace(right, wrong);
         }
@@ -168,7 +167,7 @@ impl Scripts {
         let nothing = Report {
             session: "",
             seq: 0,
-            heard: (0, Duration::ZERO),
+            last_reply: (0, Duration::ZERO),
             expected: 0,
             phase: Phase::Same,
             joins: &[],
@@ -178,13 +177,13 @@ impl Scripts {
         self.report(keys, seen, &nothing)
     }
 
-    /// Reports to a session, or only prolongs it.
+    /// Reports changes of a session, or only renews its lease.
     pub(super) fn report(&self, keys: &CounterKeys, seen: Seen, report: &Report<'_>) -> Call<'_> {
         let mut call = Call::new(&self.report, keys, seen, report.session);
         call.keys.push(keys.viewers(report.session));
         call.argument(report.seq);
-        call.argument(report.heard.0);
-        call.argument(report.heard.1.as_millis());
+        call.argument(report.last_reply.0);
+        call.argument(report.last_reply.1.as_millis());
         call.argument(report.expected);
         let (phase, old) = match report.phase {
             Phase::Same => ("", ""),
@@ -207,7 +206,7 @@ impl Scripts {
         call
     }
 
-    /// Takes an ended session apart by one step.
+    /// Removes some registrations of an ended session.
     pub(super) fn reap(&self, keys: &CounterKeys, seen: Seen, session: &str) -> Call<'_> {
         let mut call = Call::new(&self.reap, keys, seen, session);
         call.keys.push(keys.viewers(session));
@@ -215,21 +214,21 @@ impl Scripts {
         call
     }
 
-    /// Tells the streams that a node has of an address, and asks for another.
+    /// Reports the streams that a node has of an address, and may request another one.
     pub(super) fn address(
         &self,
         key: &str,
         node: &str,
         limits: &AddressLimits,
-        streams_of: &AddressStreams,
-        asked: Option<Asked<'_>>,
+        streams: &AddressStreams,
+        requested: Option<RequestedStream<'_>>,
     ) -> Call<'_> {
         let mut call =
             Call { script: &self.address, keys: vec![key.to_owned()], arguments: Vec::new(), access: Access::Read };
         call.argument(node);
-        match asked {
-            Some(Asked { viewer, counter }) => {
-                call.argument(stream_of(viewer));
+        match requested {
+            Some(RequestedStream { viewer, counter }) => {
+                call.argument(stream_name(viewer));
                 call.argument(counter);
             }
             None => {
@@ -241,31 +240,31 @@ impl Scripts {
         call.argument(limits.in_all);
         call.argument(limits.gap().as_micros());
         call.argument(limits.burst().as_micros());
-        call.argument(streams_of.next);
-        call.argument(streams_of.held.len());
-        for (viewer, counter) in &streams_of.held {
-            call.argument(stream_of(*viewer));
+        call.argument(streams.next_viewer);
+        call.argument(streams.admitted.len());
+        for (viewer, counter) in &streams.admitted {
+            call.argument(stream_name(*viewer));
             call.argument(counter);
         }
-        for viewer in &streams_of.asking {
-            call.argument(stream_of(*viewer));
+        for viewer in &streams.pending {
+            call.argument(stream_name(*viewer));
         }
         call
     }
 
-    /// The command by which streams of an address are forgotten. Their node's lease is left to run out.
-    pub(super) fn forget(&self, key: &str, node: &str, viewers: &[ViewerId]) -> Cmd {
+    /// The command that removes streams of an address. Their node's lease runs out by itself.
+    pub(super) fn remove_streams(&self, key: &str, node: &str, viewers: &[ViewerId]) -> Cmd {
         let mut command = redis::cmd("HDEL");
         command.arg(key);
         for viewer in viewers {
-            command.arg(format!("s:{node}:{}", stream_of(*viewer)));
+            command.arg(format!("s:{node}:{}", stream_name(*viewer)));
         }
         command
     }
 }
 
-/// What a stream is called among its node's, as short as can be.
-fn stream_of(viewer: ViewerId) -> String {
+/// The name of a stream in the address script: short hexadecimal.
+fn stream_name(viewer: ViewerId) -> String {
     format!("{:x}", viewer.0)
 }
 

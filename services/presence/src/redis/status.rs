@@ -1,4 +1,4 @@
-//! A look at everything in Redis, for the operator.
+//! Reads all counters from Redis, for the operator.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::CounterName;
 /// All counters of an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Every counter that Redis knows, by name.
+    /// Every counter that Redis knows, sorted by name.
     pub counters: Vec<CounterStatus>,
 }
 
@@ -30,11 +30,11 @@ pub struct CounterStatus {
     pub epoch: u64,
     /// The version of the published state.
     pub version: u64,
-    /// The nodes' registrations.
+    /// The sessions of nodes at this counter.
     pub sessions: Vec<SessionStatus>,
 }
 
-/// One node's registration under a counter.
+/// The session of one node at a counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionStatus {
     /// The node's random id.
@@ -43,29 +43,29 @@ pub struct SessionStatus {
     pub viewers: u64,
     /// What is left of the lease.
     pub lease_left: Duration,
-    /// The registration is not complete yet, and does not count.
+    /// The node is still registering its viewers: they do not count yet.
     pub registering: bool,
 }
 
-/// Why there is no status.
+/// Why the status cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// Redis cannot be reached.
     #[error("cannot reach Redis: {0}")]
     Connect(#[from] ConnectError),
-    /// Redis refused a question.
+    /// Redis refused a command.
     #[error("Redis does not tell: {0}")]
     Redis(#[from] RedisError),
 }
 
 impl Status {
-    /// Asks all masters.
-    pub(crate) async fn ask(url: &RedisUrl, prefix: &str) -> Result<Status, StatusError> {
+    /// Reads from all masters.
+    pub(crate) async fn read(url: &RedisUrl, prefix: &str) -> Result<Status, StatusError> {
         let prefix = Prefix(prefix.to_owned());
         let mut counters = Vec::new();
         for mut connection in connect::open_masters(url).await? {
             for name in names(&mut connection, &prefix).await? {
-                counters.extend(ask_counter(&mut connection, &prefix, &name).await?);
+                counters.extend(read_counter(&mut connection, &prefix, &name).await?);
             }
         }
         counters.sort_by(|a, b| a.name.cmp(&b.name));
@@ -77,22 +77,22 @@ async fn names(connection: &mut MultiplexedConnection, prefix: &Prefix) -> Resul
     let mut keys: AsyncIter<'_, String> = connection.scan_match(prefix.states()).await?;
     let mut names = Vec::new();
     while let Some(key) = keys.next_item().await {
-        // Another program may have keys that look like ours.
+        // Another program may have keys of the same form.
         names.extend(prefix.counter_of_state(&key?).and_then(|name| CounterName::parse(name).ok()));
     }
     names.sort();
-    names.dedup(); // SCAN may tell a key twice
+    names.dedup(); // SCAN may return a key twice
     Ok(names)
 }
 
-async fn ask_counter(
+async fn read_counter(
     connection: &mut MultiplexedConnection,
     prefix: &Prefix,
     name: &CounterName,
 ) -> Result<Option<CounterStatus>, RedisError> {
     let keys = prefix.counter(name);
-    type Answers = ((u64, u64), Vec<(String, String)>, Vec<(String, f64)>);
-    let ((seconds, microseconds), fields, leases): Answers = redis::pipe()
+    type Replies = ((u64, u64), Vec<(String, String)>, Vec<(String, f64)>);
+    let ((seconds, microseconds), fields, leases): Replies = redis::pipe()
         .cmd("TIME")
         .hgetall(&keys.state)
         .zrange_withscores(&keys.sessions, 0, -1)
@@ -101,7 +101,7 @@ async fn ask_counter(
     let now = Duration::from_secs(seconds) + Duration::from_micros(microseconds);
     let field = |wanted: &str| fields.iter().find(|(field, _)| field == wanted).map(|(_, value)| value.as_str());
     let number = |wanted: &str| field(wanted).and_then(|value| value.parse::<u64>().ok());
-    // Gone since the scan.
+    // The counter was removed after the scan.
     let Some(epoch) = number("epoch") else { return Ok(None) };
     let session = |(id, ends): &(String, f64)| {
         let mut parts = field(&format!("s:{id}")).unwrap_or_default().split(' ');

@@ -1,10 +1,11 @@
-//! The connection for messages: one a node, for all of its counters.
+//! The connection for messages. A node has one, for all of its counters.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -17,14 +18,16 @@ use super::reply::State;
 use super::url::RedisUrl;
 use crate::metrics::Metrics;
 
-/// Most channels in one SUBSCRIBE: Redis answers each of them by itself.
+/// Most channels in one SUBSCRIBE: Redis replies to each of them separately.
 const CHANNELS_AT_ONCE: usize = 100;
 
-/// Which channels are wanted, and whose they are.
+/// The channels of this node's counters, and the views that their messages go to.
 pub(super) struct Subscription {
     url: RedisUrl,
     channels: Mutex<Channels>,
+    /// Signalled when `Channels::touched` has changed.
     touched: Notify,
+    /// Signalled when the subscription delivers nothing.
     dead: Notify,
     last_message: Mutex<Instant>,
     commands: Arc<CommandConnection>,
@@ -33,9 +36,9 @@ pub(super) struct Subscription {
 
 #[derive(Default)]
 struct Channels {
-    /// A counter that was closed and opened again has two views for a moment.
+    /// A counter that was closed and opened again has two views for a short time.
     views: HashMap<String, Vec<Weak<CounterView>>>,
-    /// Those whose views came or went since the subscription was last brought up to date.
+    /// Channels that have gained or lost a view since the last [`update`](Subscription::update).
     touched: HashSet<String>,
 }
 
@@ -52,17 +55,17 @@ impl Subscription {
         })
     }
 
-    /// The view hears what is published on the channel, as long as it lives.
+    /// Delivers the channel's messages to the view, until it is removed or dropped.
     pub(super) fn add(&self, channel: &str, view: &Arc<CounterView>) {
-        let mut channels = self.channels();
+        let mut channels = self.channels.lock();
         channels.views.entry(channel.to_owned()).or_default().push(Arc::downgrade(view));
         channels.touched.insert(channel.to_owned());
         self.touched.notify_one();
     }
 
-    /// The view is not interested any more.
+    /// Delivers no more messages to the view.
     pub(super) fn remove(&self, channel: &str, view: &Arc<CounterView>) {
-        let mut channels = self.channels();
+        let mut channels = self.channels.lock();
         if let Some(views) = channels.views.get_mut(channel) {
             views.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(view)));
         }
@@ -70,9 +73,9 @@ impl Subscription {
         self.touched.notify_one();
     }
 
-    /// Looks after all views: what nothing confirms, and what has not arrived.
+    /// Called regularly: checks all views for stale readings and missing messages.
     pub(super) fn tick(&self) {
-        let views = self.all();
+        let views = self.all_views();
         let mut is_dead = false;
         for view in &views {
             view.tick();
@@ -81,7 +84,7 @@ impl Subscription {
         if is_dead {
             self.dead.notify_one();
         }
-        let age = self.last_message.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        let age = self.last_message.lock().elapsed();
         self.metrics.subscription_age.set(if views.is_empty() { 0.0 } else { age.as_secs_f64() });
     }
 
@@ -98,12 +101,11 @@ impl Subscription {
                     let (sink, stream) = subscriber.split();
                     let since = Instant::now();
                     self.serve(sink, stream).await;
-                    for view in self.all() {
+                    for view in self.all_views() {
                         view.unsubscribed();
                     }
-                    // What ended this connection has often ended the other one too, which nobody would notice before the
-                    // next report.
-                    self.commands.check().await;
+                    // The other connection has often ended as well, which only a call detects.
+                    self.commands.ping().await;
                     if since.elapsed() > CONNECT_TIMEOUT {
                         backoff = Backoff::new();
                     }
@@ -114,17 +116,17 @@ impl Subscription {
         }
     }
 
-    /// Until the connection ends, or delivers nothing any more.
+    /// Delivers messages until the connection ends, or delivers nothing.
     async fn serve(&self, mut sink: PubSubSink, stream: PubSubStream) {
         let mut stream = pin!(stream);
         let mut subscribed = HashSet::new();
-        // Death was noticed of the last connection, not of this one.
+        // A signal that is left over was about the last connection.
         let mut dead = pin!(self.dead.notified());
         if futures_util::poll!(&mut dead).is_ready() {
             dead.set(self.dead.notified());
         }
         {
-            let mut channels = self.channels();
+            let mut channels = self.channels.lock();
             channels.touched = channels.views.keys().cloned().collect();
         }
         if self.update(&mut sink, &mut subscribed).await.is_none() {
@@ -149,10 +151,11 @@ impl Subscription {
         }
     }
 
-    /// Subscribes to the touched channels that have views, and from those that have none. `None`: Redis did not answer.
+    /// Subscribes to the touched channels that have views, and unsubscribes from those that have none. `None` if Redis
+    /// does not answer.
     async fn update(&self, sink: &mut PubSubSink, subscribed: &mut HashSet<String>) -> Option<()> {
         let (wanted, unwanted) = {
-            let mut channels = self.channels();
+            let mut channels = self.channels.lock();
             let touched = std::mem::take(&mut channels.touched);
             let (wanted, unwanted): (Vec<_>, Vec<_>) = touched
                 .into_iter()
@@ -177,31 +180,27 @@ impl Subscription {
     }
 
     fn deliver(&self, channel: &str, message: &[u8]) {
-        *self.last_message.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last_message.lock() = Instant::now();
         let Some(state) = State::parse(message) else {
-            return tracing::warn!(channel, "a message that cannot be read");
+            return tracing::warn!(channel, "a message of unknown form");
         };
         for view in self.views_of(std::slice::from_ref(&channel.to_owned())) {
-            view.delivered(state);
+            view.message_received(state);
         }
     }
 
     fn views_of(&self, channels: &[String]) -> Vec<Arc<CounterView>> {
-        let known = self.channels();
+        let known = self.channels.lock();
         channels.iter().filter_map(|channel| known.views.get(channel)).flatten().filter_map(Weak::upgrade).collect()
     }
 
-    fn all(&self) -> Vec<Arc<CounterView>> {
-        self.channels().views.values().flatten().filter_map(Weak::upgrade).collect()
-    }
-
-    fn channels(&self) -> MutexGuard<'_, Channels> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all_views(&self) -> Vec<Arc<CounterView>> {
+        self.channels.lock().views.values().flatten().filter_map(Weak::upgrade).collect()
     }
 }
 
-async fn in_time(answer: impl Future<Output = redis::RedisResult<()>>) -> Option<()> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, answer).await {
+async fn in_time(reply: impl Future<Output = redis::RedisResult<()>>) -> Option<()> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, reply).await {
         Ok(Ok(())) => Some(()),
         Ok(Err(error)) => {
             tracing::debug!(%error, "cannot subscribe");

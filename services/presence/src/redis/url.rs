@@ -1,68 +1,68 @@
-//! Where Redis is: one server, the master that Sentinel names, or a cluster.
+//! The address of Redis: one server, the master that Sentinel names, or a cluster.
 
 use std::fmt;
 use std::str::FromStr;
 
 use redis::{ConnectionAddr, ConnectionInfo, RedisConnectionInfo};
 
-/// Sentinel's port, where the address does not say.
+/// Sentinel's port if the address has none.
 const SENTINEL_PORT: u16 = 26379;
 
-/// Redis's address, in one of these forms (`rediss` instead of `redis` speaks TLS):
+/// The address of Redis, in one of these forms (`rediss` instead of `redis` uses TLS):
 ///
 /// - `redis://[user:password@]host[:port][/database]`
 /// - `redis+unix:///path/to/socket[?db=1&user=…&pass=…]`
 /// - `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database][?sentinel_password=…]`
 /// - `redis+cluster://[user:password@]host[:port],host[:port]`
 ///
-/// TLS trusts the system's certificates; those of an authority of one's own are named by the environment variable
-/// `SSL_CERT_FILE`. `Debug` and `Display` leave the passwords out.
+/// TLS trusts the system's certificates; the environment variable `SSL_CERT_FILE` names others. `Debug` and `Display`
+/// omit passwords.
 #[derive(Clone)]
 pub struct RedisUrl {
     pub(super) topology: Topology,
     shown: String,
 }
 
-/// What kind of Redis it is.
+/// How Redis is deployed.
 #[derive(Clone)]
 pub(super) enum Topology {
     /// One server.
     One(Box<ConnectionInfo>),
-    /// Whichever server the sentinels call the master of the service.
+    /// The server that the sentinels name as the master of the service.
     Sentinel { sentinels: Vec<ConnectionInfo>, service: String, master: Login },
-    /// The masters of a cluster, found by way of any of these nodes.
+    /// The masters of a cluster, which any of these nodes lists.
     Cluster(Vec<ConnectionInfo>),
 }
 
-/// How to speak to a master whose address is found out later.
+/// How to connect to a server whose address is found later.
 #[derive(Clone)]
 pub(super) struct Login {
     pub(super) settings: RedisConnectionInfo,
     pub(super) tls: bool,
 }
 
-/// Why a text is no address of Redis. Never repeats a password.
+/// Why a text is not an address of Redis. Never contains a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedisUrlError {
-    /// The text begins with no scheme that is known.
+    /// The scheme is unknown.
     #[error(
         "an address of Redis begins with redis://, rediss://, redis+unix://, redis+sentinel:// or redis+cluster://, \
          not with {0:?}"
     )]
     Scheme(String),
-    /// Sentinel's address names no service.
+    /// The address of Sentinel has no service.
     #[error("the address of a Sentinel ends with the service's name: redis+sentinel://host,host/service")]
     NoService,
-    /// The number of the database is none.
+    /// The database is not a number.
     #[error("{0:?} is no number of a database")]
     Database(String),
-    /// The query has a parameter that is not known.
+    /// The query has an unknown parameter.
     #[error("unknown parameter {0:?}; sentinel_user and sentinel_password are known")]
     Parameter(String),
-    /// One of the hosts, or the credentials, cannot be read.
+    /// One of the hosts, or the credentials, cannot be parsed.
     #[error("cannot read the host {host:?}: {reason}")]
     Host {
-        /// The part of the text that stands for the host.
+        /// The host as written.
         host: String,
         /// What is wrong with it.
         reason: String,
@@ -78,7 +78,7 @@ struct Parts<'a> {
 }
 
 impl RedisUrl {
-    /// Reads an address. Whether anybody answers there shows later.
+    /// Parses an address. Connects to nothing.
     pub fn parse(text: &str) -> Result<RedisUrl, RedisUrlError> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| RedisUrlError::Scheme(scheme_of(text)))?;
         let parts = Parts::of(rest);
@@ -95,8 +95,8 @@ impl RedisUrl {
         Ok(RedisUrl { topology, shown: format!("{scheme}://{}{path}", parts.hosts) })
     }
 
-    /// Whether any connection to this Redis speaks TLS.
-    pub(super) fn speaks_tls(&self) -> bool {
+    /// Whether connections to this Redis use TLS.
+    pub(super) fn uses_tls(&self) -> bool {
         let tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         match &self.topology {
             Topology::One(server) => tls(server),
@@ -117,7 +117,7 @@ impl<'a> Parts<'a> {
 }
 
 fn scheme_of(text: &str) -> String {
-    // Without "://" the text may be anything, a bare password included: show its beginning only up to a separator.
+    // Without "://" the text may be anything, even a password: show only what is before the first separator.
     text.split([':', '@', '/']).next().unwrap_or_default().chars().take(20).collect()
 }
 
@@ -208,8 +208,8 @@ mod tests {
         assert_eq!(server.redis_settings().username(), Some("alice"));
         assert_eq!(server.redis_settings().password(), Some("s3cret"));
         assert_eq!(server.redis_settings().db(), 2);
-        assert!(!url.speaks_tls());
-        assert!(RedisUrl::parse("rediss://example.org").unwrap().speaks_tls());
+        assert!(!url.uses_tls());
+        assert!(RedisUrl::parse("rediss://example.org").unwrap().uses_tls());
     }
 
     #[test]
@@ -235,11 +235,11 @@ mod tests {
         let url = RedisUrl::parse("rediss+cluster://u:p@a,b:7001").unwrap();
         let Topology::Cluster(nodes) = &url.topology else { panic!("{url:?}") };
         assert_eq!(nodes.iter().map(address).collect::<Vec<_>>(), ["a:6379", "b:7001"]);
-        assert!(url.speaks_tls());
+        assert!(url.uses_tls());
     }
 
     #[test]
-    fn a_mistake_is_named() {
+    fn errors_name_the_wrong_part() {
         for (text, wanted) in [
             ("localhost:6379", "begins with redis://"),
             ("http://localhost", "not with \"http\""),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn no_password_is_ever_shown() {
+    fn passwords_are_never_shown() {
         for text in [
             "redis://alice:s3cret@example.org/2",
             "redis+sentinel://:s3cret@a,b/service?sentinel_password=s3cret",

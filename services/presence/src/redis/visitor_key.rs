@@ -1,4 +1,4 @@
-//! The visitors' key: the same on all nodes, another every day.
+//! The key of visitors' hashes: the same on all nodes, and a new one every day.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,37 +11,37 @@ use super::call_error::CallError;
 use super::command_connection::CommandConnection;
 use crate::visitor::VisitorKey;
 
-/// How long a key is used. A person whose stream spans the change is another visitor to it from then on: whoever opens
-/// a second stream after the change is counted twice among the visitors until the first one ends.
+/// How long a key is used. A person who opens a second stream after the change counts as two visitors until the first
+/// one ends.
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The time between two attempts to learn the key.
+/// The time between two attempts to read the key.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A key in use must be looked for again, because Redis may have lost it and another node may have made a new one.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Interval at which the key is read again: Redis may have lost it, and another node may have stored a new one.
+const READ_EVERY: Duration = Duration::from_secs(60);
 
-/// The key, and whether it is everybody's yet.
+/// The key, and whether all nodes share it.
 #[derive(Clone, Copy)]
 pub(crate) struct CurrentKey {
     pub(crate) key: VisitorKey,
     pub(crate) is_shared: bool,
 }
 
-/// Learns the key, and each new one, until cancelled. Puts it back at once where `lost` says that Redis has lost something:
-/// a node that starts before that would make another.
+/// Reads the key, and each new one, until cancelled. Stores it again at once when `data_losses` changes: a node that
+/// starts before that would store another one.
 pub(super) async fn run(
     commands: Arc<CommandConnection>,
     name: String,
     current: watch::Sender<CurrentKey>,
-    mut lost: watch::Receiver<u64>,
+    mut data_losses: watch::Receiver<u64>,
 ) {
-    // Until then a key of this node's own serves; it becomes everybody's if there is none.
+    // This node's own key is used until then, and becomes the shared one if Redis has none.
     let mut ends = Instant::now() + LIFE;
     loop {
         commands.connected().await;
         let now = Instant::now();
-        // A key whose time is over is not put back, should Redis have been slower than we to forget it.
+        // A key whose life is over is not offered, even if Redis has not expired it yet.
         let offered = if ends > now { (current.borrow().key, ends - now) } else { (VisitorKey::random(), LIFE) };
         match agree(&commands, &name, offered).await {
             Ok((key, left)) => {
@@ -51,17 +51,17 @@ pub(super) async fn run(
                     *current = CurrentKey { key, is_shared: true };
                     is_new
                 });
-                let _looked_long_enough = timeout(left.min(LOOK_EVERY), lost.changed()).await;
+                let _read_again = timeout(left.min(READ_EVERY), data_losses.changed()).await;
             }
             Err(error) => {
-                tracing::debug!(%error, "the visitors' key is not known yet");
+                tracing::debug!(%error, "the key of visitors' hashes is not known yet");
                 sleep(RETRY).await;
             }
         }
     }
 }
 
-/// Offers a key in case there is none, and says which one it is, and for how long.
+/// Stores the offered key if Redis has none. Returns the key in Redis and what is left of its life.
 async fn agree(
     commands: &CommandConnection,
     name: &str,

@@ -1,4 +1,4 @@
-//! One counter on a real Redis, a few nodes, and whatever happens to them.
+//! One random case: a counter on a real Redis, a few nodes, and faults.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use redis::aio::MultiplexedConnection;
 use super::TIMING;
 use super::model::{Model, Sent};
 use crate::CounterName;
-use crate::local_viewers::ViewerId;
 use crate::redis::keys::{CounterKeys, Prefix};
 use crate::redis::reply::{Reply, Status};
 use crate::redis::scripts::{Call, Phase, Report, Scripts, Seen, Upkeep};
+use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 
 const STEPS: usize = 40;
 const NODES: usize = 3;
-/// Few people, so that one is often several viewers.
-const PEOPLE: u64 = 6;
+/// Few visitors, so that one often has several viewers.
+const VISITORS: u64 = 6;
 
 /// A key, what is left of its life in milliseconds, and its content.
 type Dumped = (String, i64, Vec<u8>);
@@ -30,7 +30,7 @@ struct TestNode {
     seq: u64,
     viewers: Vec<(ViewerId, Visitor)>,
     seen: Seen,
-    heard: u64,
+    last_reply: u64,
 }
 
 pub(super) struct Case {
@@ -41,16 +41,16 @@ pub(super) struct Case {
     keys: CounterKeys,
     model: Model,
     nodes: Vec<TestNode>,
-    /// Everything that was ever sent, to be sent again.
+    /// All reports so far, to be sent again.
     sent: Vec<Sent>,
     next_viewer: u64,
-    /// What a replica has that lags behind.
+    /// The data of a replica that lags behind, and the model of it.
     replica: Option<(Vec<Dumped>, Model)>,
     log: Vec<String>,
 }
 
 impl Case {
-    /// The case of this number, on the counter of this name.
+    /// A case of this seed, on the counter of this name.
     pub(super) fn new(seed: u64, name: String, scripts: Scripts, connection: MultiplexedConnection) -> Case {
         Case {
             random: StdRng::seed_from_u64(seed),
@@ -88,12 +88,12 @@ impl Case {
         self.leave_nothing().await;
     }
 
-    /// A node reports joins and leaves, or only that it lives. Refused, it registers afresh.
+    /// A node reports joins and leaves, or sends a heartbeat. If Redis disagrees, it registers again.
     async fn report(&mut self, at: usize) {
         if self.nodes[at].session.is_none() {
             return self.register(at).await;
         }
-        let joins = self.newcomers(3);
+        let joins = self.new_viewers(3);
         let node = &mut self.nodes[at];
         let leaving = self.random.random_range(0..=node.viewers.len().min(3));
         let leaves: Vec<_> = node.viewers.drain(..leaving).map(|(viewer, _)| viewer).collect();
@@ -105,7 +105,7 @@ impl Case {
         }
     }
 
-    /// A node registers all of its viewers in a new session, in chunks, and gives the old one up with the last.
+    /// A node registers all of its viewers in a new session, in chunks, and ends the old one with the last.
     async fn register(&mut self, at: usize) {
         let call = self.scripts.hello(&self.keys, self.nodes[at].seen, &format!("{at}"));
         let reply = call_redis(&mut self.connection, &call).await;
@@ -114,21 +114,21 @@ impl Case {
         self.model.hello(before, &reply);
         self.check(&reply, Status::Ok).await;
         let old = self.nodes[at].session.replace(reply.session.clone()).unwrap_or_default();
-        self.take_in(at, &reply);
+        self.apply(at, &reply);
         self.nodes[at].seq = 0;
-        let newcomers = self.newcomers(2);
-        self.nodes[at].viewers.extend(newcomers);
+        let new_viewers = self.new_viewers(2);
+        self.nodes[at].viewers.extend(new_viewers);
         let all = self.nodes[at].viewers.clone();
         let chunk = self.random.random_range(1..=4);
         let mut chunks: Vec<_> = all.chunks(chunk).map(<[_]>::to_vec).collect();
         let last = chunks.pop().unwrap_or_default();
-        let mut told = 0;
+        let mut registered = 0;
         for joins in chunks {
-            told += joins.len();
+            registered += joins.len();
             if self.random.random_bool(0.05) {
-                return self.nodes[at] = TestNode::default(); // dies while it registers
+                return self.nodes[at] = TestNode::default(); // dies during registration
             }
-            if self.send_believing(at, Step::Same, joins, vec![], Upkeep::None, told).await != Status::Ok {
+            if self.send_expecting(at, Step::Same, joins, vec![], Upkeep::None, registered).await != Status::Ok {
                 return;
             }
         }
@@ -143,12 +143,12 @@ impl Case {
         }
     }
 
-    /// What was sent once arrives again, however late: a retry or a ghost.
+    /// A report that was sent before arrives again: a retry, or a late duplicate.
     async fn again(&mut self) {
         if self.sent.is_empty() {
             return;
         }
-        // Mostly something recent, which is what retries are.
+        // Mostly a recent one, as retries are.
         let furthest = if self.random.random_bool(0.7) { 3 } else { self.sent.len() };
         let back = self.random.random_range(0..furthest.min(self.sent.len()));
         let sent = self.sent[self.sent.len() - 1 - back].clone();
@@ -161,7 +161,7 @@ impl Case {
         self.log.push(format!("read by {at} seen {seen:?} -> {reply:?}"));
         self.model.read(seen, &reply);
         self.check(&reply, Status::Ok).await;
-        self.take_in(at, &reply);
+        self.apply(at, &reply);
     }
 
     async fn reap(&mut self) {
@@ -186,7 +186,7 @@ impl Case {
         self.model.flush();
     }
 
-    /// A replica takes the state over, then lags behind.
+    /// A replica copies the state, then lags behind.
     async fn copy(&mut self) {
         self.log.push("copy".to_owned());
         self.replica = Some((self.dump().await, self.model.clone()));
@@ -212,7 +212,7 @@ impl Case {
         tokio::time::sleep(Duration::from_millis(self.random.random_range(1..=most))).await;
     }
 
-    /// When all have gone and been taken apart, only the state is left, and not for long.
+    /// When all sessions have ended and are removed, only the state is left, and has a short life.
     async fn leave_nothing(&mut self) {
         for at in 0..NODES {
             self.end(at).await;
@@ -238,10 +238,10 @@ impl Case {
         upkeep: Upkeep,
     ) -> Status {
         let expected = self.nodes[at].viewers.len();
-        self.send_believing(at, step, joins, leaves, upkeep, expected).await
+        self.send_expecting(at, step, joins, leaves, upkeep, expected).await
     }
 
-    async fn send_believing(
+    async fn send_expecting(
         &mut self,
         at: usize,
         step: Step,
@@ -253,13 +253,13 @@ impl Case {
         let node = &mut self.nodes[at];
         let has_content = !joins.is_empty() || !leaves.is_empty() || step != Step::Same;
         node.seq += u64::from(has_content);
-        let since = self.random.random_range(0..3);
+        let elapsed = self.random.random_range(0..3);
         let session = node.session.clone().expect("only nodes with a session report");
         let sent = Sent {
             session,
             seq: node.seq,
-            heard: node.heard,
-            since,
+            last_reply: node.last_reply,
+            elapsed,
             expected,
             step,
             joins,
@@ -269,7 +269,7 @@ impl Case {
         };
         self.sent.push(sent.clone());
         let reply = self.deliver(sent).await;
-        self.take_in(at, &reply);
+        self.apply(at, &reply);
         reply.status
     }
 
@@ -282,7 +282,7 @@ impl Case {
         let report = Report {
             session: &sent.session,
             seq: sent.seq,
-            heard: (sent.heard, Duration::from_millis(sent.since)),
+            last_reply: (sent.last_reply, Duration::from_millis(sent.elapsed)),
             expected: sent.expected,
             phase,
             joins: &sent.joins,
@@ -297,7 +297,7 @@ impl Case {
         reply
     }
 
-    /// Compares what Redis said, and which leases it keeps, with the model.
+    /// Compares the reply and the stored leases with the model.
     async fn check(&mut self, reply: &Reply, status: Status) {
         let mut leases = redis::cmd("ZRANGE");
         leases.arg(&self.keys.sessions).arg(0).arg(-1).arg("WITHSCORES");
@@ -308,21 +308,21 @@ impl Case {
         }
     }
 
-    fn take_in(&mut self, at: usize, reply: &Reply) {
+    fn apply(&mut self, at: usize, reply: &Reply) {
         self.nodes[at].seen = reply.state.seen();
-        self.nodes[at].heard = reply.now;
+        self.nodes[at].last_reply = reply.now;
     }
 
-    fn newcomers(&mut self, most: usize) -> Vec<(ViewerId, Visitor)> {
-        let many = self.random.random_range(0..=most);
-        let mut newcomer = || {
+    fn new_viewers(&mut self, most: usize) -> Vec<(ViewerId, Visitor)> {
+        let number = self.random.random_range(0..=most);
+        let mut new_viewer = || {
             self.next_viewer += 1;
-            (ViewerId(self.next_viewer), Visitor(self.random.random_range(0..PEOPLE)))
+            (ViewerId(self.next_viewer), Visitor(self.random.random_range(0..VISITORS)))
         };
-        (0..many).map(|_| newcomer()).collect()
+        (0..number).map(|_| new_viewer()).collect()
     }
 
-    /// Every key of the counter, with what is left of its life. All of them must have an end.
+    /// Every key of the counter, with what is left of its life. All of them must have one.
     async fn dump(&mut self) -> Vec<Dumped> {
         let pattern = format!("{}:*", self.keys.channel);
         let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut self.connection).await.unwrap();
@@ -331,14 +331,14 @@ impl Case {
             let mut both = redis::pipe();
             both.cmd("PTTL").arg(&key).cmd("DUMP").arg(&key);
             let (left, value): (i64, Option<Vec<u8>>) = both.query_async(&mut self.connection).await.unwrap();
-            assert_ne!(left, -1, "{key} would never end\n{}", self.log.join("\n"));
+            assert_ne!(left, -1, "{key} has no end of life\n{}", self.log.join("\n"));
             dumped.extend(value.map(|value| (key, left, value)));
         }
         dumped
     }
 }
 
-/// [`Phase`], with its own text.
+/// A [`Phase`] that owns its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     Same,

@@ -1,18 +1,16 @@
-//! The Lua scripts on a real Redis against a model in Rust: random interleavings of hellos, reports, retries, doubled and
-//! late messages, expiries, node deaths, flushes and failovers that lose the last writes.
+//! Compares the Lua scripts on a real Redis with a model in Rust: random interleavings of hellos, reports, retries,
+//! doubled and late messages, expiries, node deaths, flushes and failovers that lose the last writes.
 //!
-//! `HEADCOUNT_SEED` repeats a run, `HEADCOUNT_CASES` sets their number. Redis's clock is real, and the model follows it by
-//! the replies, so a repeated run may take its expiries at other moments.
+//! `HEADCOUNT_SEED` repeats a run, `HEADCOUNT_CASES` sets the number of cases. Redis's clock is real and the model
+//! reads it from the replies, so a repeated run may differ in its expiries.
 
 mod address;
 mod case;
 mod model;
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-#[path = "../../../tests/presence/server.rs"]
-mod server;
 
 use std::time::Duration;
 
+use headcount_testkit::rig::RedisServer;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
@@ -23,11 +21,11 @@ use case::Case;
 const CASES: u64 = 1_000;
 const CASES_AT_ONCE: u64 = 25;
 
-/// Cases at most in which a planted mistake must be noticed. The rarest takes a thousand on a busy machine, because a lease
-/// must not end in between; the search ends with the first that shows it.
+/// Most cases in which the model must find a bug. The rarest takes a thousand on a busy machine, because no lease may
+/// end in between. The search ends with the first case that finds it.
 const SEARCH: u64 = 20 * CASES;
 
-/// How long an answer of Redis may take.
+/// How long a reply of Redis may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Short enough that leases end within a case.
@@ -41,10 +39,10 @@ const TIMING: Timing = Timing {
     response_timeout: Duration::from_secs(1),
 };
 
-/// Mistakes in the scripts that the model must notice: what is written, and what might be.
-const MISTAKES: [(&str, &str); 9] = [
+/// Bugs in the scripts that the model must find: the right text, and the wrong one.
+const BUGS: [(&str, &str); 9] = [
     // a late message prolongs a lease
-    ("math.min(now, heard_at + since)", "now"),
+    ("math.min(now, last_reply + elapsed)", "now"),
     // a doubled message shortens one
     ("'ZADD', SESSIONS, 'GT',", "'ZADD', SESSIONS,"),
     // a late report is taken for a new one
@@ -53,16 +51,16 @@ const MISTAKES: [(&str, &str); 9] = [
     ("if seq > own.seq + 1 or (heartbeat and seq > own.seq) then", "if false then"),
     // an id is issued again after a flush
     ("math.max(now_us, state.last_session + 1)", "state.last_session + 1"),
-    // a node counts twice after it has registered afresh
+    // a node counts twice after it has registered again
     ("if phase == 'live' and old ~= '' then", "if false then"),
-    // those who have gone stay among the visitors
+    // visitors of removed registrations stay counted
     ("redis.call('HINCRBY', VISITORS, fields[i + 1], -1) <= 0", "false"),
     // lost writes go unnoticed
     (
         "if seen.epoch > state.epoch or (seen.epoch == state.epoch and seen.version > state.version) then",
         "if false then",
     ),
-    // the dead are counted
+    // expired sessions stay counted
     ("if state.nodes == 0 or now < state.expiry then return end", "if true then return end"),
 ];
 
@@ -70,36 +68,36 @@ fn environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |value| value.parse().expect("a number"))
 }
 
-/// A connection that waits as long as a busy machine takes.
-async fn connect(server: &server::Server) -> MultiplexedConnection {
+/// A connection with a timeout that suits a busy machine.
+async fn connect(server: &RedisServer) -> MultiplexedConnection {
     let client = redis::Client::open(server.url()).unwrap();
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
 #[tokio::test]
-async fn the_scripts_do_what_the_model_does() {
+async fn the_scripts_behave_like_the_model() {
     let seed = environment("HEADCOUNT_SEED", rand::random());
     let cases = environment("HEADCOUNT_CASES", CASES);
     println!("HEADCOUNT_SEED={seed} HEADCOUNT_CASES={cases}");
-    let server = server::Server::start();
+    let server = RedisServer::start().unwrap();
     let connection = connect(&server).await;
     let all_pass = run(seed, "case", cases, || Scripts::new(&TIMING), &connection).await;
     assert!(all_pass, "HEADCOUNT_SEED={seed} repeats this");
 }
 
 #[tokio::test]
-async fn the_model_notices_mistakes() {
-    let server = server::Server::start();
+async fn the_model_finds_bugs() {
+    let server = RedisServer::start().unwrap();
     let connection = connect(&server).await;
-    for (number, (right, wrong)) in MISTAKES.into_iter().enumerate() {
-        let scripts = || Scripts::new(&TIMING).with_mistake(right, wrong);
-        let all_pass = run(rand::random(), &format!("mistake-{number}"), SEARCH, scripts, &connection).await;
-        assert!(!all_pass, "nobody notices {wrong:?} instead of {right:?}");
+    for (number, (right, wrong)) in BUGS.into_iter().enumerate() {
+        let scripts = || Scripts::new(&TIMING).with_bug(right, wrong);
+        let all_pass = run(rand::random(), &format!("bug-{number}"), SEARCH, scripts, &connection).await;
+        assert!(!all_pass, "the model does not find {wrong:?} instead of {right:?}");
     }
 }
 
-/// Runs the cases until one fails. Whether all have passed.
+/// Runs the cases until one fails. Returns whether all have passed.
 async fn run(
     seed: u64,
     name: &str,

@@ -1,24 +1,24 @@
-//! What the scripts should do, as plainly as it can be said.
+//! The model: what the scripts should do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::Step;
-use crate::local_viewers::ViewerId;
 use crate::redis::reply::{Reply, State, Status};
 use crate::redis::scripts::{Seen, Upkeep};
 use crate::settings::Timing;
+use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 
-/// Two of Redis's looks at its clock in one call may differ by this, in milliseconds.
+/// Two readings of Redis's clock in one call may differ by this, in milliseconds.
 const CLOCK_STEP: u64 = 2;
 
-/// A report on its way.
+/// A report that was sent.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     pub(super) session: String,
     pub(super) seq: u64,
-    pub(super) heard: u64,
-    pub(super) since: u64,
+    pub(super) last_reply: u64,
+    pub(super) elapsed: u64,
     pub(super) expected: usize,
     pub(super) step: Step,
     pub(super) joins: Vec<(ViewerId, Visitor)>,
@@ -35,7 +35,7 @@ struct Session {
     viewers: BTreeMap<u64, u64>,
 }
 
-/// One counter.
+/// The model of one counter.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     timing: Timing,
@@ -44,16 +44,16 @@ pub(super) struct Model {
     reaping: Vec<(String, BTreeMap<u64, u64>)>,
     settle: u64,
     floor: (u64, u64),
-    /// When the state vanishes by itself, because nobody is there.
+    /// When the state expires because there are no sessions.
     idle_until: Option<u64>,
-    /// What the last reply said was published.
+    /// The state in the last reply.
     published: State,
-    /// No epoch is ever used again.
+    /// The newest epoch so far: none is used twice.
     newest_epoch: u64,
     every_session: BTreeSet<String>,
     begins_epoch: bool,
-    /// The reply is about a counter that Redis does not know, and need not.
-    is_nobody: bool,
+    /// The reply is about a counter that has no state and needs none.
+    is_empty: bool,
 }
 
 impl Model {
@@ -72,7 +72,7 @@ impl Model {
             newest_epoch: 0,
             every_session: BTreeSet::new(),
             begins_epoch: false,
-            is_nobody: false,
+            is_empty: false,
         }
     }
 
@@ -83,7 +83,7 @@ impl Model {
         self.reaping.clear();
     }
 
-    /// The writes since this copy was made are lost; that epochs and sessions have been is not.
+    /// The writes since this copy are lost, but their epochs and session ids stay used.
     pub(super) fn lost(&mut self, newer: &Model) {
         self.newest_epoch = newer.newest_epoch;
         self.every_session.clone_from(&newer.every_session);
@@ -91,7 +91,7 @@ impl Model {
 
     pub(super) fn hello(&mut self, seen: Seen, reply: &Reply) {
         self.begin(seen, reply, true);
-        assert!(self.every_session.insert(reply.session.clone()), "{} has been issued before", reply.session);
+        assert!(self.every_session.insert(reply.session.clone()), "{} is used twice", reply.session);
         let ends = reply.now + self.timing.lease.as_millis() as u64;
         self.sessions.insert(reply.session.clone(), Session { ends, ..Session::default() });
     }
@@ -114,7 +114,7 @@ impl Model {
         if sent.seq < session.seq {
             return Status::Ok;
         }
-        let base = reply.now.min(sent.heard + sent.since);
+        let base = reply.now.min(sent.last_reply + sent.elapsed);
         session.ends = session.ends.max(base + self.timing.lease.as_millis() as u64);
         if sent.seq == session.seq + 1 {
             session.seq = sent.seq;
@@ -140,7 +140,7 @@ impl Model {
         self.reaping.first().map(|(session, _)| session.clone())
     }
 
-    /// Small sessions are taken apart in one step.
+    /// Small sessions are removed in one step.
     pub(super) fn reap(&mut self, session: &str, reply: &Reply) {
         self.begin(Seen::default(), reply, false);
         if self.exists && self.first_to_reap().as_deref() == Some(session) {
@@ -148,20 +148,24 @@ impl Model {
         }
     }
 
-    /// Compares the reply with what it should be.
+    /// Compares the reply with the model.
     pub(super) fn check(&mut self, reply: &Reply, status: Status) -> Result<(), String> {
         let expected = |what: &str, is: &dyn std::fmt::Debug, should: &dyn std::fmt::Debug| {
             Err(format!("{what} is {is:?}, should be {should:?}"))
         };
         let is_idle = self.exists && self.sessions.is_empty() && self.reaping.is_empty();
-        // Prolonged by each change; the latest possible end is what matters.
+        // Each change prolongs it: this is the latest possible end.
         self.idle_until = is_idle.then(|| self.idle_until.unwrap_or(reply.now + self.timing.idle().as_millis() as u64));
         if reply.status != status {
             return expected("status", &reply.status, &status);
         }
         let State { epoch, version, count, visitors, .. } = reply.state;
-        if std::mem::take(&mut self.is_nobody) {
-            return if count == 0 && visitors == 0 { Ok(()) } else { expected("count of nobody", &count, &0) };
+        if std::mem::take(&mut self.is_empty) {
+            return if count == 0 && visitors == 0 {
+                Ok(())
+            } else {
+                expected("count of an empty counter", &count, &0)
+            };
         }
         let should = self.numbers(reply.now);
         let before = self.published;
@@ -190,24 +194,25 @@ impl Model {
         Ok(())
     }
 
-    /// Compares the leases that Redis keeps.
+    /// Compares the leases that Redis has stored.
     pub(super) fn check_leases(&self, kept: Vec<(String, u64)>) -> Result<(), String> {
         let kept = BTreeMap::from_iter(kept);
         let should: BTreeMap<_, _> = self.sessions.iter().map(|(id, session)| (id.clone(), session.ends)).collect();
         if kept == should { Ok(()) } else { Err(format!("leases are {kept:?}, should be {should:?}")) }
     }
 
-    /// What every call does first: compares epochs, ends what has expired.
+    /// The first part of every call: compares epochs, ends expired sessions.
     fn begin(&mut self, seen: Seen, reply: &Reply, creates: bool) {
         let now = reply.now;
         if self.idle_until.is_some_and(|until| now + CLOCK_STEP >= until) {
-            // From here on the state may be gone: changes have prolonged it, and its end is rounded. The reply tells.
+            // The state may have expired: its end is rounded, and changes have prolonged it. The reply shows whether
+            // it has.
             if reply.state.seq == 0 || reply.state.epoch != self.published.epoch {
                 self.flush();
             }
         }
         if !self.exists {
-            self.is_nobody = !creates;
+            self.is_empty = !creates;
             if !creates {
                 return;
             }
@@ -242,13 +247,13 @@ impl Model {
         }
     }
 
-    /// Viewers and visitors that should be published now.
+    /// The numbers of viewers and visitors that should be published now.
     fn numbers(&self, now: u64) -> (u64, u64) {
         let count: usize = self.sessions.values().filter(|it| it.is_live).map(|it| it.viewers.len()).sum();
         let registered =
             self.sessions.values().map(|it| &it.viewers).chain(self.reaping.iter().map(|(_, viewers)| viewers));
-        let people: BTreeSet<_> = registered.flat_map(BTreeMap::values).collect();
+        let visitors: BTreeSet<_> = registered.flat_map(BTreeMap::values).collect();
         let floor = if now < self.settle { self.floor } else { (0, 0) };
-        ((count as u64).max(floor.0), (people.len().min(count) as u64).max(floor.1))
+        ((count as u64).max(floor.0), (visitors.len().min(count) as u64).max(floor.1))
     }
 }
