@@ -1,19 +1,19 @@
-//! Fuzz target: Redis' replies.
+//! Replies and messages of Redis.
 
-use headcount_presence::fuzzing::Told;
+use headcount_presence::fuzzing::CounterViewHarness;
 
-/// Feeds the bytes to presence as replies and messages of a Redis connection. Checks that the readings that a node shows never
-/// go back in (epoch, version), and that it shows no count that Redis has not sent.
+/// The bytes are what a connection to Redis delivers: replies and messages in any order. Whatever they are, the shown reading
+/// never goes back in the order of states, and only received counts are shown.
 pub fn replies(bytes: &[u8]) {
-    let mut harness = Told::default();
+    let mut harness = CounterViewHarness::default();
     let mut before = (0, 0);
     let mut rest = bytes;
-    while let Some(reading) = harness.hear(&mut rest) {
+    while let Some(reading) = harness.feed(&mut rest) {
         let now = (reading.epoch, reading.version);
-        assert!(now >= before, "{now:?} follows {before:?}");
+        assert!(now >= before, "{now:?} is shown after {before:?}");
         assert!(
             reading.count == 0 || harness.counts.contains(&reading.count),
-            "{reading:?}, but {:?} were sent",
+            "{reading:?}, but only {:?} were received",
             harness.counts
         );
         before = now;

@@ -1,7 +1,7 @@
-//! What presence costs Redis, on a redis-server of its own, with the bounds that are promised. Fails if one is missed.
+//! Measures what presence costs Redis, and fails if a promised bound is exceeded. Starts its own redis-server.
 //!
-//! `cargo bench -p headcount-presence --bench redis_cost [-- quiet|addresses|million|reaping]`: two minutes. The cost is Redis's, so neither this program's
-//! optimisation nor other load on the machine changes it much.
+//! `cargo bench -p headcount-presence --bench redis_cost [-- quiet|addresses|million|reaping]` takes two minutes. Only
+//! Redis's time is measured, so neither this program's optimisation nor other load on the machine changes it much.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -9,39 +9,34 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use headcount_presence::{AddressLimits, Client, Counter, CounterName, Presence, RedisUrl, Registration, Settings};
+use headcount_testkit::rig::RedisServer;
 use tokio::runtime::Runtime;
-
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-#[path = "../tests/presence/server.rs"]
-mod server;
-
-use server::Server;
 
 const NODES: usize = 20;
 
-/// How long the quiet counter is listened to: several heartbeats of each node.
+/// How long the quiet counter is measured: several heartbeats of each node.
 const QUIET: Duration = Duration::from_secs(33);
 
-/// Viewers whose addresses are asked about.
+/// Viewers from distinct addresses.
 const ADDRESSES: u32 = 20_000;
 
-/// What the slow log keeps, in microseconds.
+/// Threshold of the slow log, in microseconds.
 const SLOW: i64 = 200;
 
 /// An entry of the slow log: number, time, duration in microseconds, arguments, client, name.
 type Slow = (i64, i64, i64, Vec<Vec<u8>>, String, String);
 
-/// A figure and the bound that it must stay under.
+/// A measured figure, and the bound that it must stay below.
 struct Row {
     what: &'static str,
-    is: f64,
-    under: f64,
+    measured: f64,
+    bound: f64,
     unit: &'static str,
 }
 
 impl Row {
-    fn is_missed(&self) -> bool {
-        self.is >= self.under
+    fn is_exceeded(&self) -> bool {
+        self.measured >= self.bound
     }
 }
 
@@ -52,23 +47,23 @@ struct Node {
 }
 
 impl Node {
-    /// A node that asks Redis about nobody's address.
-    fn start(server: &Server) -> Node {
+    /// A node whose viewers are all exempt from the limits of addresses.
+    fn start(server: &RedisServer) -> Node {
         let exempt = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()].into();
         Node::limited(server, AddressLimits { exempt, ..AddressLimits::default() })
     }
 
-    fn limited(server: &Server, limits: AddressLimits) -> Node {
+    fn limited(server: &RedisServer, limits: AddressLimits) -> Node {
         let settings = Settings { limits, ..Settings::default() };
         let presence = Presence::redis(RedisUrl::parse(&server.url()).unwrap(), settings);
         let counter = presence.counter(&CounterName::parse("online").unwrap()).unwrap();
         Node { presence, counter, registrations: Vec::new() }
     }
 
-    /// Seats distinct people.
-    async fn join(&mut self, people: std::ops::Range<u32>) {
-        for person in people {
-            let address = Ipv4Addr::from_bits(0x1000_0000 + person).into();
+    /// Registers viewers of distinct visitors.
+    async fn join(&mut self, visitors: std::ops::Range<u32>) {
+        for visitor in visitors {
+            let address = Ipv4Addr::from_bits(0x1000_0000 + visitor).into();
             let mut registration =
                 self.presence.admit(&self.counter, &Client { ip: address, user_agent: Vec::new() }).await.unwrap();
             registration.start_counting();
@@ -76,6 +71,7 @@ impl Node {
         }
     }
 
+    /// Waits until the node shows these numbers.
     async fn shows(&self, count: u64, visitors: u64) {
         let mut readings = self.counter.watch();
         let shown = readings.wait_for(|it| (it.count, it.visitors) == (count, visitors) && !it.stale);
@@ -86,7 +82,7 @@ impl Node {
 }
 
 fn main() {
-    // `cargo test --all-targets` runs benches, too; only `cargo bench` means it.
+    // `cargo test --all-targets` runs benches as well. Only `cargo bench` passes this argument.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -110,13 +106,18 @@ fn main() {
     }
     println!("{:<70} {:>10} {:>10}", "", "measured", "bound");
     for row in &rows {
-        println!("{:<70} {:>10.2} {:>10} {}", row.what, row.is, row.under, row.unit);
+        println!("{:<70} {:>10.2} {:>10} {}", row.what, row.measured, row.bound, row.unit);
     }
-    let missed: Vec<_> = rows.iter().filter(|row| row.is_missed()).map(|row| row.what).collect();
-    assert!(missed.is_empty(), "missed: {missed:?}");
+    let exceeded: Vec<_> = rows.iter().filter(|row| row.is_exceeded()).map(|row| row.what).collect();
+    assert!(exceeded.is_empty(), "exceeded: {exceeded:?}");
 }
 
-/// A figure of INFO.
+/// A connection of the bench's own.
+fn connect(server: &RedisServer) -> redis::Connection {
+    redis::Client::open(server.url()).unwrap().get_connection().unwrap()
+}
+
+/// A field of INFO.
 fn info(connection: &mut redis::Connection, field: &str) -> f64 {
     let text: String = redis::cmd("INFO").arg("everything").query(connection).unwrap();
     let prefix = format!("{field}:");
@@ -124,9 +125,9 @@ fn info(connection: &mut redis::Connection, field: &str) -> f64 {
     value.trim().parse().unwrap()
 }
 
-/// 20 nodes, 20,000 viewers from as many addresses, no change.
+/// 20 nodes with 20,000 viewers from distinct addresses, without changes.
 async fn quiet() -> Vec<Row> {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let mut nodes: Vec<_> = (0..NODES).map(|_| Node::limited(&server, AddressLimits::default())).collect();
     for (number, node) in (0..).zip(&mut nodes) {
         node.join(number * 1_000..(number + 1) * 1_000).await;
@@ -134,25 +135,25 @@ async fn quiet() -> Vec<Row> {
     for node in &nodes {
         node.shows(20_000, 20_000).await;
     }
-    // The beginning of an epoch settles first.
+    // A new epoch settles first.
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let mut connection = server.connection();
+    let mut connection = connect(&server);
     let (before, started) = (info(&mut connection, "total_commands_processed"), Instant::now());
     tokio::time::sleep(QUIET).await;
     let commands = info(&mut connection, "total_commands_processed") - before - 1.0;
     let rate = commands / started.elapsed().as_secs_f64();
     vec![Row {
         what: "20 nodes, 20,000 viewers, quiet: commands, those in scripts included",
-        is: rate,
-        under: 20.0,
+        measured: rate,
+        bound: 20.0,
         unit: "/s",
     }]
 }
 
-/// What it costs to ask about each viewer's address: those that have one stream, and those that have two.
+/// The cost of the limits of addresses with one stream and with two streams.
 async fn addresses() -> Vec<Row> {
-    let server = Server::start();
-    let mut connection = server.connection();
+    let server = RedisServer::start().unwrap();
+    let mut connection = connect(&server);
     let mut node = Node::limited(&server, AddressLimits::default());
     node.shows(0, 0).await;
     let cpu = |connection: &mut redis::Connection| info(connection, "used_cpu_user") + info(connection, "used_cpu_sys");
@@ -165,20 +166,25 @@ async fn addresses() -> Vec<Row> {
     tokio::time::sleep(Duration::from_secs(6)).await;
     let (cpu_before, started) = (cpu(&mut connection), Instant::now());
     tokio::time::sleep(Duration::from_secs(22)).await;
-    let told = (cpu(&mut connection) - cpu_before) / started.elapsed().as_secs_f64();
+    let reported = (cpu(&mut connection) - cpu_before) / started.elapsed().as_secs_f64();
     let each = f64::from(ADDRESSES);
     vec![
         Row {
-            what: "viewers from distinct addresses, asked about and registered: Redis's CPU each",
-            is: joined / each * 1e6,
-            under: 150.0,
+            what: "viewers from distinct addresses, limited and registered: Redis's CPU each",
+            measured: joined / each * 1e6,
+            bound: 150.0,
             unit: "µs",
         },
-        Row { what: "the same: memory each, while Redis knows them", is: memory / each, under: 500.0, unit: "bytes" },
+        Row {
+            what: "the same: memory each, while Redis knows them",
+            measured: memory / each,
+            bound: 500.0,
+            unit: "bytes",
+        },
         Row {
             what: "20,000 addresses with two streams each, quiet: Redis's CPU",
-            is: told * 100.0,
-            under: 20.0,
+            measured: reported * 100.0,
+            bound: 20.0,
             unit: "% of a core",
         },
     ]
@@ -186,8 +192,8 @@ async fn addresses() -> Vec<Row> {
 
 /// A million registrations of distinct people.
 async fn million() -> Vec<Row> {
-    let server = Server::start();
-    let mut connection = server.connection();
+    let server = RedisServer::start().unwrap();
+    let mut connection = connect(&server);
     let mut nodes: Vec<_> = (0..NODES).map(|_| Node::start(&server)).collect();
     for node in &nodes {
         node.shows(0, 0).await;
@@ -203,20 +209,20 @@ async fn million() -> Vec<Row> {
     let cpu = cpu(&mut connection) - cpu_before;
     let memory = info(&mut connection, "used_memory") - memory_before;
     vec![
-        Row { what: "1,000,000 registrations of distinct visitors: Redis's CPU", is: cpu, under: 5.0, unit: "s" },
+        Row { what: "1,000,000 registrations of distinct visitors: Redis's CPU", measured: cpu, bound: 5.0, unit: "s" },
         Row {
             what: "1,000,000 registrations of distinct visitors: memory",
-            is: memory / 1e6,
-            under: 150.0,
+            measured: memory / 1e6,
+            bound: 150.0,
             unit: "MB",
         },
     ]
 }
 
-/// A node dies with 500,000 viewers, which another has to take apart.
+/// A node dies with 500,000 viewers, which another node removes.
 fn reaping(runtime: &Runtime) -> Vec<Row> {
-    let server = Server::start();
-    let mut connection = server.connection();
+    let server = RedisServer::start().unwrap();
+    let mut connection = connect(&server);
     let survivor = runtime.block_on(async {
         let mut survivor = Node::start(&server);
         survivor.join(0..10).await;
@@ -257,15 +263,15 @@ fn reaping(runtime: &Runtime) -> Vec<Row> {
     let slowest = entries[0].2 as f64 / 1e3;
     vec![
         Row {
-            what: "a dead node's 500,000 viewers: gone from the count after",
-            is: gone.as_secs_f64(),
-            under: 10.0,
+            what: "a dead node's 500,000 viewers: removed from the count after",
+            measured: gone.as_secs_f64(),
+            bound: 10.0,
             unit: "s",
         },
         Row {
             what: "a dead node's 500,000 viewers: slowest call in Redis's slow log",
-            is: slowest,
-            under: 10.0,
+            measured: slowest,
+            bound: 10.0,
             unit: "ms",
         },
     ]

@@ -1,12 +1,12 @@
-//! The little that presence wants to know about whoever opens a stream.
+//! What presence needs to know about a client.
 
 use std::net::IpAddr;
 
-/// Who asks for a registration. Neither field is stored or logged. The user agent goes into a keyed hash and is forgotten; the
-/// address, cut to its network, stays in this process's memory while the registration lives.
+/// A client that asks for a registration. Neither field is stored or logged. The user agent is only hashed; the
+/// address, cut to its network, stays in this process's memory as long as the registration.
 #[derive(Clone)]
 pub struct Client {
-    /// The client's address, as the load balancer or the socket tells it.
+    /// The client's address, from the socket or from a trusted proxy.
     pub ip: IpAddr,
     /// The request's `User-Agent`, empty if there is none.
     pub user_agent: Vec<u8>,

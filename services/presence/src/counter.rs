@@ -1,60 +1,41 @@
-//! A counter's handle, and the book of those that are live on this node.
+//! The handle of a counter.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::gate::Gate;
-use crate::grace::Grace;
-use crate::metrics::Metrics;
-use crate::roll::Roll;
-use crate::{AdmissionError, CounterName, Reading};
+use crate::counter_registry::LiveCounter;
+use crate::{CounterName, Reading};
 
-/// How long [`Counter::settled`] waits for the first state that is everybody's. Redis answers within a few
-/// milliseconds or is away, and then a picture of what this node knows is better than none.
+/// How long [`Counter::settled`] waits for the first reading that includes all nodes. Redis answers within a few
+/// milliseconds or is away, and then a reading of this node's own viewers is better than none.
 const SETTLED_WITHIN: Duration = Duration::from_millis(500);
 
-/// A counter that is live on this node: as long as a clone of the handle, or a registration at it, lives.
+/// A counter that is live on this node, as long as a clone of this handle or a registration at the counter exists.
 #[derive(Clone)]
-pub struct Counter(pub(crate) Arc<Live>);
-
-/// What keeps a counter live; the last one to let go of it closes the counter on this node.
-pub(crate) struct Live {
-    pub(crate) roll: Arc<Roll>,
-    pub(crate) book: Arc<Book>,
-}
-
-/// Every counter that is live on this node.
-pub(crate) struct Book {
-    counters: Mutex<HashMap<CounterName, Weak<Live>>>,
-    max_counters: usize,
-    pub(crate) grace: Arc<Grace>,
-    pub(crate) gate: Arc<Gate>,
-    metrics: Metrics,
-}
+pub struct Counter(pub(crate) Arc<LiveCounter>);
 
 impl Counter {
     /// The counter's name.
     pub fn name(&self) -> &CounterName {
-        &self.0.roll.name
+        &self.0.local_viewers.name
     }
 
-    /// The newest reading, now and whenever it changes. Does not keep the counter live by itself.
+    /// The newest reading, and each new one. The receiver does not keep the counter live.
     pub fn watch(&self) -> watch::Receiver<Reading> {
-        self.0.roll.watch()
+        self.0.local_viewers.watch()
     }
 
-    /// The first reading that is everybody's: at once if there has been one, otherwise what there is after 500 ms,
-    /// marked as stale.
+    /// The newest reading that includes all nodes. Waits for the first one up to 500 ms, then returns this node's own
+    /// reading, marked as stale.
     pub async fn settled(&self) -> Reading {
         let mut readings = self.watch();
-        let known = readings.wait_for(|reading| reading.epoch > 0);
-        match tokio::time::timeout(SETTLED_WITHIN, known).await {
+        let settled = readings.wait_for(|reading| reading.epoch > 0);
+        match tokio::time::timeout(SETTLED_WITHIN, settled).await {
             Ok(Ok(reading)) => *reading,
-            _ => self.0.roll.reading(),
+            _ => self.0.local_viewers.reading(),
         }
     }
 }
@@ -62,51 +43,5 @@ impl Counter {
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Counter").field(self.name()).finish()
-    }
-}
-
-impl Book {
-    pub(crate) fn new(max_counters: usize, grace: Arc<Grace>, gate: Arc<Gate>, metrics: Metrics) -> Arc<Book> {
-        Arc::new(Book { counters: Mutex::default(), max_counters, grace, gate, metrics })
-    }
-
-    /// The live counter of this name; `open` makes its roll if it is not live yet.
-    pub(crate) fn counter(
-        self: &Arc<Book>,
-        name: &CounterName,
-        open: impl FnOnce() -> Arc<Roll>,
-    ) -> Result<Counter, AdmissionError> {
-        let mut counters = self.lock();
-        if let Some(live) = counters.get(name).and_then(Weak::upgrade) {
-            return Ok(Counter(live));
-        }
-        if counters.len() >= self.max_counters {
-            return Err(AdmissionError::TooManyCounters { limit: self.max_counters });
-        }
-        let live = Arc::new(Live { roll: open(), book: Arc::clone(self) });
-        counters.insert(name.clone(), Arc::downgrade(&live));
-        self.metrics.counters.inc();
-        Ok(Counter(live))
-    }
-
-    /// The live counter of this name, if it is.
-    pub(crate) fn find(&self, name: &CounterName) -> Option<Counter> {
-        self.lock().get(name).and_then(Weak::upgrade).map(Counter)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<CounterName, Weak<Live>>> {
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        let mut counters = self.book.lock();
-        // Between the last handle's end and this lock, somebody may have opened the counter anew.
-        if counters.get(&self.roll.name).is_some_and(|live| live.strong_count() == 0) {
-            counters.remove(&self.roll.name);
-        }
-        self.book.metrics.counters.dec();
-        self.roll.close();
     }
 }

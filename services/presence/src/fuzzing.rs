@@ -1,3 +1,3 @@
-//! What `services/fuzz` asks of this crate's inside, to feed it anything. Nothing else may use it.
+//! What `services/fuzz` uses of this crate's internals. For nothing else.
 
-pub use crate::shared::fuzzing::{Told, state_key_names};
+pub use crate::redis::fuzzing::{CounterViewHarness, state_key_names};

@@ -1,17 +1,17 @@
-//! How presence is doing, for the readiness check.
+//! The state of presence, for the readiness check.
 
 use std::time::SystemTime;
 
-/// Whether this node's numbers can be trusted to be everybody's.
+/// Whether this node's numbers include all nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// Redis has not answered yet since this process began: the node is not ready.
+    /// Redis has not answered since the start of this process: the node is not ready.
     Starting,
-    /// All is well. The embedded presence always says so.
+    /// Redis answers. Always so without Redis.
     Connected,
-    /// Redis is away: the node keeps serving what it last knew.
+    /// Redis is away: the node keeps serving the last numbers.
     Degraded {
-        /// When it was last heard.
+        /// When Redis last answered.
         since: SystemTime,
         /// What is wrong, in one sentence without secrets.
         reason: String,

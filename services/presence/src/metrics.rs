@@ -1,16 +1,19 @@
-//! What presence tells Prometheus.
+//! The metrics of presence.
 
+use std::fmt::{self, Write};
+use std::hash::Hash;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Upper bounds of the report times, in seconds: from a call on the same machine to the response timeout.
-const REPORT_SECONDS: [f64; 11] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+/// Upper bounds of the times of calls, in seconds: from a call on the same machine to the response timeout.
+const CALL_SECONDS: [f64; 11] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
 /// Every metric of this crate. Clones share their values.
 #[derive(Debug, Clone)]
@@ -19,69 +22,96 @@ pub(crate) struct Metrics {
     pub(crate) viewers: Gauge,
     /// Counters that are live on this node.
     pub(crate) counters: Gauge,
-    /// Leases that this node has: counters that it is registered under.
+    /// Counters that this node has a lease for.
     pub(crate) leases: Gauge,
-    /// Connections to Redis that replaced another.
+    /// Connections for commands that replaced another one.
     pub(crate) reconnections: Counter,
-    /// Subscriptions that were open, but delivered nothing any more, and were replaced.
+    /// Subscriptions that were open, delivered nothing and were replaced.
     pub(crate) dead_subscriptions: Counter,
-    /// Subscriptions that were opened anew, for whatever reason.
+    /// Subscriptions that were opened again, for any reason.
     pub(crate) resubscriptions: Counter,
-    /// Messages that came by subscription.
+    /// Messages that the subscription delivered.
     pub(crate) messages: Counter,
-    /// Reports whose change waited for its publication, because the last one was too recent.
+    /// Reports whose change was published later, because the last publication was too recent.
     pub(crate) held_back: Counter,
-    /// Newest publication that was heard of, summed over counters as they go on: how often Redis published.
+    /// Publications by Redis, summed over counters. Includes those that were never delivered here.
     pub(crate) published: Counter,
-    /// Seconds since the last message came by subscription; 0 if none is expected.
-    pub(crate) subscription_age: Gauge<f64, std::sync::atomic::AtomicU64>,
+    /// Seconds since the last message; 0 while none is expected.
+    pub(crate) subscription_age: Gauge<f64, AtomicU64>,
     calls: Family<ScriptLabel, Counter>,
     call_seconds: Histogram,
     failures: Family<FailureLabel, Counter>,
     resyncs: Family<ResyncLabel, Counter>,
-    let_in: Family<DecidedLabel, Counter>,
+    let_in: Family<DecidedByLabel, Counter>,
 }
 
-/// Who has found a viewer's address within its limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Decided {
-    /// Redis, over all nodes.
-    Everybody,
-    /// This node alone, because Redis did not answer in time or there is none.
-    Alone,
-    /// Nobody: no limit applies to the address.
-    Exempt,
+/// Defines the values of a label: an enum, the text that each variant has in the exposition, and a list of all
+/// variants.
+macro_rules! label_values {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            const ALL: &[$name] = &[$($name::$variant),+];
+        }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                encoder.write_str(match self {
+                    $($name::$variant => $text,)+
+                })
+            }
+        }
+    };
 }
 
-/// Why a call to Redis has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Failure {
-    /// There is no connection.
-    Away,
-    /// No answer in time.
-    Timeout,
-    /// The connection broke, or leads to a server that cannot serve.
-    Connection,
-    /// Redis refused the call.
-    Refused,
-    /// The answer cannot be read.
-    Form,
+label_values! {
+    /// What decided that a viewer's address is within its limits.
+    DecidedBy {
+        /// Redis, for all nodes.
+        Everybody = "everybody",
+        /// This node by itself: Redis did not answer in time, or there is none.
+        Alone = "alone",
+        /// Nothing: no limit applies to the address.
+        Exempt = "exempt",
+    }
 }
 
-/// Why a node registers all of its viewers afresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Resync {
-    /// The session is unknown: its lease ran out, or Redis lost it.
-    Unknown,
-    /// Redis has not had the reports before this one.
-    Gap,
-    /// Redis has another number of viewers for this node.
-    Differs,
+label_values! {
+    /// Why a call to Redis failed.
+    Failure {
+        /// There is no connection.
+        Away = "away",
+        /// No reply in time.
+        Timeout = "timeout",
+        /// The connection broke, or its server cannot serve.
+        Connection = "connection",
+        /// Redis refused the call.
+        Refused = "refused",
+        /// The reply has an unknown form.
+        Form = "form",
+    }
+}
+
+label_values! {
+    /// Why a node registers all of its viewers again.
+    Resync {
+        /// Redis does not know the session: its lease ran out, or Redis lost it.
+        Unknown = "unknown",
+        /// Redis does not have the reports before this one.
+        Gap = "gap",
+        /// Redis has another number of viewers for this node.
+        Differs = "differs",
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DecidedLabel {
-    decided: Decided,
+struct DecidedByLabel {
+    decided: DecidedBy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -113,67 +143,75 @@ impl Default for Metrics {
             published: Counter::default(),
             subscription_age: Gauge::default(),
             calls: Family::default(),
-            call_seconds: Histogram::new(REPORT_SECONDS),
+            call_seconds: Histogram::new(CALL_SECONDS),
             failures: Family::default(),
             resyncs: Family::default(),
             let_in: Family::default(),
         };
-        // So that a cause reads 0 from the start: `increase` cannot see an event that begins its series.
-        for cause in [Failure::Away, Failure::Timeout, Failure::Connection, Failure::Refused, Failure::Form] {
-            let _: &Counter = &metrics.failures.get_or_create(&FailureLabel { cause });
-        }
-        for cause in [Resync::Unknown, Resync::Gap, Resync::Differs] {
-            let _: &Counter = &metrics.resyncs.get_or_create(&ResyncLabel { cause });
-        }
+        start_at_zero(&metrics.failures, Failure::ALL.iter().map(|&cause| FailureLabel { cause }));
+        start_at_zero(&metrics.resyncs, Resync::ALL.iter().map(|&cause| ResyncLabel { cause }));
+        start_at_zero(&metrics.let_in, DecidedBy::ALL.iter().map(|&decided| DecidedByLabel { decided }));
         metrics
     }
 }
 
+/// Creates the series of each label: `increase` does not see an event that creates its series.
+fn start_at_zero<L: Clone + Eq + Hash>(family: &Family<L, Counter>, labels: impl Iterator<Item = L>) {
+    for label in labels {
+        drop(family.get_or_create(&label));
+    }
+}
+
 impl Metrics {
-    /// A call was answered.
+    /// A script's call was answered after this time.
     pub(crate) fn called(&self, script: &'static str, took: Duration) {
         self.calls.get_or_create(&ScriptLabel { script }).inc();
         self.call_seconds.observe(took.as_secs_f64());
     }
 
-    /// A call was not answered.
+    /// A call failed.
     pub(crate) fn failed(&self, cause: Failure) {
         self.failures.get_or_create(&FailureLabel { cause }).inc();
     }
 
-    /// A node registers afresh.
+    /// A node registers all of its viewers again.
     pub(crate) fn resynced(&self, cause: Resync) {
         self.resyncs.get_or_create(&ResyncLabel { cause }).inc();
     }
 
-    /// A viewer's address is within its limits.
-    pub(crate) fn let_in(&self, decided: Decided) {
-        self.let_in.get_or_create(&DecidedLabel { decided }).inc();
+    /// A viewer was admitted.
+    pub(crate) fn admitted(&self, decided: DecidedBy) {
+        self.let_in.get_or_create(&DecidedByLabel { decided }).inc();
     }
 
+    /// Adds all metrics to the registry.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let r = registry;
         r.register("presence_viewers", "Viewers that count on this node", self.viewers.clone());
         r.register("presence_counters", "Counters that are live on this node", self.counters.clone());
-        r.register("presence_leases", "Counters that this node is registered under in Redis", self.leases.clone());
+        r.register("presence_leases", "Counters that this node has a lease for in Redis", self.leases.clone());
         r.register("presence_calls", "Calls to Redis that were answered, by script", self.calls.clone());
         r.register("presence_call_seconds", "Time until Redis answered a call", self.call_seconds.clone());
-        r.register("presence_failures", "Calls to Redis without an answer, by cause", self.failures.clone());
-        r.register("presence_resyncs", "Complete new registrations, by cause", self.resyncs.clone());
-        r.register("presence_let_in", "Viewers let in, by who decided on their address", self.let_in.clone());
+        r.register("presence_failures", "Calls to Redis that failed, by cause", self.failures.clone());
+        r.register(
+            "presence_resyncs",
+            "Registrations of all viewers of a node and counter again, by cause",
+            self.resyncs.clone(),
+        );
+        r.register("presence_let_in", "Viewers admitted, by what decided about their address", self.let_in.clone());
         r.register("presence_reconnections", "Connections to Redis that were replaced", self.reconnections.clone());
-        r.register("presence_resubscriptions", "Subscriptions that were opened anew", self.resubscriptions.clone());
+        r.register("presence_resubscriptions", "Subscriptions that were opened again", self.resubscriptions.clone());
         r.register(
             "presence_dead_subscriptions",
             "Subscriptions that were open but delivered nothing, and were replaced",
             self.dead_subscriptions.clone(),
         );
-        r.register("presence_messages", "Published states that came by subscription", self.messages.clone());
-        r.register("presence_published", "Publications that this node has heard of", self.published.clone());
-        r.register("presence_held_back", "Reports whose publication had to wait", self.held_back.clone());
+        r.register("presence_messages", "Published states that the subscription delivered", self.messages.clone());
+        r.register("presence_published", "Publications by Redis of this node's counters", self.published.clone());
+        r.register("presence_held_back", "Reports whose change was published later", self.held_back.clone());
         r.register(
             "presence_subscription_age_seconds",
-            "Time since the last message came by subscription, 0 while none is expected",
+            "Time since the subscription delivered a message, 0 while none is expected",
             self.subscription_age.clone(),
         );
     }

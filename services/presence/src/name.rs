@@ -1,21 +1,21 @@
-//! What a counter may be called.
+//! Names of counters.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest name, in bytes. It stands in addresses, logs, metrics and in each of the counter's keys in Redis.
+/// Longest name, in bytes. It is part of URLs, logs and each of the counter's keys in Redis.
 const MAX_NAME_BYTES: usize = 64;
 
-/// Endings that no name has: an address with one of them asks for the counter's picture or number.
+/// Endings that no name may have: a path with one of them requests the counter's picture or number.
 const EXTENSIONS: [&str; 5] = [".png", ".jpg", ".jpeg", ".svg", ".json"];
 
-/// A counter's name: `[a-z0-9][a-z0-9._-]{0,63}`, not ending like a picture's or a number's address.
+/// A counter's name: `[a-z0-9][a-z0-9._-]{0,63}`, without an ending of a picture's or a number's path.
 ///
-/// Nothing in it needs escaping in an address, a Redis key or a log line. A clone is cheap.
+/// It needs no escaping in a URL, a Redis key or a log line. A clone is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CounterName(Arc<str>);
 
-/// Why a text is no counter name.
+/// Why a text is not a counter name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
@@ -24,18 +24,18 @@ pub enum NameError {
     /// The text is longer than 64 bytes.
     #[error("a counter's name has at most {MAX_NAME_BYTES} characters, this one has {0}")]
     TooLong(usize),
-    /// A character that is not allowed, or not allowed in first place.
+    /// A character that is not allowed, or not as the first one.
     #[error(
         "a counter's name has a-z, 0-9, dots, dashes and underscores only, and begins with a letter or digit: {0:?} cannot stand there"
     )]
     Character(char),
-    /// The text ends like the address of a counter's picture or number.
+    /// The text has an ending of a picture's or a number's path.
     #[error("a counter's name does not end in {0}")]
     Extension(&'static str),
 }
 
 impl CounterName {
-    /// Takes the text as it is: names are case-sensitive, nothing is trimmed.
+    /// Parses a name. Case-sensitive; nothing is trimmed.
     pub fn parse(text: &str) -> Result<CounterName, NameError> {
         let first = text.chars().next().ok_or(NameError::Empty)?;
         if text.len() > MAX_NAME_BYTES {
@@ -54,7 +54,7 @@ impl CounterName {
         }
     }
 
-    /// The name as it was given.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -85,14 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_names_are_kept_as_they_are() {
+    fn valid_names_are_kept() {
         for name in ["online", "a", "0", "blog-2026_front", "blog.example.org", "a.", &"x".repeat(64)] {
             assert_eq!(CounterName::parse(name).unwrap().as_str(), name);
         }
     }
 
     #[test]
-    fn everything_else_says_what_is_wrong() {
+    fn errors_say_what_is_wrong() {
         assert_eq!(CounterName::parse(""), Err(NameError::Empty));
         assert_eq!(CounterName::parse(&"x".repeat(65)), Err(NameError::TooLong(65)));
         for (name, wrong) in [

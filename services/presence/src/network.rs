@@ -1,19 +1,18 @@
-//! What counts as one client address.
+//! The network that counts as one client address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 
-/// Where IPv4 clients are seen by a server that has IPv6 only and stands behind a translator (RFC 6052): all of IPv4 in one
-/// /64, and yet not one household.
+/// The prefix of IPv4 clients behind a translator to IPv6 (RFC 6052): all of IPv4 is in this one /64.
 const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 
-/// Tells IPv4 addresses from IPv6 networks: `0:ffff::/32` is reserved, so that no client has an address there.
+/// Marks IPv4 addresses among IPv6 networks: `0:ffff::/32` is reserved, so no client has an address there.
 const IPV4: u64 = 0xffff << 32;
 
-/// An IPv4 address, or a /64 of IPv6: what one household or machine gets.
+/// An IPv4 address, or a /64 of IPv6, which one household or machine gets.
 ///
-/// The node keeps it in memory while a stream from it is open, because a new key must make new hashes of it. It is never
-/// written anywhere, hence no `Debug`.
+/// The node keeps it in memory while a stream from it is open, because each new key needs a new hash of it. It is never
+/// logged or stored, hence no `Debug`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Network(NonZeroU64);
 
@@ -23,7 +22,7 @@ impl Network {
             IpAddr::V4(address) => IPV4 | u64::from(address.to_bits()),
             IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
         };
-        // `::/64` has no clients but the machine itself.
+        // `::/64` has no clients other than the machine itself.
         Network(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
     }
 
@@ -33,7 +32,7 @@ impl Network {
     }
 }
 
-/// The address without what wraps an IPv4 one.
+/// The IPv4 address that an IPv6 one maps or translates, or else the address itself.
 pub(crate) fn plain(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(wrapped) if wrapped.segments()[..6] == TRANSLATED => embedded(wrapped).into(),
@@ -55,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_address_is_alone_however_it_is_written() {
+    fn each_ipv4_address_is_a_network_in_every_notation() {
         let one = network("203.0.113.5");
         assert_eq!(one, network("::ffff:203.0.113.5"));
         assert_eq!(one, network("64:ff9b::203.0.113.5"));
@@ -64,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_of_64_bits_is_one() {
+    fn an_ipv6_slash_64_is_one_network() {
         let one = network("2001:db8:1:2:3:4:5:6");
         assert_eq!(one, network("2001:db8:1:2:ffff::1"));
         assert_ne!(one, network("2001:db8:1:3::1"));

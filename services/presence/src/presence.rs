@@ -1,142 +1,152 @@
-//! The way in: who counts where, and how it is.
+//! The entry point: all counters of this node, counted in the process or in Redis.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::counter::Book;
-use crate::gate::{Entered, Gate};
-use crate::grace::Grace;
-use crate::metrics::{Decided, Metrics};
+use crate::address_limiter::{AddressClass, AddressLimiter};
+use crate::counter_registry::CounterRegistry;
+use crate::grace_period::GracePeriod;
+use crate::local_viewers::LocalViewers;
+use crate::metrics::{DecidedBy, Metrics};
 use crate::network::Network;
-use crate::roll::{Roll, Versions};
-use crate::shared::{self, CurrentKey, RedisUrl, Status, StatusError};
+use crate::redis::{RedisBackend, RedisUrl, Status, StatusError};
+use crate::versions::Versions;
 use crate::visitor::VisitorKey;
 use crate::{AdmissionError, Client, Counter, CounterName, Health, Reading, Registration, Settings};
 
-/// How long the first viewers wait for the visitors' key that all nodes share.
-const KEY_WITHIN: Duration = Duration::from_millis(500);
-
-/// All counters of this node. A clone is cheap and is the same presence; with the last clone its tasks end.
+/// All counters of this node. A clone is cheap and refers to the same presence. Its tasks end when the last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct Presence(Arc<Inner>);
 
 struct Inner {
-    book: Arc<Book>,
+    registry: Arc<CounterRegistry>,
     versions: Arc<Versions>,
     health: watch::Sender<Health>,
     metrics: Metrics,
-    kind: Kind,
-    /// Ends the tasks of this presence when it goes.
+    backend: Backend,
+    /// Cancels the tasks when the last clone is dropped.
     _end: DropGuard,
 }
 
-enum Kind {
+enum Backend {
     Embedded(VisitorKey),
-    Shared(Arc<shared::Node>),
+    Redis(RedisBackend),
 }
 
 impl Presence {
     /// Counts within this process. Must be called within a tokio runtime.
     pub fn embedded(settings: Settings) -> Presence {
-        let versions = Versions::new(microseconds_now());
-        Presence::new(settings, versions, Health::Connected, |_, _, _, _, _| Kind::Embedded(VisitorKey::random()))
+        Presence::start(settings, None)
     }
 
-    /// Counts together with all nodes of the same Redis. Connects in the background, so that it never fails because Redis
-    /// is away: until Redis answers, readings tell what this node knows by itself, and are marked as stale. Must be called
-    /// within a tokio runtime.
+    /// Counts together with all nodes of the same Redis. Connects in the background and never fails: until Redis
+    /// answers, readings hold this node's own viewers and are marked as stale. Must be called within a tokio runtime.
     pub fn redis(url: RedisUrl, settings: Settings) -> Presence {
-        Presence::new(settings, Versions::new(0), Health::Starting, |settings, gate, health, metrics, end| {
-            let (gate, metrics) = (Arc::clone(gate), metrics.clone());
-            Kind::Shared(shared::Node::start(url, settings, gate, health.clone(), metrics, end.clone()))
-        })
+        Presence::start(settings, Some(url))
     }
 
-    fn new(
-        settings: Settings,
-        versions: Versions,
-        health: Health,
-        kind: impl FnOnce(&Settings, &Arc<Gate>, &watch::Sender<Health>, &Metrics, &CancellationToken) -> Kind,
-    ) -> Presence {
+    fn start(settings: Settings, url: Option<RedisUrl>) -> Presence {
         let end = CancellationToken::new();
-        let grace = Grace::new(settings.grace);
-        if grace.is_given() {
-            tokio::spawn(Arc::clone(&grace).run(end.clone()));
+        let grace_period = GracePeriod::new(settings.grace);
+        if grace_period.is_enabled() {
+            tokio::spawn(Arc::clone(&grace_period).run(end.clone()));
         }
-        let health = watch::Sender::new(health);
         let metrics = Metrics::default();
-        let gate = Gate::new(settings.limits.clone(), metrics.clone());
-        let kind = kind(&settings, &gate, &health, &metrics, &end);
+        let limiter = AddressLimiter::new(settings.limits.clone(), metrics.clone());
+        let (versions, health, backend) = match url {
+            None => {
+                let health = watch::Sender::new(Health::Connected);
+                (Versions::new(microseconds_since_1970()), health, Backend::Embedded(VisitorKey::random()))
+            }
+            Some(url) => {
+                let health = watch::Sender::new(Health::Starting);
+                let limiter = Arc::clone(&limiter);
+                let backend =
+                    RedisBackend::start(url, &settings, limiter, health.clone(), metrics.clone(), end.clone());
+                (Versions::new(0), health, Backend::Redis(backend))
+            }
+        };
         Presence(Arc::new(Inner {
-            book: Book::new(settings.max_counters, grace, gate, metrics.clone()),
+            registry: CounterRegistry::new(settings.max_counters, grace_period, limiter, metrics.clone()),
             versions: Arc::new(versions),
             health,
             metrics,
-            kind,
+            backend,
             _end: end.drop_guard(),
         }))
     }
 
-    /// The counter of this name, live on this node from now. Must be called within a tokio runtime.
+    /// Returns the counter of this name, and makes it live on this node. Fails if the node has
+    /// [`Settings::max_counters`] already. Must be called within a tokio runtime.
     pub fn counter(&self, name: &CounterName) -> Result<Counter, AdmissionError> {
         let inner = &self.0;
-        inner.book.counter(name, || {
-            let (versions, metrics) = (Arc::clone(&inner.versions), inner.metrics.clone());
-            match &inner.kind {
-                Kind::Embedded(_) => Arc::new(Roll::alone(name.clone(), versions, metrics)),
-                Kind::Shared(node) => {
-                    let roll = Arc::new(Roll::shared(name.clone(), versions, metrics));
-                    node.share(Arc::clone(&roll));
-                    roll
+        let open = || {
+            let (name, versions, metrics) = (name.clone(), Arc::clone(&inner.versions), inner.metrics.clone());
+            match &inner.backend {
+                Backend::Embedded(_) => Arc::new(LocalViewers::embedded(name, versions, metrics)),
+                Backend::Redis(backend) => {
+                    let local_viewers = Arc::new(LocalViewers::reported(name, versions, metrics));
+                    backend.report(Arc::clone(&local_viewers));
+                    local_viewers
                 }
             }
-        })
+        };
+        inner.registry.open(name, open).map(Counter)
     }
 
-    /// Gives a client a registration at the counter, unless its address has reached its [limits](crate::AddressLimits). The registration does not
-    /// count until it is [taken](Registration::start_counting).
+    /// Registers a client at the counter. Fails if its address has reached its [limits](crate::AddressLimits). The
+    /// registration does not count until [`Registration::start_counting`].
     ///
-    /// Waits for one answer of Redis, a response timeout at most: then this node decides alone. At the start of a node it may
-    /// wait for another 500 ms for the visitors' key.
+    /// Waits for one answer of Redis, at most for the response timeout; after that this node decides by itself. A node
+    /// that has just started may wait for another 500 ms for the key of visitors' hashes.
     pub async fn admit(&self, counter: &Counter, client: &Client) -> Result<Registration, AdmissionError> {
         let inner = &self.0;
-        let key = self.visitor_key().await;
-        let (viewer, entered) = inner.book.gate.enter(client.ip, counter.name())?;
+        let key = match &inner.backend {
+            Backend::Embedded(key) => *key,
+            Backend::Redis(backend) => backend.visitor_key().await,
+        };
+        let (viewer, class) = inner.registry.limiter.admit(client.ip, counter.name())?;
         let network = Network::of(client.ip);
-        // From here on it leaves the gate whatever becomes of it.
-        let registration = Registration::new(counter, viewer, key.visitor(client), network);
-        if entered == Entered::Within {
-            match &inner.kind {
-                Kind::Embedded(_) => inner.metrics.let_in(Decided::Alone),
-                Kind::Shared(node) => node.admit(&inner.book.gate, network, viewer, counter.name()).await?,
+        // From here on the drop of the registration releases the stream of the address.
+        let registration = Registration::new(Arc::clone(&counter.0), viewer, key.visitor(client), network);
+        if class == AddressClass::Limited {
+            match &inner.backend {
+                Backend::Embedded(_) => inner.metrics.admitted(DecidedBy::Alone),
+                Backend::Redis(backend) => backend.admit(network, viewer, counter.name()).await?,
             }
         }
         Ok(registration)
     }
 
-    /// What the counter says now, whether it is live on this node or not. Does not make it live.
+    /// Returns the newest reading of a counter, whether it is live on this node or not. Does not make it live.
     pub async fn read(&self, name: &CounterName) -> Reading {
-        match (&self.0.kind, self.0.book.find(name)) {
-            (Kind::Embedded(_), Some(counter)) => Reading { as_of: SystemTime::now(), ..counter.0.roll.reading() },
-            (Kind::Embedded(_), None) => self.0.versions.nobody(),
-            (Kind::Shared(_), Some(counter)) => counter.settled().await,
-            (Kind::Shared(node), None) => node.read(name).await.unwrap_or_else(|| self.0.versions.nobody()),
+        let inner = &self.0;
+        match (&inner.backend, inner.registry.find(name).map(Counter)) {
+            (Backend::Embedded(_), Some(counter)) => {
+                Reading { as_of: SystemTime::now(), ..counter.0.local_viewers.reading() }
+            }
+            (Backend::Embedded(_), None) => inner.versions.empty_reading(),
+            (Backend::Redis(_), Some(counter)) => counter.settled().await,
+            (Backend::Redis(backend), None) => {
+                backend.read(name).await.unwrap_or_else(|| inner.versions.empty_reading())
+            }
         }
     }
 
-    /// How presence is doing, now and whenever that changes.
+    /// The state of presence, and each change of it.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.0.health.subscribe()
     }
 
-    /// The end of a shutdown: reports the last leaves and gives this node's leases back. Takes 3 s at most.
+    /// Called at the end of a shutdown: reports the last leaves and ends this node's leases. Takes at most 3 s.
     pub async fn release(&self) {
-        if let Kind::Shared(node) = &self.0.kind {
-            node.release().await;
+        if let Backend::Redis(backend) = &self.0.backend {
+            backend.release().await;
         }
     }
 
@@ -145,31 +155,14 @@ impl Presence {
         self.0.metrics.register(registry);
     }
 
-    /// What Redis knows about all counters under the prefix.
+    /// Reads all counters under the prefix from Redis.
     pub async fn status(url: &RedisUrl, prefix: &str) -> Result<Status, StatusError> {
-        Status::ask(url, prefix).await
-    }
-
-    async fn visitor_key(&self) -> VisitorKey {
-        match &self.0.kind {
-            Kind::Embedded(key) => *key,
-            Kind::Shared(node) => {
-                let mut current = node.visitor_key();
-                let CurrentKey { key, is_shared } = *current.borrow();
-                if is_shared {
-                    return key;
-                }
-                match tokio::time::timeout(KEY_WITHIN, current.wait_for(|current| current.is_shared)).await {
-                    Ok(Ok(current)) => current.key,
-                    _ => key,
-                }
-            }
-        }
+        Status::read(url, prefix).await
     }
 }
 
-/// A beginning of an epoch: later processes begin later ones.
-fn microseconds_now() -> u64 {
+/// The epoch of a process's own readings: a later process has a later one.
+fn microseconds_since_1970() -> u64 {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,22 +1,22 @@
-//! One state of a counter, as a reader sees it.
+//! One state of a counter, as watchers see it.
 
 use std::time::SystemTime;
 
-/// What a counter says at one moment.
+/// The numbers of a counter at one moment.
 ///
-/// Readings are ordered by (`epoch`, `version`): a reader never goes back within an epoch.
+/// Readings are ordered by (`epoch`, `version`): a watcher never goes back within an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Viewers: streams open now, on all nodes.
+    /// Open streams, on all nodes.
     pub count: u64,
-    /// Distinct people behind them.
+    /// Distinct visitors among them.
     pub visitors: u64,
-    /// Grows when the shared state was lost and begun anew. 0: this node knows only its own viewers yet.
+    /// Grows when Redis has lost data and begins again. 0 while this node knows only its own viewers.
     pub epoch: u64,
     /// Grows with each change within an epoch.
     pub version: u64,
-    /// When the numbers were last known to be true.
+    /// When the numbers were last confirmed.
     pub as_of: SystemTime,
-    /// Nothing has confirmed the numbers for a while (9.5 s by default), or nothing ever has.
+    /// The numbers have not been confirmed for [`Timing::stale_after`](crate::Timing::stale_after), or never.
     pub stale: bool,
 }

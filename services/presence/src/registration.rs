@@ -1,54 +1,55 @@
-//! A viewer's place at a counter.
+//! The registration of one viewer at a counter.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Counter;
-use crate::counter::Live;
+use crate::counter_registry::LiveCounter;
 use crate::network::Network;
-use crate::roll::ViewerId;
+use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 
-/// One viewer's place: counts from [`take`](Registration::start_counting) until it is dropped, and until then is one of the streams that its
-/// address may have.
+/// One viewer's registration. It counts from [`start_counting`](Registration::start_counting) until it is dropped.
+/// From the start it is one of the streams that its address may have.
 ///
-/// Neither waits for Redis, nor needs an async context: a shard's thread takes and drops registrations.
+/// Neither call waits for Redis or needs an async context: a shard's thread starts and drops registrations.
 pub struct Registration {
-    live: Arc<Live>,
+    counter: Arc<LiveCounter>,
     viewer: ViewerId,
     visitor: Visitor,
     network: Network,
 }
 
 impl Registration {
-    /// A registration for a viewer who has entered the gate.
-    pub(crate) fn new(counter: &Counter, viewer: ViewerId, visitor: Visitor, network: Network) -> Registration {
-        Registration { live: Arc::clone(&counter.0), viewer, visitor, network }
+    /// The registration of a viewer that the address limiter has admitted.
+    pub(crate) fn new(counter: Arc<LiveCounter>, viewer: ViewerId, visitor: Visitor, network: Network) -> Registration {
+        Registration { counter, viewer, visitor, network }
     }
 
-    /// The viewer has its first bytes: it counts, at once or after the [grace](crate::Settings::grace).
-    /// Taking a registration again changes nothing.
+    /// Called when the viewer has received its first bytes: it counts now, or after the
+    /// [grace period](crate::Settings::grace). Further calls change nothing.
     pub fn start_counting(&mut self) {
-        self.live.book.grace.take(&self.live.roll, self.viewer, self.visitor);
+        let local_viewers = &self.counter.local_viewers;
+        self.counter.registry.grace_period.start(local_viewers, self.viewer, self.visitor);
         #[cfg(feature = "planted-mistakes")]
-        crate::planted::after_take(&self.live.roll, self.viewer, self.visitor);
+        crate::planted_bugs::after_start(local_viewers, self.viewer, self.visitor);
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         #[cfg(feature = "planted-mistakes")]
-        if crate::planted::loses_leave(self.viewer) {
+        if crate::planted_bugs::loses_leave(self.viewer) {
             return;
         }
-        self.live.roll.leave(self.viewer);
-        self.live.book.gate.leave(self.network, self.viewer);
+        self.counter.local_viewers.leave(self.viewer);
+        self.counter.registry.limiter.release(self.network, self.viewer);
     }
 }
 
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("counter", &self.live.roll.name).field("viewer", &self.viewer.0).finish()
+        let name = &self.counter.local_viewers.name;
+        f.debug_struct("Registration").field("counter", name).field("viewer", &self.viewer.0).finish()
     }
 }
 
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seat_is_small() {
+    fn a_registration_is_small() {
         assert!(size_of::<Registration>() <= 32);
     }
 }

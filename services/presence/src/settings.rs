@@ -1,56 +1,57 @@
-//! What can be set about presence.
+//! The settings of presence.
 
 use std::time::Duration;
 
 use crate::AddressLimits;
 
-/// How presence counts. The defaults are what the service promises.
+/// The settings of presence. The promised bounds hold for the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// What every key and channel in Redis begins with.
+    /// The prefix of every key and channel in Redis.
     pub prefix: String,
-    /// How long a taken registration waits before it counts, so that a reload need not make the number jump.
+    /// How long a started registration waits before it counts, so that a reload does not change the number.
     pub grace: Duration,
-    /// Most counters that are live on this node at a time.
+    /// Most live counters on this node.
     pub max_counters: usize,
-    /// What one client address may have.
+    /// The limits of one client address.
     pub limits: AddressLimits,
     /// The times of the lease protocol.
     pub timing: Timing,
 }
 
-/// The times by which nodes and Redis keep each other informed. There for tests: all nodes of an installation must use
-/// the same, and the promised bounds hold for the defaults.
+/// The times of the protocol between nodes and Redis. Other values are for tests: all nodes of an installation must
+/// use the same, and the promised bounds hold for the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Longest silence of a node towards a counter that it has viewers of.
+    /// Longest time between two reports of a node about a counter that it has viewers of.
     pub heartbeat: Duration,
-    /// How long a node's viewers count after its last word.
+    /// How long a node's viewers count after its last decision.
     pub lease: Duration,
-    /// How long after a loss the number does not fall below what was shown, while nodes register again.
+    /// How long after a loss of data the number does not fall below what was shown, while nodes register again.
     pub settle: Duration,
-    /// How long a number stays unmarked that nothing confirms.
+    /// How long after its last confirmation a number is marked as stale.
     pub stale_after: Duration,
-    /// Shortest time between two reports of a node about a counter; shorter where few nodes have viewers of it.
+    /// Shortest time between two reports of a node about a counter; shorter if few nodes have viewers of it.
     pub report_gap: Duration,
     /// Shortest time between two publications of a counter.
     pub publish_gap: Duration,
-    /// How long an answer of Redis, or a published message, may take before it counts as missing.
+    /// After this time a reply of Redis, or a published message, counts as missing.
     pub response_timeout: Duration,
 }
 
-/// Twenty nodes cost Redis fewer than 20 commands a second and counter with this: four commands a heartbeat, and a little.
+/// With this, twenty nodes cost Redis fewer than 20 commands a second and counter: a little more than four commands a
+/// heartbeat.
 const HEARTBEAT: Duration = Duration::from_millis(5_500);
 
-/// What a node has after a heartbeat got lost to be heard again: three attempts with their timeouts.
+/// The time to repeat a lost heartbeat: three attempts with their timeouts.
 const RETRY_WINDOW: Duration = Duration::from_millis(3_500);
 
-/// Shorter, and Redis delivers more messages: a thousand nodes get 40,000 a second of a counter that changes all the time, a
-/// fifteenth of what one Redis can deliver. Longer, and it is what a change waits for: 50 ms instead cost 25 ms of the
-/// promised 250.
+/// With this, a thousand nodes receive 40,000 messages a second of a counter that changes all the time, a fifteenth of
+/// what one Redis can deliver. A shorter gap means more messages. A longer one delays changes: 50 ms would cost
+/// another 25 ms of the promised 250.
 const PUBLISH_GAP: Duration = Duration::from_millis(25);
 
-/// Promised is a mark within 10 s of the loss of Redis; this leaves half a second for the picture to be drawn and sent.
+/// The promise is a mark within 10 s of the loss of Redis: this leaves half a second to draw and send the picture.
 const STALE_AFTER: Duration = Duration::from_millis(9_500);
 
 impl Default for Timing {
@@ -68,13 +69,13 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// An unchanged state is published again after this. A node learns within `keepalive + heartbeat` of a subscription's
-    /// death that something was published, and has missed it a response timeout later.
+    /// An unchanged state is published again after this time. A node whose subscription delivers nothing learns of a
+    /// publication within `keepalive + heartbeat`, and replaces the subscription a response timeout later.
     pub(crate) fn keepalive(&self) -> Duration {
         self.heartbeat / 2
     }
 
-    /// How long the state stays in Redis after the last session has gone.
+    /// How long the state stays in Redis after the last session has ended.
     pub(crate) fn idle(&self) -> Duration {
         self.settle + self.lease
     }

@@ -1,4 +1,4 @@
-//! Distinct people, told apart without keeping who they are.
+//! Distinct visitors, as keyed hashes that do not identify them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -6,26 +6,26 @@ use sha2::Sha256;
 use crate::Client;
 use crate::network::Network;
 
-/// A person as far as presence can tell: 64 bits of a keyed hash of address and user agent.
+/// One visitor: 64 bits of a keyed hash of address and user agent.
 ///
-/// Without the key it says nothing about the address; a new key every day makes yesterday's hashes unlinkable to
-/// today's. Among a million visitors the chance that any two of them share a hash is 3·10⁻⁸.
+/// Without the key it reveals nothing about the address. A new key every day makes hashes of different days unlinkable.
+/// Among a million visitors the probability that any two share a hash is 3·10⁻⁸.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Visitor(pub(crate) u64);
 
-/// The secret that makes visitors out of addresses. Never logged.
+/// The secret key of visitors' and addresses' hashes. Never logged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct VisitorKey([u8; VisitorKey::BYTES]);
 
 impl VisitorKey {
-    /// Length of a key: that of the hash's output.
+    /// Length of a key: that of a SHA-256.
     pub(crate) const BYTES: usize = 32;
 
     pub(crate) fn random() -> VisitorKey {
         VisitorKey(rand::random())
     }
 
-    /// A key that was stored. `None` if it has not the length of one.
+    /// A stored key. `None` if the length is wrong.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<VisitorKey> {
         bytes.try_into().ok().map(VisitorKey)
     }
@@ -34,12 +34,12 @@ impl VisitorKey {
         &self.0
     }
 
-    /// The visitor behind a client. All addresses of an IPv6 /64 are one.
+    /// The visitor of a client. All addresses of an IPv6 /64 are the same.
     pub(crate) fn visitor(&self, client: &Client) -> Visitor {
         Visitor(self.hash(&[&Network::of(client.ip).bytes(), b"\0", &client.user_agent]))
     }
 
-    /// What stands for a client address in Redis: of another kind than all visitors' hashes.
+    /// The hash of a client address in Redis. Never equals a visitor's input.
     pub(crate) fn address(&self, network: Network) -> u64 {
         self.hash(&[&network.bytes(), b"\x01address"])
     }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_of_64_bits_is_one_visitor() {
+    fn an_ipv6_slash_64_is_one_visitor() {
         let key = VisitorKey::random();
         let one = key.visitor(&client("2001:db8:1:2:3:4:5:6", "x"));
         assert_eq!(one, key.visitor(&client("2001:db8:1:2:ffff::1", "x")));

@@ -100,7 +100,7 @@ impl Service {
 
     /// How many viewers nodes have let in because Redis did not answer.
     fn decided_alone(&self) -> usize {
-        self.sum("headcount_presence_let_in_total{decided=\"Alone\"} ")
+        self.sum("headcount_presence_let_in_total{decided=\"alone\"} ")
     }
 
     fn sum(&self, series: &str) -> usize {

@@ -170,8 +170,8 @@ fn every_cause_is_zero_from_the_start() {
     for (family, causes) in [
         ("refusals", &["not_found", "look", "max_viewers", "max_looks", "drawing", "max_counters", "draining"][..]),
         ("connections_closed_early", &["crowded", "ended", "head_timeout", "malformed", "proxy_header"]),
-        ("presence_failures", &["Away", "Timeout", "Connection", "Refused", "Form"]),
-        ("presence_resyncs", &["Unknown", "Gap", "Differs"]),
+        ("presence_failures", &["away", "timeout", "connection", "refused", "form"]),
+        ("presence_resyncs", &["unknown", "gap", "differs"]),
     ] {
         for cause in causes {
             let line = format!("headcount_{family}_total{{cause=\"{cause}\"}} 0");

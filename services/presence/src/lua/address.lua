@@ -1,28 +1,29 @@
--- A node tells the streams of one client address that it has, and may ask for another: over all nodes together, an address
--- has no more than its limits, and opens no more a second. Streams are fields, so that a retry changes nothing; a node's
--- fields count as long as its lease at this key, which each call renews. Behind a head of constants that the caller writes
--- (LEASE, in milliseconds).
+-- Reports the streams that a node has of one client address, and may request another one: over all nodes together, an
+-- address has at most its limits, and opens streams at most at its pace. Streams are fields, so a retry changes nothing.
+-- A node's streams count while its lease at this key lasts, which each call renews. The caller puts a constant before the
+-- script: LEASE, in milliseconds.
 --
--- KEYS[1] address   HASH    see keys.rs for its fields
--- ARGV[1] node      the node's id
--- ARGV[2] viewer    the stream that is asked for, in hex as all viewers; empty: none, the node only tells what it has
--- ARGV[3] counter   its counter
--- ARGV[4] most_of   most streams of a counter
--- ARGV[5] most      most streams in all
--- ARGV[6] gap       microseconds in which the address earns the right to a stream
--- ARGV[7] burst     microseconds that it may be ahead of that
--- ARGV[8] next      the number of the viewer who comes next to the node: it says nothing about those from it on, who may have been
---                   told of already
--- ARGV[9] held      how many streams follow that the node has let in: a viewer and a counter each. Behind them: viewers that it
---                   has asked for and not heard about. What else is here of the node is over
+-- KEYS[1] address         HASH  see keys.rs for its fields
+-- ARGV[1] node            the node's id
+-- ARGV[2] viewer          the requested stream, in hexadecimal like all viewers; empty if the node only reports
+-- ARGV[3] counter         its counter
+-- ARGV[4] max_of_counter  most streams of a counter
+-- ARGV[5] max_total       most streams of all counters
+-- ARGV[6] gap             microseconds in which the address earns a stream
+-- ARGV[7] burst           microseconds that it may be ahead of that
+-- ARGV[8] next_viewer     the id of the node's next viewer: the lists below say nothing about viewers from this id on,
+--                         which a later call may have reported already
+-- ARGV[9] admitted        number of the node's admitted streams, which follow as pairs of viewer and counter. After them
+--                         come the viewers that the node has requested and has no reply for. The node's other streams
+--                         have ended
 --
--- Reply {verdict, elsewhere, now}: the verdict, how many streams other nodes have, and the clock in microseconds.
+-- Reply {verdict, elsewhere, now}: the verdict, the number of other nodes' streams, and the clock in microseconds.
 
 local WITHIN, TOO_FAST, TOO_MANY_OF_COUNTER, TOO_MANY = 0, 1, 2, 3
 
 local KEY = KEYS[1]
 local node, viewer, counter = ARGV[1], ARGV[2], ARGV[3]
-local most_of, most, gap, burst = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local max_of_counter, max_total, gap, burst = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local next_viewer = tonumber(ARGV[8])
 
 local clock = redis.call('TIME')
@@ -31,8 +32,8 @@ local now = math.floor(now_us / 1000)
 
 local leases = {}  -- node -> end
 local streams = {} -- field -> counter
-local gone = {}    -- fields that are over
-local earned_at = 0
+local removed = {} -- fields to delete
+local earned_at = 0 -- the theoretical arrival time of the pace (generic cell rate algorithm)
 
 local function read()
   local all = redis.call('HGETALL', KEY)
@@ -48,92 +49,92 @@ local function read()
   end
 end
 
--- A lease that ends later than any that was given now would is from before the clock was set back.
+-- A lease that ends later than any lease renewed now was renewed before the clock was set back.
 local function has_ended(id)
   local lease = leases[id]
   return not lease or lease <= now or lease > now + 2 * LEASE
 end
 
--- What the caller has, and what it may have.
+-- The fields of the caller's streams: those to keep, and among them the admitted ones with their counters.
 local function own_fields()
-  local keep, held = {}, {}
+  local keep, admitted = {}, {}
   local at = 10
   for _ = 1, tonumber(ARGV[9]) do
     local field = 's:' .. node .. ':' .. ARGV[at]
     keep[field] = true
-    held[field] = ARGV[at + 1]
+    admitted[field] = ARGV[at + 1]
     at = at + 2
   end
   for i = at, #ARGV do keep['s:' .. node .. ':' .. ARGV[i]] = true end
-  return keep, held
+  return keep, admitted
 end
 
 read()
-local keep, held = own_fields()
-local elsewhere, own, in_all, of_counter = 0, 0, 0, 0
-for field, counted in pairs(streams) do
+local keep, admitted = own_fields()
+local elsewhere, total_streams, counter_streams = 0, 0, 0
+for field in pairs(streams) do
   local owner, number = string.match(field, '^s:(.*):(%x+)$')
-  local is_over = has_ended(owner)
-  if owner == node and not keep[field] and tonumber(number, 16) < next_viewer then is_over = true end
-  if is_over then
-    gone[#gone + 1] = field
+  local has_left = has_ended(owner)
+  if owner == node and not keep[field] and tonumber(number, 16) < next_viewer then has_left = true end
+  if has_left then
+    removed[#removed + 1] = field
     streams[field] = nil
   elseif owner ~= node then
     elsewhere = elsewhere + 1
   end
 end
 for id in pairs(leases) do
-  if id ~= node and has_ended(id) then gone[#gone + 1] = 'n:' .. id end
+  if id ~= node and has_ended(id) then removed[#removed + 1] = 'n:' .. id end
 end
-local fresh = {}
-for field, its in pairs(held) do
+local added = {} -- fields to store, each followed by its value
+for field, its_counter in pairs(admitted) do
   if not streams[field] then
-    fresh[#fresh + 1] = field
-    fresh[#fresh + 1] = its
-    streams[field] = its
+    added[#added + 1] = field
+    added[#added + 1] = its_counter
+    streams[field] = its_counter
   end
 end
-for _, its in pairs(streams) do
-  in_all = in_all + 1
-  if its == counter then of_counter = of_counter + 1 end
+for _, its_counter in pairs(streams) do
+  total_streams = total_streams + 1
+  if its_counter == counter then counter_streams = counter_streams + 1 end
 end
 
 local verdict = WITHIN
-local asked = 's:' .. node .. ':' .. viewer
-if viewer ~= '' and not streams[asked] then
-  -- No further ahead than it may be: the clock may have been set back.
+local requested = 's:' .. node .. ':' .. viewer
+if viewer ~= '' and not streams[requested] then
+  -- At most a burst ahead: the clock may have been set back.
   local earned = math.min(math.max(earned_at, now_us), now_us + burst) + gap
   if earned > now_us + burst then
     verdict = TOO_FAST
   else
     earned_at = earned
-    fresh[#fresh + 1] = 'earned'
-    fresh[#fresh + 1] = string.format('%.0f', earned_at)
-    if of_counter >= most_of then
+    added[#added + 1] = 'earned'
+    added[#added + 1] = string.format('%.0f', earned_at)
+    if counter_streams >= max_of_counter then
       verdict = TOO_MANY_OF_COUNTER
-    elseif in_all >= most then
+    elseif total_streams >= max_total then
       verdict = TOO_MANY
     else
-      fresh[#fresh + 1] = asked
-      fresh[#fresh + 1] = counter
-      streams[asked] = counter
-      in_all = in_all + 1
+      added[#added + 1] = requested
+      added[#added + 1] = counter
+      streams[requested] = counter
+      total_streams = total_streams + 1
     end
   end
 end
 
-for at = 1, #gone, 1000 do
-  redis.call('HDEL', KEY, unpack(gone, at, math.min(at + 999, #gone)))
+for at = 1, #removed, 1000 do
+  redis.call('HDEL', KEY, unpack(removed, at, math.min(at + 999, #removed)))
 end
-if in_all > elsewhere then
-  fresh[#fresh + 1] = 'n:' .. node
-  fresh[#fresh + 1] = string.format('%.0f', now + LEASE)
+if total_streams > elsewhere then
+  added[#added + 1] = 'n:' .. node
+  added[#added + 1] = string.format('%.0f', now + LEASE)
 end
-if #fresh > 0 then
-  for at = 1, #fresh, 1000 do
-    redis.call('HSET', KEY, unpack(fresh, at, math.min(at + 999, #fresh)))
+if #added > 0 then
+  for at = 1, #added, 1000 do
+    redis.call('HSET', KEY, unpack(added, at, math.min(at + 999, #added)))
   end
-  -- No other lease ends later than one that is given now.
+  -- No lease in the key ends later than the one renewed now.
   redis.call('PEXPIRE', KEY, math.max(LEASE, math.ceil((earned_at - now_us) / 1000)))
 end
 return { verdict, elsewhere, now_us }

@@ -1,16 +1,19 @@
--- What every script of a counter begins with: the state, the clock, the leases, and the reply. Behind a head of constants that
--- the caller writes (LEASE, SETTLE, PUBLISH_GAP, KEEPALIVE, KEEP, IDLE, CLAIM: all in milliseconds).
+-- The first part of every script of a counter: the state, the clock, the leases and the reply. The caller puts constants
+-- before it: LEASE, SETTLE, PUBLISH_GAP, KEEPALIVE, KEEP, IDLE and CLAIM, all in milliseconds.
 --
 -- KEYS[1] state     HASH  see keys.rs for its fields
 -- KEYS[2] sessions  ZSET  session -> end of its lease, in milliseconds of this Redis's clock
 -- KEYS[3] visitors  HASH  visitor -> number of registrations
--- KEYS[4] reaping   LIST  sessions that have ended and are still to be taken apart
--- ARGV[1] channel   where the counter's states are published
--- ARGV[2..5]        epoch, version, count and visitors of the state that the caller shows; 0 0 0 0 for none
+-- KEYS[4] reaping   LIST  ended sessions whose registrations are still to be removed
+-- ARGV[1] channel   the counter's channel
+-- ARGV[2..5] seen   epoch, version, count and visitors of the state that the caller shows; 0 0 0 0 if it shows none
 -- ARGV[6] session   the caller's session; empty for a reader
 --
 -- Every script returns {status, now, epoch, version, count, visitors, seq, settling, held, due, nodes, reap, session}:
--- the published state, and what the caller should do next (milliseconds where it is a time).
+-- the published state, and what the caller should do next. Times are in milliseconds.
+--   held     a change is published after this time; 0 if none waits
+--   due      no lease ends before this time has passed; -1 if there is no lease
+--   reap     the ended session that the caller should continue to remove; empty if none
 
 local OK, UNKNOWN, GAP, DIFFERS = 0, 1, 2, 3
 
@@ -26,8 +29,8 @@ local clock = redis.call('TIME')
 local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local now = math.floor(now_us / 1000)
 
--- Numbers that Redis's own formatting would write as 1.7e+15.
-local function whole(number)
+-- Redis's own formatting would write large numbers as 1.7e+15.
+local function format_integer(number)
   return string.format('%.0f', number)
 end
 
@@ -35,14 +38,14 @@ local FIELDS = {
   'epoch', 'version', 'count', 'visitors', 'seq', 'published', 'held', 'settle', 'floor', 'visitors_floor',
   'expiry', 'last_session', 'nodes', 'claim', 'kept', 'cursor', 'reap',
 }
-local state = {}   -- the fields above as they were, then as they become
-local own          -- the caller's session: {seq, size, phase}, nil if Redis does not know it
-local written = {} -- fields to write back
-local changed = false -- registrations or leases changed: what is published may be out of date
-local announced = false -- the state is to be published once it is stored
-local exists
+local state = {} -- the fields above: as stored, then as changed by this call
+local own        -- the caller's session {seq, size, phase}; nil if it is unknown
+local written = {} -- names of the fields to store
+local changed = false -- registrations or leases have changed: the published state may be out of date
+local publication_due = false -- the state is to be published once it is stored
+local exists     -- whether the counter has a state
 
-local function put(field, value)
+local function set_field(field, value)
   state[field] = value
   written[field] = true
 end
@@ -52,8 +55,8 @@ local function parse_session(text)
   return { seq = tonumber(seq), size = tonumber(size), phase = phase }
 end
 
-local function put_session(id, it)
-  redis.call('HSET', STATE, 's:' .. id, whole(it.seq) .. ' ' .. whole(it.size) .. ' ' .. it.phase)
+local function store_session(id, it)
+  redis.call('HSET', STATE, 's:' .. id, format_integer(it.seq) .. ' ' .. format_integer(it.size) .. ' ' .. it.phase)
 end
 
 local function read_state()
@@ -73,70 +76,70 @@ local function read_state()
   own = mine and parse_session(mine) or nil
 end
 
--- A new epoch: what readers have seen is gone, and nodes are about to register again. Until that has settled, the
--- published number does not fall below what was shown.
+-- Begins a new epoch: the state that readers have seen is lost, and nodes are about to register again. Until the epoch
+-- has settled, the published numbers are not lower than what was shown.
 local function begin_epoch()
-  put('epoch', math.max(now_us, seen.epoch + 1, state.epoch + 1))
-  put('version', 0)
-  put('published', 0)
-  put('settle', now + SETTLE)
-  put('floor', seen.count)
-  put('visitors_floor', seen.visitors)
+  set_field('epoch', math.max(now_us, seen.epoch + 1, state.epoch + 1))
+  set_field('version', 0)
+  set_field('published', 0)
+  set_field('settle', now + SETTLE)
+  set_field('floor', seen.count)
+  set_field('visitors_floor', seen.visitors)
   changed = true
 end
 
--- Nothing of an earlier life may be left beside a state that begins: it would never be accounted for.
+-- Removes what is left beside a lost state: no session accounts for it.
 local function create_state()
   redis.call('UNLINK', SESSIONS, VISITORS, REAPING)
   begin_epoch()
-  put('kept', now)
+  set_field('kept', now)
   exists = true
 end
 
--- Compares Redis with what the caller has seen.
+-- Begins a new epoch if the caller has seen a newer state than Redis has.
 local function check_epoch()
   if not exists then return end
   if seen.epoch > state.epoch or (seen.epoch == state.epoch and seen.version > state.version) then
-    begin_epoch() -- writes that were published are lost
+    begin_epoch() -- published writes are lost
   elseif state.settle > now and seen.epoch > 0 and seen.epoch < state.epoch then
     if seen.count > state.floor then
-      put('floor', seen.count)
+      set_field('floor', seen.count)
       changed = true
     end
     if seen.visitors > state.visitors_floor then
-      put('visitors_floor', seen.visitors)
+      set_field('visitors_floor', seen.visitors)
       changed = true
     end
   end
 end
 
--- The session stops counting now; its registrations are taken apart by later calls.
+-- Ends a session: it stops counting now, and later calls remove its registrations.
 local function end_session(id, it)
   redis.call('ZREM', SESSIONS, id)
   redis.call('HDEL', STATE, 's:' .. id)
   if it.size > 0 then
     redis.call('RPUSH', REAPING, id)
     redis.call('PEXPIRE', REAPING, KEEP)
-    if state.reap == '' then put('reap', id) end
+    if state.reap == '' then set_field('reap', id) end
   end
   if id == session then own = nil end
   changed = true
 end
 
--- After sessions came or went.
+-- Called after sessions were added or removed.
 local function count_sessions()
-  put('nodes', redis.call('ZCARD', SESSIONS))
+  set_field('nodes', redis.call('ZCARD', SESSIONS))
   local first = redis.call('ZRANGE', SESSIONS, 0, 0, 'WITHSCORES')
-  put('expiry', tonumber(first[2] or 0))
+  set_field('expiry', tonumber(first[2] or 0))
 end
 
--- `expiry` is no later than the earliest end of a lease, so most calls need not look.
+-- Ends the sessions whose lease has ended. No lease ends before `expiry`, so most calls need no command.
 local function end_expired()
   if state.nodes == 0 or now < state.expiry then return end
   local expired = redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now)
-  -- The first write is one that may need memory. A Redis that is full refuses it, and the script ends here: nobody can
-  -- renew a lease then, so nobody's may end.
-  if #expired > 0 then redis.call('HSET', STATE, 'expiry', whole(state.expiry)) end
+  -- The first write is one that a full Redis refuses, which ends the script: no lease can be renewed then, so none may
+  -- end.
+  if #expired > 0 then redis.call('HSET', STATE, 'expiry', format_integer(state.expiry)) end
   for _, id in ipairs(expired) do
     local it = redis.call('HGET', STATE, 's:' .. id)
     end_session(id, it and parse_session(it) or { seq = 0, size = 0 })
@@ -144,22 +147,22 @@ local function end_expired()
   count_sessions()
 end
 
--- Puts the end of the lease where the caller's last word from Redis plus the time since allows, however late this
--- message is: what is delayed or doubled on its way prolongs nothing.
-local function renew(heard_at, since)
-  local base = math.min(now, heard_at + since)
-  redis.call('ZADD', SESSIONS, 'GT', whole(base + LEASE), session)
+-- Renews the caller's lease from the time at which it sent the report: its last reply from Redis, plus the time since.
+-- A report that arrives late or twice does not prolong the lease further.
+local function renew(last_reply, elapsed)
+  local base = math.min(now, last_reply + elapsed)
+  redis.call('ZADD', SESSIONS, 'GT', format_integer(base + LEASE), session)
 end
 
--- Lets everything vanish by itself should all nodes die. Seldom: it is not worth a command in each heartbeat.
-local function keep()
+-- Prolongs the life of the keys, which end by themselves if all nodes die. Not at each heartbeat, to save commands.
+local function prolong_keys()
   if state.nodes == 0 or now - state.kept < KEEP / 5 then return end
   for _, key in ipairs({ STATE, SESSIONS, VISITORS, REAPING }) do redis.call('PEXPIRE', key, KEEP) end
-  put('kept', now)
+  set_field('kept', now)
 end
 
--- The sum over all living sessions.
-local function registered()
+-- The number of viewers of all live sessions.
+local function count_viewers()
   local sum = 0
   local all = redis.call('HGETALL', STATE)
   for i = 1, #all, 2 do
@@ -171,63 +174,65 @@ local function registered()
   return sum
 end
 
-local function announce()
-  put('seq', state.seq + 1)
-  put('published', now)
-  announced = true
+local function plan_publication()
+  set_field('seq', state.seq + 1)
+  set_field('published', now)
+  publication_due = true
 end
 
--- Publishes what has changed, at most every PUBLISH_GAP; what has not changed, every KEEPALIVE, because a reader must be
--- able to tell a quiet subscription from a dead one.
+-- Updates the published state if it has changed, at most every PUBLISH_GAP. Publishes an unchanged state every KEEPALIVE,
+-- so that a reader can tell a quiet subscription from a dead one.
 local function publish()
   if state.settle > 0 and now >= state.settle then
-    put('settle', 0)
-    put('floor', 0)
-    put('visitors_floor', 0)
+    set_field('settle', 0)
+    set_field('floor', 0)
+    set_field('visitors_floor', 0)
     changed = true
   end
   local since = now - state.published
-  if since < 0 then since = KEEPALIVE end -- Redis's clock was set back
+  if since < 0 then since = KEEPALIVE end -- the clock was set back
   if changed or state.held == 1 then
     if since < PUBLISH_GAP then
-      if state.held ~= 1 then put('held', 1) end
+      if state.held ~= 1 then set_field('held', 1) end
       return
     end
-    local count = registered()
-    local visitors = math.min(redis.call('HLEN', VISITORS), count) -- those of an ended session linger while it is taken apart
+    local count = count_viewers()
+    local visitors = math.min(redis.call('HLEN', VISITORS), count) -- includes ended sessions until they are removed
     count, visitors = math.max(count, state.floor), math.max(visitors, state.visitors_floor)
-    if state.held == 1 then put('held', 0) end
+    if state.held == 1 then set_field('held', 0) end
     if state.version == 0 or count ~= state.count or visitors ~= state.visitors then
-      put('version', state.version + 1)
-      put('count', count)
-      put('visitors', visitors)
-      announce()
+      set_field('version', state.version + 1)
+      set_field('count', count)
+      set_field('visitors', visitors)
+      plan_publication()
       return
     end
   end
-  if since >= KEEPALIVE and state.nodes > 0 then announce() end
+  if since >= KEEPALIVE and state.nodes > 0 then plan_publication() end
 end
 
 local function write_state()
   local arguments = {}
   for field in pairs(written) do
     arguments[#arguments + 1] = field
-    arguments[#arguments + 1] = field == 'reap' and state.reap or whole(state[field])
+    arguments[#arguments + 1] = field == 'reap' and state.reap or format_integer(state[field])
   end
   if #arguments > 0 then redis.call('HSET', STATE, unpack(arguments)) end
 end
 
--- After the state is stored: a Redis that is full refuses that, and nobody must have heard of what it does not know.
-local function send_announced()
-  if not announced then return end
+-- Called after the state is stored: a full Redis refuses that, and only stored states may be published.
+local function send_publication()
+  if not publication_due then return end
   local settling = math.max(0, state.settle - now)
-  redis.call('PUBLISH', CHANNEL, table.concat({
-    whole(state.epoch), whole(state.version), whole(state.count), whole(state.visitors), whole(state.seq), whole(settling),
-  }, ' '))
+  local message = {}
+  for i, number in ipairs({ state.epoch, state.version, state.count, state.visitors, state.seq, settling }) do
+    message[i] = format_integer(number)
+  end
+  redis.call('PUBLISH', CHANNEL, table.concat(message, ' '))
 end
 
--- With the last session gone and taken apart, the state stays a little for those who still watch; then nothing is left.
-local function let_go()
+-- Once the last session has ended and its registrations are removed, keeps the state for IDLE, for those who still watch.
+local function expire_if_empty()
   if not exists or state.nodes > 0 then return end
   if state.reap == '' then
     redis.call('UNLINK', VISITORS)
@@ -237,20 +242,21 @@ local function let_go()
   end
 end
 
--- One caller at a time is asked to go on with the reaping.
+-- Asks one caller at a time to continue the removal of ended sessions.
 local function claim_reaping()
   if state.reap == '' or (now < state.claim and state.claim <= now + CLAIM) then return '' end
-  put('claim', now + CLAIM)
+  set_field('claim', now + CLAIM)
   return state.reap
 end
 
+-- Publishes, stores the state, and returns the reply.
 local function finish(status, reap)
   local changed_before = changed
   publish()
   reap = reap or claim_reaping()
   write_state()
-  send_announced()
-  if changed_before then let_go() end
+  send_publication()
+  if changed_before then expire_if_empty() end
   return {
     status, now, state.epoch, state.version, state.count, state.visitors, state.seq,
     math.max(0, state.settle - now),
@@ -260,8 +266,8 @@ local function finish(status, reap)
   }
 end
 
--- The answer where there is no state and no need of one: nobody is there, as the caller knows already.
-local function nobody()
+-- The reply for a counter that has no state and needs none: it has no viewers, and the caller shows none.
+local function empty_reply()
   local epoch = seen.epoch > 0 and seen.epoch or now_us
   return { OK, now, epoch, seen.version, 0, 0, 0, 0, 0, -1, 0, '', session }
 end

@@ -1,18 +1,19 @@
--- A node reports changes of its viewers, renews its lease, or only reads: all of it answered with the state.
+-- Reports changes of a node's viewers, renews its lease, or only reads. Always replies with the state.
 --
 -- KEYS as in prelude.lua, and
 -- KEYS[5] viewers   HASH  viewer -> visitor: the session's registrations
--- ARGV[6] session   empty for a reader; then nothing of the rest matters
--- ARGV[7] seq       the number of this report in its session. One more than the last: applied. The last one's: a retry or a
---                   heartbeat, nothing is applied. Lower: late, nothing is done. Higher: reports are missing
--- ARGV[8] heard     this Redis's clock in the last answer that the node had, in milliseconds
--- ARGV[9] since     milliseconds since that answer came, by the node's steady clock
--- ARGV[10] believed how many viewers the session has after this report, as the node believes
--- ARGV[11] phase    '' no change, 'live' the registration is complete and counts from now, 'ended' the session ends
--- ARGV[12] old      with 'live': the node's former session, which ends in the same moment; may be empty or unknown
--- ARGV[13] joins    14 bytes each: viewer (6), visitor (8)
--- ARGV[14] leaves   6 bytes each: viewer
--- ARGV[15] care     '' none, 'audit' compare what is believed with the registrations themselves, 'keep' prolong their life too
+-- ARGV[6] session     empty for a reader; the other arguments are then ignored
+-- ARGV[7] seq         the number of this report in its session. One more than the last: applied. The same: a retry or a
+--                     heartbeat, only renews the lease. Lower: late, ignored. Higher: reports are missing
+-- ARGV[8] last_reply  this Redis's clock in the last reply that the node received, in milliseconds
+-- ARGV[9] elapsed     milliseconds since that reply came, by the node's monotonic clock
+-- ARGV[10] expected   the number of viewers that the session should have after this report
+-- ARGV[11] phase      '' no change; 'live' the session is complete and counts from now; 'ended' the session ends
+-- ARGV[12] old        with 'live': the node's former session, which ends in the same call; may be empty or unknown
+-- ARGV[13] joins      14 bytes each: viewer (6), visitor (8)
+-- ARGV[14] leaves     6 bytes each: viewer
+-- ARGV[15] upkeep     '' none; 'audit' compare `expected` with the registrations themselves; 'keep' prolong their life
+--                     as well
 
 local VIEWERS = KEYS[5]
 local VIEWER_BYTES, JOIN_BYTES = 6, 14
@@ -43,22 +44,22 @@ end
 read_state()
 check_epoch()
 if not exists then
-  if session ~= '' or seen.count > 0 then create_state() else return nobody() end
+  if session ~= '' or seen.count > 0 then create_state() else return empty_reply() end
 end
 end_expired()
 if session == '' then
-  keep()
+  prolong_keys()
   return finish(OK)
 end
 if not own then return finish(UNKNOWN) end
 
 local seq, phase, old = tonumber(ARGV[7]), ARGV[11], ARGV[12]
-if phase == 'ended' and seq ~= own.seq + 1 then -- its node is done with it, whatever else got lost
+if phase == 'ended' and seq ~= own.seq + 1 then -- ends even if reports before this one were lost
   end_session(session, own)
   count_sessions()
   return finish(OK)
 end
-local heartbeat = ARGV[13] == '' and ARGV[14] == '' and phase == '' -- has the last report's number, and no content
+local heartbeat = ARGV[13] == '' and ARGV[14] == '' and phase == '' -- no content, and the last report's number
 if seq > own.seq + 1 or (heartbeat and seq > own.seq) then return finish(GAP) end
 if seq < own.seq then return finish(OK) end
 
@@ -75,7 +76,7 @@ if seq == own.seq + 1 then
     return finish(OK)
   end
   if phase == 'live' then own.phase = 'live' end
-  put_session(session, own)
+  store_session(session, own)
   if phase == 'live' and old ~= '' then
     local it = redis.call('HGET', STATE, 's:' .. old)
     if it then
@@ -85,8 +86,8 @@ if seq == own.seq + 1 then
   end
 end
 
-local size = own.size
-if ARGV[15] ~= '' then size = redis.call('HLEN', VIEWERS) end
-if ARGV[15] == 'keep' then redis.call('PEXPIRE', VIEWERS, KEEP) end
-keep()
-return finish(size == tonumber(ARGV[10]) and OK or DIFFERS)
+local size, expected, upkeep = own.size, tonumber(ARGV[10]), ARGV[15]
+if upkeep ~= '' then size = redis.call('HLEN', VIEWERS) end
+if upkeep == 'keep' then redis.call('PEXPIRE', VIEWERS, KEEP) end
+prolong_keys()
+return finish(size == expected and OK or DIFFERS)

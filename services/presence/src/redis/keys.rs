@@ -1,0 +1,126 @@
+//! Every key and channel in Redis, after the prefix. All keys of a counter share the hash tag `{name}`, so that they
+//! are in one slot of a cluster. Every other key is the only one of its script.
+//!
+//! `{name}:state`, HASH: what is published of the counter, and the state of the protocol.
+//! - `epoch`, `version`, `count`, `visitors`: the published state.
+//! - `seq`: number of publications in this epoch. `published`: time of the last one. `held`: 1 if a change waits for
+//!   its publication.
+//! - `settle`: until when a new epoch settles. `floor`, `visitors_floor`: the numbers published are not lower until
+//!   then.
+//! - `nodes`: number of sessions. `expiry`: no lease ends before. `last_session`: the newest session's number.
+//! - `reap`: the session whose registrations are being removed. `cursor`: of its scan. `claim`: until when a node does
+//!   that.
+//! - `kept`: when the life of the keys was last prolonged.
+//! - `s:<session>`: "seq size phase" of each session that has a lease.
+//! - Life: [`KEEP`], prolonged while there are sessions; settle + lease after the last one. Writer: all scripts of
+//!   counters.
+//!
+//! `{name}:sessions`, ZSET: session → end of its lease.
+//! - Life: as the state; removed with the last session. Writer: hello, report; the first call after a lease's end.
+//!
+//! `{name}:viewers:<session>`, HASH: viewer (6 bytes) → visitor (8 bytes), the registrations themselves.
+//! - Life: [`KEEP`], prolonged by the session's node; removed in steps after the session's end. Writer: report, reap.
+//!
+//! `{name}:visitors`, HASH: visitor (8 bytes) → number of registrations.
+//! - Life: [`KEEP`], prolonged; removed with the last session. Writer: report, reap.
+//!
+//! `{name}:reaping`, LIST: ended sessions whose registrations are still to be removed.
+//! - Life: [`KEEP`]; removed with its last element. Writer: as sessions, and reap.
+//!
+//! `{name}`, channel: "epoch version count visitors seq settling" of each publication.
+//! - Writer: hello, report, reap.
+//!
+//! `address:<hash>`, HASH: the streams of one client address on all nodes. The hash has 64 bits, keyed with
+//! `visitor-key`.
+//! - `s:<node>:<viewer>`: the stream's counter. `n:<node>`: until when the node's streams count.
+//! - `earned`: the theoretical arrival time of the address's pace, in microseconds.
+//! - Life: a lease, or the pace's burst if that is longer, prolonged by each call. Writer: address; departures by HDEL.
+//!
+//! `visitor-key`, STRING: 32 random bytes that key the hashes of addresses and visitors.
+//! - Life: 24 h. Writer: the first node that needs it.
+//!
+//! Times are milliseconds of Redis's clock. No key outlives the last node by more than [`KEEP`], except `visitor-key`.
+//! Redis must not evict any of them: run it with `maxmemory-policy noeviction`.
+
+use std::time::Duration;
+
+use crate::CounterName;
+
+/// Life of a key that is not prolonged: longer than any outage that nodes recover from by themselves, short enough that
+/// little is left behind.
+pub(super) const KEEP: Duration = Duration::from_secs(300);
+
+/// The prefix of every key of an installation.
+#[derive(Debug, Clone)]
+pub(super) struct Prefix(pub(super) String);
+
+/// The keys of one counter.
+#[derive(Debug, Clone)]
+pub(super) struct CounterKeys {
+    pub(super) state: String,
+    pub(super) sessions: String,
+    pub(super) visitors: String,
+    pub(super) reaping: String,
+    pub(super) channel: String,
+}
+
+impl Prefix {
+    /// The keys of a counter.
+    pub(super) fn counter(&self, name: &CounterName) -> CounterKeys {
+        let tag = format!("{}{{{name}}}", self.0);
+        CounterKeys {
+            state: format!("{tag}:state"),
+            sessions: format!("{tag}:sessions"),
+            visitors: format!("{tag}:visitors"),
+            reaping: format!("{tag}:reaping"),
+            channel: tag,
+        }
+    }
+
+    /// The key of a client address, by its hash.
+    pub(super) fn address(&self, hash: u64) -> String {
+        format!("{}address:{hash:016x}", self.0)
+    }
+
+    /// The key of the key of visitors' hashes.
+    pub(super) fn visitor_key(&self) -> String {
+        format!("{}visitor-key", self.0)
+    }
+
+    /// The SCAN pattern that matches all counters' states.
+    pub(super) fn states(&self) -> String {
+        let mut pattern = String::new();
+        for character in self.0.chars() {
+            if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern + "{*}:state"
+    }
+
+    /// The name of the counter whose state has this key. `None` for other keys.
+    pub(super) fn counter_of_state<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(self.0.as_str())?.strip_prefix('{')?.strip_suffix("}:state")
+    }
+}
+
+impl CounterKeys {
+    /// The key of a session's registrations.
+    pub(super) fn viewers(&self, session: &str) -> String {
+        format!("{}:viewers:{session}", self.channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_state_contains_the_counters_name() {
+        let prefix = Prefix("a[b]:".to_owned());
+        let name = CounterName::parse("online").unwrap();
+        assert_eq!(prefix.counter_of_state(&prefix.counter(&name).state), Some("online"));
+        assert_eq!(prefix.states(), "a\\[b\\]:{*}:state");
+    }
+}

@@ -1,0 +1,33 @@
+//! Presence shared by all nodes. The only module that uses Redis.
+//!
+//! Each counter that is live on this node has a reporter (`reporter.rs`), which reports joins and leaves under the
+//! node's lease, and a view (`counter_view.rs`), which decides what is shown. A node has one connection for commands
+//! (`command_connection.rs`) and one for messages (`subscription.rs`). What counts, and when a lease has ended, is
+//! decided by the Lua scripts by Redis's clock. The keys are listed in `keys.rs`.
+
+mod addresses;
+mod backend;
+mod backoff;
+mod call_error;
+mod command_connection;
+mod connect;
+mod counter_view;
+pub(crate) mod fuzzing;
+mod keys;
+mod node;
+#[cfg(test)]
+mod property;
+mod reaper;
+mod reply;
+mod report_schedule;
+mod reporter;
+mod scripts;
+mod status;
+mod subscription;
+mod url;
+mod visitor_key;
+
+pub(crate) use backend::RedisBackend;
+pub use connect::ConnectError;
+pub use status::{CounterStatus, SessionStatus, Status, StatusError};
+pub use url::{RedisUrl, RedisUrlError};

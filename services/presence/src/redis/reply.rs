@@ -1,0 +1,151 @@
+//! Parses the scripts' replies and the messages of counters.
+
+use std::time::{Duration, SystemTime};
+
+use redis::Value;
+
+use super::scripts::Seen;
+use crate::Reading;
+
+/// A published state of a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) epoch: u64,
+    pub(super) version: u64,
+    pub(super) count: u64,
+    pub(super) visitors: u64,
+    /// Number of publications in this epoch; 0 if nothing has been published.
+    pub(super) seq: u64,
+    /// For this long nodes may still be registering again after a loss.
+    pub(super) settling: Duration,
+}
+
+/// The result of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It is applied, or there was nothing to apply.
+    Ok,
+    /// The session is unknown: it expired, was ended, or was lost.
+    Unknown,
+    /// Reports before this one are missing.
+    Gap,
+    /// The session does not have the number of viewers that its node expects.
+    Differs,
+}
+
+/// The reply of a counter's script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: Status,
+    /// Redis's clock, in milliseconds.
+    pub(super) now: u64,
+    pub(super) state: State,
+    /// A change waits to be published for this long.
+    pub(super) held: Option<Duration>,
+    /// No lease of the counter ends before this time has passed. `None` if it has no lease.
+    pub(super) due: Option<Duration>,
+    /// Living sessions of the counter.
+    pub(super) nodes: u64,
+    /// An ended session whose registrations the caller should remove.
+    pub(super) reap: Option<String>,
+    /// The caller's session, or the one that has begun.
+    pub(super) session: String,
+}
+
+impl State {
+    /// Parses a message of the counter's channel. `None` if it has another form.
+    pub(super) fn parse(message: &[u8]) -> Option<State> {
+        let mut numbers = std::str::from_utf8(message).ok()?.split(' ').map(str::parse::<u64>);
+        let mut next = || numbers.next()?.ok();
+        Some(State {
+            epoch: next()?,
+            version: next()?,
+            count: next()?,
+            visitors: next()?,
+            seq: next()?,
+            settling: Duration::from_millis(next()?),
+        })
+    }
+
+    /// The key by which states are ordered.
+    pub(super) fn order(&self) -> (u64, u64) {
+        (self.epoch, self.version)
+    }
+
+    /// The reading of this state.
+    pub(super) fn reading(&self, as_of: SystemTime, stale: bool) -> Reading {
+        let State { epoch, version, count, visitors, .. } = *self;
+        Reading { count, visitors, epoch, version, as_of, stale }
+    }
+
+    /// The state as an argument of calls.
+    pub(super) fn seen(&self) -> Seen {
+        Seen { epoch: self.epoch, version: self.version, count: self.count, visitors: self.visitors }
+    }
+}
+
+impl Reply {
+    /// Parses a script's reply. `None` if it has another form.
+    pub(super) fn parse(value: Value) -> Option<Reply> {
+        let Value::Array(values) = value else { return None };
+        let mut values = values.into_iter();
+        let mut number = || match values.next()? {
+            Value::Int(number) => Some(number),
+            _ => None,
+        };
+        let status = match number()? {
+            0 => Status::Ok,
+            1 => Status::Unknown,
+            2 => Status::Gap,
+            3 => Status::Differs,
+            _ => return None,
+        };
+        let mut natural = || u64::try_from(number()?).ok();
+        let now = natural()?;
+        let state = State {
+            epoch: natural()?,
+            version: natural()?,
+            count: natural()?,
+            visitors: natural()?,
+            seq: natural()?,
+            settling: Duration::from_millis(natural()?),
+        };
+        let held = Some(Duration::from_millis(natural()?)).filter(|held| !held.is_zero());
+        let due = u64::try_from(number()?).ok().map(Duration::from_millis);
+        let nodes = u64::try_from(number()?).ok()?;
+        let mut text = || match values.next()? {
+            Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+            Value::SimpleString(text) => Some(text),
+            _ => None,
+        };
+        let reap = Some(text()?).filter(|session| !session.is_empty());
+        Some(Reply { status, now, state, held, due, nodes, reap, session: text()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_six_numbers() {
+        let state = State::parse(b"1763827200000000 2 3 4 5 600").unwrap();
+        assert_eq!(state.order(), (1_763_827_200_000_000, 2));
+        assert_eq!((state.count, state.visitors, state.seq), (3, 4, 5));
+        assert_eq!(state.settling, Duration::from_millis(600));
+    }
+
+    #[test]
+    fn other_messages_are_refused() {
+        for wrong in [&b""[..], b"1 2 3 4 5", b"1 2 3 4 5 x", b"1 2 3 4 5 -6", b"1  2 3 4 5 6", b"\xff\xff"] {
+            assert_eq!(State::parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_of_another_shape_is_refused() {
+        for wrong in [Value::Nil, Value::Int(1), Value::Array(vec![]), Value::Array(vec![Value::Int(9); 13])] {
+            assert_eq!(Reply::parse(wrong), None);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! When a reporter calls Redis next, and which upkeep its heartbeats ask for.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::counter_view::CounterView;
+use super::keys::KEEP;
+use super::reply::{Reply, State};
+use super::scripts::Upkeep;
+use crate::settings::Timing;
+
+/// Heartbeats come up to this part of their interval earlier, at random, so that nodes do not fall in step.
+const HEARTBEAT_JITTER: f64 = 0.04;
+
+/// About this many nodes call at the end of the earliest lease, to detect that its node has died. Enough that the
+/// death of some of them does not matter: the heartbeats of the others come as well.
+const WATCHERS: f64 = 3.5;
+
+/// How long after the end of a lease a watcher calls: by then it has ended, despite rounding.
+const AFTER_LEASE: Duration = Duration::from_millis(10);
+
+/// The time over which the watchers' calls are spread.
+const WATCHERS_SPREAD: Duration = Duration::from_millis(50);
+
+/// Every fourth heartbeat counts the registrations themselves, which costs one more command.
+const AUDIT_EVERY: u32 = 4;
+
+/// If few nodes share a counter, each may report more often than every `report_gap`: Redis gets at most one report in
+/// this time from all of them together, which costs a hundredth of its core.
+const REPORT_SHARE: Duration = Duration::from_millis(8);
+
+/// The schedule of one reporter. Changes are reported as well, whenever there are any.
+pub(super) struct ReportSchedule {
+    last_call: Option<Instant>,
+    next_heartbeat: Instant,
+    /// A call that is needed before the next heartbeat.
+    follow_up: Option<FollowUp>,
+    heartbeats: u32,
+    /// Nodes that have a session at this counter, by the last reply.
+    nodes: u32,
+}
+
+#[derive(Clone, Copy)]
+struct FollowUp {
+    at: Instant,
+    /// Not needed once a newer publication than this state's has been delivered.
+    unless_newer_than: Option<State>,
+}
+
+impl ReportSchedule {
+    /// Starts with a heartbeat.
+    pub(super) fn new() -> ReportSchedule {
+        ReportSchedule { last_call: None, next_heartbeat: Instant::now(), follow_up: None, heartbeats: 0, nodes: 0 }
+    }
+
+    pub(super) fn heartbeat_is_due(&self) -> bool {
+        Instant::now() >= self.next_heartbeat
+    }
+
+    /// When to check [`is_due`](ReportSchedule::is_due) again.
+    pub(super) fn next(&self) -> Instant {
+        self.follow_up.map_or(self.next_heartbeat, |follow_up| follow_up.at.min(self.next_heartbeat))
+    }
+
+    /// Whether a call is due now. Removes a follow-up whose time has come.
+    pub(super) fn is_due(&mut self, view: &CounterView) -> bool {
+        let now = Instant::now();
+        let follow_up = self.follow_up.take_if(|follow_up| follow_up.at <= now);
+        let is_done = |it: FollowUp| it.unless_newer_than.is_some_and(|state| view.has_newer_than(&state));
+        self.heartbeat_is_due() || follow_up.is_some_and(|it| !is_done(it))
+    }
+
+    /// The earliest time of the next call.
+    pub(super) fn earliest(&self, timing: &Timing) -> Instant {
+        let gap = timing.report_gap.min(REPORT_SHARE.saturating_mul(self.nodes.max(1)));
+        self.last_call.map_or_else(Instant::now, |last_call| last_call + gap)
+    }
+
+    /// Counts a heartbeat, and returns the upkeep that it asks for.
+    pub(super) fn upkeep(&mut self, timing: &Timing) -> Upkeep {
+        self.heartbeats = self.heartbeats.wrapping_add(1);
+        // Keys are prolonged three times within their life.
+        let keep_every = (KEEP.as_secs_f64() / 3.0 / timing.heartbeat.as_secs_f64()) as u32 / AUDIT_EVERY;
+        match self.heartbeats {
+            beat if beat.is_multiple_of(AUDIT_EVERY * keep_every.max(1)) => Upkeep::Keep,
+            beat if beat.is_multiple_of(AUDIT_EVERY) => Upkeep::Audit,
+            _ => Upkeep::None,
+        }
+    }
+
+    /// Plans the next call after a reply. `first_sent` is when its call was first sent; `others` is the number of other
+    /// nodes' leases, which this node may have to watch.
+    pub(super) fn plan(&mut self, reply: &Reply, others: u64, first_sent: Instant, timing: &Timing) {
+        let now = Instant::now();
+        self.last_call = Some(now);
+        self.nodes = u32::try_from(reply.nodes).unwrap_or(u32::MAX);
+        self.next_heartbeat = first_sent + timing.heartbeat.mul_f64(1.0 - rand::random_range(0.0..HEARTBEAT_JITTER));
+        self.follow_up = None;
+        if let Some(held) = reply.held {
+            self.follow_up = Some(FollowUp { at: now + held, unless_newer_than: Some(reply.state) });
+        } else if !reply.state.settling.is_zero() {
+            self.follow_up = Some(FollowUp { at: now + reply.state.settling + AFTER_LEASE, unless_newer_than: None });
+        }
+        let watches = others > 0 && rand::random_bool((WATCHERS / reply.nodes as f64).min(1.0));
+        if let Some(due) = reply.due.filter(|_| watches) {
+            let call = now + due + AFTER_LEASE + WATCHERS_SPREAD.mul_f64(rand::random());
+            self.next_heartbeat = self.next_heartbeat.min(call);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reply::Status;
+    use super::*;
+
+    fn reply(nodes: u64) -> Reply {
+        let state = State { epoch: 1, version: 1, count: 1, visitors: 1, seq: 1, settling: Duration::ZERO };
+        let session = "s".to_owned();
+        Reply { status: Status::Ok, now: 1, state, held: None, due: None, nodes, reap: None, session }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fewer_nodes_report_more_often_each() {
+        let timing = Timing::default();
+        let now = Instant::now();
+        for (nodes, gap) in [(0, 8), (1, 8), (3, 24), (6, 48), (7, 50), (1000, 50), (u64::MAX, 50)] {
+            let mut schedule = ReportSchedule::new();
+            schedule.plan(&reply(nodes), nodes.saturating_sub(1), now, &timing);
+            assert_eq!(schedule.earliest(&timing), now + Duration::from_millis(gap), "{nodes} nodes");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The key of visitors' hashes: the same on all nodes, and a new one every day.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::call_error::CallError;
+use super::command_connection::CommandConnection;
+use crate::visitor::VisitorKey;
+
+/// How long a key is used. A person who opens a second stream after the change counts as two visitors until the first
+/// one ends.
+const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The time between two attempts to read the key.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Interval at which the key is read again: Redis may have lost it, and another node may have stored a new one.
+const READ_EVERY: Duration = Duration::from_secs(60);
+
+/// The key, and whether all nodes share it.
+#[derive(Clone, Copy)]
+pub(crate) struct CurrentKey {
+    pub(crate) key: VisitorKey,
+    pub(crate) is_shared: bool,
+}
+
+/// Reads the key, and each new one, until cancelled. Stores it again at once when `data_losses` changes: a node that
+/// starts before that would store another one.
+pub(super) async fn run(
+    commands: Arc<CommandConnection>,
+    name: String,
+    current: watch::Sender<CurrentKey>,
+    mut data_losses: watch::Receiver<u64>,
+) {
+    // This node's own key is used until then, and becomes the shared one if Redis has none.
+    let mut ends = Instant::now() + LIFE;
+    loop {
+        commands.connected().await;
+        let now = Instant::now();
+        // A key whose life is over is not offered, even if Redis has not expired it yet.
+        let offered = if ends > now { (current.borrow().key, ends - now) } else { (VisitorKey::random(), LIFE) };
+        match agree(&commands, &name, offered).await {
+            Ok((key, left)) => {
+                ends = Instant::now() + left;
+                current.send_if_modified(|current| {
+                    let is_new = current.key != key || !current.is_shared;
+                    *current = CurrentKey { key, is_shared: true };
+                    is_new
+                });
+                let _read_again = timeout(left.min(READ_EVERY), data_losses.changed()).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the key of visitors' hashes is not known yet");
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Stores the offered key if Redis has none. Returns the key in Redis and what is left of its life.
+async fn agree(
+    commands: &CommandConnection,
+    name: &str,
+    (key, life): (VisitorKey, Duration),
+) -> Result<(VisitorKey, Duration), CallError> {
+    let life = life.as_millis().max(1) as u64;
+    commands.query(redis::cmd("SET").arg(name).arg(key.as_bytes()).arg("NX").arg("PX").arg(life)).await?;
+    let Value::BulkString(bytes) = commands.query(redis::cmd("GET").arg(name)).await? else {
+        return Err(CallError::Form);
+    };
+    let key = VisitorKey::from_bytes(&bytes).ok_or(CallError::Form)?;
+    let Value::Int(left) = commands.query(redis::cmd("PTTL").arg(name)).await? else { return Err(CallError::Form) };
+    Ok((key, Duration::from_millis(u64::try_from(left).unwrap_or(0))))
+}
