@@ -11,12 +11,15 @@ use std::{
 
 use clap::Args;
 use headcount_testkit::{
-    Goal, Opening, Viewers, ViewersError,
+    Goal, Node, NodeOptions, Opening, RedisServer, Viewers, ViewersError,
     client::{Direction, Tracked},
-    rig::{Node, NodeOptions, RedisServer, wait_until},
+    wait_until,
 };
 
-use super::{hold::Course, judge_parts, millis, opened, settled};
+use super::{
+    checks::{judge_parts, millis, opened, settled},
+    history::Course,
+};
 use crate::{
     interrupt,
     progress::Progress,

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use bytes::Bytes;
 
-use super::read_request;
+use super::request::read_request;
 
 enum Order {
     Adopt(TcpStream),

@@ -4,6 +4,7 @@
 mod body_stream;
 mod floor;
 mod nchan;
+mod request;
 
 use std::{
     net::SocketAddr,
@@ -15,12 +16,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::Subcommand;
 use headcount_drawing::{Artist, Figure, Format, Look};
-use headcount_testkit::{
-    Manner,
-    client::Scrutiny,
-    clock::now_ns,
-    rig::{Process, Usage, http, ports, wait_until},
-};
+use headcount_testkit::{Manner, Process, Usage, client::Scrutiny, clock::now_ns, http, ports, wait_until};
 use headcount_wire::Frame;
 use tempfile::TempDir;
 
@@ -169,31 +165,5 @@ impl Frames {
         let figure = Figure { number, epoch: 1, version: self.version, stale: false, fewer_than: None };
         let image = self.artist.draw(&self.look, &figure, Format::Png);
         Frame::new(&image, Format::Png.content_type()).bytes().clone()
-    }
-}
-
-/// One request of a peer that is part of this program.
-struct Request {
-    posted: Option<Bytes>,
-}
-
-/// Reads a request: the body of a POST, or that it is a GET.
-fn read_request(stream: &mut impl std::io::Read) -> std::io::Result<Request> {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
-    loop {
-        match stream.read(&mut buffer)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            count => bytes.extend_from_slice(&buffer[..count]),
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let Some(end) = text.find("\r\n\r\n") else { continue };
-        if !text.starts_with("POST") {
-            return Ok(Request { posted: None });
-        }
-        let length = text.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
-        let due = end + 4 + length.unwrap_or(0);
-        if bytes.len() >= due {
-            return Ok(Request { posted: Some(Bytes::copy_from_slice(&bytes[end + 4..due])) });
-        }
     }
 }

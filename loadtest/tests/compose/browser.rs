@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use headcount_drawing::{Artist, Figure, Look};
-use headcount_testkit::rig::wait_until;
+use headcount_testkit::wait_until;
 use image::{RgbImage, RgbaImage};
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use headcount_testkit::rig::http;
+use headcount_testkit::http;
 use serde::Deserialize;
 
 /// The public port within the container.

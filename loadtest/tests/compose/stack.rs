@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use headcount_testkit::rig::wait_until;
+use headcount_testkit::wait_until;
 use tempfile::TempDir;
 
 use crate::{

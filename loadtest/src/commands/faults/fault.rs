@@ -1,7 +1,7 @@
 //! [`Fault`]: what can be broken, and where.
 
 use clap::ValueEnum;
-use headcount_testkit::rig::{RedisCluster, RedisServer, Sentinels};
+use headcount_testkit::{RedisCluster, RedisServer, Sentinels};
 use rand::{Rng, rngs::StdRng};
 
 use super::{

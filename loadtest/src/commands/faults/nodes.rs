@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use headcount_testkit::{Goal, Manner, Opening, Viewers, rig::NodeOptions};
+use headcount_testkit::{Goal, Manner, NodeOptions, Opening, Viewers};
 use rand::{Rng, rngs::StdRng};
 
 use super::{

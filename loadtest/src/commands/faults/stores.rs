@@ -3,10 +3,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, ensure};
-use headcount_testkit::{
-    Goal,
-    rig::{Data, NodeOptions, proxy::Mangle, resp, wait_until},
-};
+use headcount_testkit::{Data, Goal, NodeOptions, proxy::Mangle, resp, wait_until};
 use rand::{Rng, rngs::StdRng};
 
 use super::{

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use headcount_testkit::Snapshot;
 
-use super::super::hold::Course;
+use super::super::history::Course;
 use crate::report::{Plot, Table};
 
 /// What happened when, and how all viewers stood.

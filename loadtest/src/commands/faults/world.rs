@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use headcount_testkit::{
-    Farewell, Goal, Snapshot, Viewers, ViewersError, Which,
-    clock::between,
-    rig::{Node, NodeOptions, Proxy, RedisCluster, RedisServer, Sentinels},
+    Farewell, Goal, Node, NodeOptions, Proxy, RedisCluster, RedisServer, Sentinels, Snapshot, Viewers, ViewersError,
+    Which, clock::between,
 };
 use rand::{Rng, rngs::StdRng};
 
-use super::{Arguments, fault::Fault, timeline::Timeline};
+use super::{arguments::Arguments, fault::Fault, timeline::Timeline};
 
 /// How long anything may take that is not the promise itself.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use headcount_testkit::rig::{Node, Usage};
+use headcount_testkit::{Node, Usage};
 
-use super::{Stage, needs};
+use super::{needs, stage::Stage};
 use crate::report::{Report, Table};
 
 pub(super) fn nodes_use(nodes: &[Node]) -> anyhow::Result<Usage> {
@@ -29,7 +29,7 @@ pub(super) fn costs(
         .viewers
         .processes()
         .into_iter()
-        .filter_map(|process| headcount_testkit::rig::usage::of(process).ok())
+        .filter_map(|process| headcount_testkit::usage::of(process).ok())
         .map(|usage| usage.pss_bytes)
         .sum();
     let taken = available_before.saturating_sub(needs::available_bytes()?);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Context;
-use headcount_testkit::rig::ports;
+use headcount_testkit::ports;
 
 use crate::report::Table;
 

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use headcount_testkit::{Goal, Snapshot, ViewersError};
 
-use super::{super::settled, COUNTER, Stage};
+use super::{
+    super::checks::settled,
+    stage::{COUNTER, Stage},
+};
 use crate::{
     interrupt,
     progress::Progress,

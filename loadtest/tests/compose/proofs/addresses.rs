@@ -4,7 +4,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::ensure;
-use headcount_testkit::rig::wait_until;
+use headcount_testkit::wait_until;
 
 use crate::{
     command::Running,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use headcount_testkit::{Goal, rig::wait_until};
+use headcount_testkit::{Goal, wait_until};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -163,7 +163,7 @@ fn ready(stack: &Stack, count: usize) -> anyhow::Result<()> {
 /// Whether the load balancer gives a new viewer to somebody.
 fn balancer_knows(stack: &Stack) -> anyhow::Result<()> {
     ready(stack, REPLICAS)?;
-    let answer = headcount_testkit::rig::http::get(stack.service()?, "/breaking.json")?;
+    let answer = headcount_testkit::http::get(stack.service()?, "/breaking.json")?;
     ensure!(answer.status == 200, "the service answers {}", answer.status);
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use headcount_testkit::rig::{http, wait_until};
+use headcount_testkit::{http, wait_until};
 use serde_json::Value;
 
 use super::NODE_LOST;

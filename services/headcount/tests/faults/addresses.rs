@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, path::Path, process::Command};
 
-use headcount_testkit::rig::{Node, NodeOptions, RedisServer, http, wait_until};
+use headcount_testkit::{Node, NodeOptions, RedisServer, http, wait_until};
 
 use crate::{
     fleet::{Fleet, PATIENCE, Post, start},

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::{
-    Farewell, Opening, Viewers, Which,
-    rig::{Node, NodeOptions, RedisCluster, wait_until},
-};
+use headcount_testkit::{Farewell, Node, NodeOptions, Opening, RedisCluster, Viewers, Which, wait_until};
 
 use crate::{
     fleet::{PATIENCE, start},

@@ -2,11 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headcount_testkit::{
-    Goal, Opening, Viewers,
-    client::Direction,
-    rig::{NodeOptions, RedisServer},
-};
+use headcount_testkit::{Goal, NodeOptions, Opening, RedisServer, Viewers, client::Direction};
 
 use crate::{
     fleet::{Fleet, PATIENCE, Post, pass, stream},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::rig::{Sentinels, wait_until};
+use headcount_testkit::{Sentinels, wait_until};
 
 use crate::{
     fleet::{Fleet, PATIENCE, pass},

@@ -6,8 +6,7 @@ use std::{
 };
 
 use headcount_testkit::{
-    Farewell, Goal, Manner, Opening, Viewers, Which,
-    rig::{Node, NodeOptions, Proxy, RedisServer, wait_until},
+    Farewell, Goal, Manner, Node, NodeOptions, Opening, Proxy, RedisServer, Viewers, Which, wait_until,
 };
 
 use crate::{

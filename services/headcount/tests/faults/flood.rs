@@ -12,10 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::{
-    Latencies,
-    rig::{Node, NodeOptions, RedisServer, usage, wait_until},
-};
+use headcount_testkit::{Latencies, Node, NodeOptions, RedisServer, usage, wait_until};
 use socket2::{Domain, Socket, Type};
 
 use crate::{
@@ -149,7 +146,7 @@ impl Most {
     fn watch(redis: &RedisServer) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, address) = (Arc::clone(&stop), redis.address());
-        let ask = move |command: &[&str]| headcount_testkit::rig::resp::ask(address, command).unwrap();
+        let ask = move |command: &[&str]| headcount_testkit::resp::ask(address, command).unwrap();
         let watcher = thread::spawn(move || {
             let (mut keys, mut memory) = (0, 0);
             while !stopped.load(Ordering::Relaxed) {

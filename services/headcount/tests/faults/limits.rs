@@ -9,9 +9,9 @@ use std::{
 };
 
 use headcount_testkit::{
-    Goal, Manner, Opening, Snapshot, Viewers,
+    Data, Goal, Manner, Node, NodeOptions, Opening, RedisCluster, RedisServer, Snapshot, Viewers,
     client::{Disguise, ProxyVersion},
-    rig::{Data, Node, NodeOptions, RedisCluster, RedisServer, wait_until},
+    wait_until,
 };
 use socket2::{Domain, Socket, Type};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::rig::{Data, Node, RedisServer, http, wait_until};
+use headcount_testkit::{Data, Node, RedisServer, http, wait_until};
 
 use crate::{
     fleet::{COUNTER, Fleet, Marked, PATIENCE, pass},

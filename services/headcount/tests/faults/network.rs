@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use headcount_testkit::{
-    Goal,
-    rig::{
-        Proxy, RedisServer,
-        proxy::Direction::{ToClient, ToServer},
-        wait_until,
-    },
+    Goal, Proxy, RedisServer,
+    proxy::Direction::{ToClient, ToServer},
+    wait_until,
 };
 
 use crate::{

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use headcount_testkit::{
-    Goal,
-    rig::{NodeOptions, RedisServer},
-};
+use headcount_testkit::{Goal, NodeOptions, RedisServer};
 use nix::sys::signal::Signal;
 
 use crate::{

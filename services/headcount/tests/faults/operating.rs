@@ -1,6 +1,6 @@
 //! What an operator sees: readiness, and `headcount status`.
 
-use headcount_testkit::rig::{Data, NodeOptions, RedisServer, http};
+use headcount_testkit::{Data, NodeOptions, RedisServer, http};
 
 use crate::{
     fleet::{Fleet, Marked, Post, start},

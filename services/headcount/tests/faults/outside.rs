@@ -7,9 +7,9 @@ use std::{
 };
 
 use headcount_testkit::{
-    Manner, Opening, Viewers,
+    Manner, Node, NodeOptions, Opening, RedisServer, Viewers,
     client::{Disguise, ProxyVersion},
-    rig::{Node, NodeOptions, RedisServer, http},
+    http,
 };
 
 use crate::{

@@ -2,10 +2,7 @@
 
 use std::net::IpAddr;
 
-use headcount_testkit::{
-    Goal, Manner, Opening, Viewers,
-    rig::{Data, Node, NodeOptions, RedisServer, resp::Value},
-};
+use headcount_testkit::{Data, Goal, Manner, Node, NodeOptions, Opening, RedisServer, Viewers, resp::Value};
 use memchr::memmem;
 
 use crate::{

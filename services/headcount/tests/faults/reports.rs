@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::rig::{RedisServer, proxy::Direction::ToServer, proxy::Mangle};
+use headcount_testkit::{RedisServer, proxy::Direction::ToServer, proxy::Mangle};
 
 use crate::{
     fleet::{Fleet, pass},

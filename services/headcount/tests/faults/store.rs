@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::rig::{RedisServer, resp::Value, wait_until};
+use headcount_testkit::{RedisServer, resp::Value, wait_until};
 
 use crate::fleet::{COUNTER, Fleet};
 

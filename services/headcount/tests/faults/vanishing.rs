@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use headcount_testkit::rig::{Node, RedisServer};
+use headcount_testkit::{Node, RedisServer};
 use socket2::{SockFilter, SockRef};
 
 use crate::{

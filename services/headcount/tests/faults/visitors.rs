@@ -1,9 +1,10 @@
 //! Visitors: distinct people, by address and browser, whichever nodes their connections lead to.
 
 use headcount_testkit::{
-    Manner, Opening, Viewers,
+    Manner, NodeOptions, Opening, RedisServer, Viewers,
     client::{Disguise, ProxyVersion},
-    rig::{NodeOptions, RedisServer, resp::Value, wait_until},
+    resp::Value,
+    wait_until,
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use headcount_testkit::rig::{Node, NodeOptions, wait_until};
+use headcount_testkit::{Node, NodeOptions, wait_until};
 
 /// How long something may take that takes no time on a machine that does nothing else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

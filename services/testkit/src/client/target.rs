@@ -1,10 +1,29 @@
 //! What a viewer asks for, and where.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{TargetError, pictures::Scrutiny};
+use super::pictures::Scrutiny;
+
+/// Why an address cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// It is not `http://host[:port]/path`.
+    #[error("{0:?} is not http://host[:port]/path")]
+    Malformed(String),
+    /// Its name has no address.
+    #[error("{url:?} cannot be looked up: {source}")]
+    Unknown {
+        /// The address.
+        url: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+}
 
 /// A stream's address, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

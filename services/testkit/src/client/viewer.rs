@@ -1,16 +1,49 @@
 //! One viewer: its socket, where its stream stands, and what it was last shown. Some 200 bytes while idle.
 
-use std::rc::Rc;
+use std::{io, rc::Rc};
 
+use headcount_wire::ReadError;
 use mio::net::TcpStream;
 
 use super::{
-    Complaint,
-    pictures::{Pictures, Scrutiny, Shown},
+    part_scanner::{Grammar, Scanner},
+    pictures::{PictureError, Pictures, Scrutiny, Shown},
     response::{self, Chunks, ResponseError},
-    scanner::{Grammar, Scanner},
-    target::{Manner, Target},
+    target::{Manner, Target, TargetError},
 };
+
+/// What a viewer finds wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Complaint {
+    /// The address cannot be asked.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// No connection came about.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Socket(io::Error),
+    /// The response is no image stream.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
+    /// The multipart framing is broken.
+    #[error(transparent)]
+    Framing(#[from] ReadError),
+    /// A picture is wrong.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A state older than the one before it was shown.
+    #[error("in epoch {epoch}, version {to} came after {from}")]
+    WentBack {
+        /// The epoch of both.
+        epoch: u64,
+        /// The version shown first.
+        from: u64,
+        /// The older version shown after it.
+        to: u64,
+    },
+}
 
 /// What a batch of viewers has in common.
 #[derive(Debug)]

@@ -2,11 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use headcount_testkit::{
-    Goal, Manner, Opening, Viewers,
-    client::Scrutiny,
-    rig::{Process, ports, wait_until},
-};
+use headcount_testkit::{Goal, Manner, Opening, Process, Viewers, client::Scrutiny, ports, wait_until};
 
 #[test]
 fn ffmpegs_stream_is_read_to_its_end() {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::rig::{
+use headcount_testkit::{
     Proxy, RedisServer,
     proxy::{Direction, Mangle},
     resp::{self, Value},

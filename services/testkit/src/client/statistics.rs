@@ -1,9 +1,9 @@
 //! [`Tally`]: counts what a crowd sees, picture by picture, in constant time for each.
 
 use super::{
-    Snapshot, Tracked,
     command::{Direction, Goal},
     pictures::{Certainty, Shown},
+    snapshot::{Snapshot, Tracked},
 };
 use crate::clock::between;
 

@@ -1,16 +1,16 @@
-//! `headcount-load engine`: a node beside other servers of streams, in turns.
+//! A node beside other servers of streams, in turns.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
-use headcount_testkit::{
-    Latencies, Manner, Opening, Snapshot, Viewers,
-    clock::now_ns,
-    rig::{Node, NodeOptions, Usage},
-};
+use headcount_testkit::{Opening, Viewers, clock::now_ns};
 
-use super::{engine_checks, judge_parts, median, opened};
+use super::{
+    super::checks::{judge_parts, median, opened},
+    arguments::Arguments,
+    measured::{Measured, push_at_leisure},
+    subject::{Contender, PATIENCE},
+};
 use crate::{
     interrupt,
     peers::{Kind, Peer},
@@ -22,177 +22,7 @@ use crate::{
 /// gives back a while later (ours after a second).
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Time between two pushes that are measured: the load's own pace, well above the time that a server takes for a pass and
-/// rests after it, so that each push finds it idle. That all have the push before it is awaited first.
-const PAUSE: Duration = Duration::from_millis(400);
-
-/// How long anything may take before it is given up.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Part {
-    /// The comparison with the other servers
-    Peers,
-    /// One third of the viewers stop reading
-    Stall,
-    /// 200 joins and leaves a second
-    Churn,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    /// Viewers of each server
-    #[arg(long, default_value_t = 18_000)]
-    pub(super) viewers: usize,
-    /// Pushes to each server in each round
-    #[arg(long, default_value_t = 10)]
-    pub(super) pushes: usize,
-    /// Rounds: in each, every server has its turn
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Only these
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "peers,stall,churn")]
-    only: Vec<Part>,
-    /// How long the churn goes on, in seconds
-    #[arg(long, default_value_t = 60)]
-    pub(super) churn_seconds: u64,
-    /// Further options of the node, as one text: --options "--shards 1"
-    #[arg(long, default_value = "", allow_hyphen_values = true)]
-    pub(super) options: String,
-}
-
-impl Arguments {
-    /// How the node is started.
-    pub(super) fn node(&self) -> NodeOptions {
-        NodeOptions::default().with(self.options.split_whitespace())
-    }
-}
-
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
-    let mut report = Report::new("The viewer engine beside its peers");
-    for part in &arguments.only {
-        match part {
-            Part::Peers => compare(arguments, &mut report)?,
-            Part::Stall => engine_checks::stall(arguments, &mut report)?,
-            Part::Churn => engine_checks::churn(arguments, &mut report)?,
-        }
-    }
-    Ok(report)
-}
-
-/// One of the servers in its turn.
-pub(super) enum Contender {
-    Headcount {
-        node: Node,
-        /// Viewers that do not come and go.
-        steady: u64,
-        /// The viewer whose coming and going changes the number.
-        guest: Option<Viewers>,
-    },
-    Peer {
-        peer: Peer,
-        number: u64,
-    },
-}
-
-impl Contender {
-    /// A node, which `steady` viewers are going to watch.
-    pub(super) fn headcount(options: &NodeOptions, steady: usize) -> anyhow::Result<Self> {
-        let node = Node::start(options)?;
-        node.ready(PATIENCE)?;
-        Ok(Self::Headcount { node, steady: steady as u64, guest: None })
-    }
-
-    /// The node, where it is one.
-    ///
-    /// # Panics
-    /// If it is another server.
-    pub(super) fn node(&self) -> &Node {
-        match self {
-            Self::Headcount { node, .. } => node,
-            Self::Peer { .. } => unreachable!("only nodes are asked for their node"),
-        }
-    }
-
-    fn url(&self) -> String {
-        match self {
-            Self::Headcount { node, .. } => node.url("online.png"),
-            Self::Peer { peer, .. } => peer.url(),
-        }
-    }
-
-    fn manner(&self) -> Manner {
-        match self {
-            Self::Headcount { .. } => Manner::default(),
-            Self::Peer { peer, .. } => peer.manner(),
-        }
-    }
-
-    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
-        Ok(match self {
-            Self::Headcount { node, .. } => node.usage()?,
-            Self::Peer { peer, .. } => peer.usage()?,
-        })
-    }
-
-    /// The number that everybody shows now, and the one that the next push brings.
-    pub(super) fn numbers(&self) -> (u64, u64) {
-        match self {
-            Self::Headcount { steady, guest: None, .. } => (*steady, steady + 1),
-            Self::Headcount { steady, guest: Some(_), .. } => (steady + 1, *steady),
-            Self::Peer { number, .. } => (*number, number + 1),
-        }
-    }
-
-    /// Makes a push.
-    pub(super) fn push(&mut self) -> anyhow::Result<()> {
-        match self {
-            Self::Headcount { node, guest, .. } => match guest.take() {
-                Some(guest) => drop(guest),
-                None => *guest = Some(Viewers::open(1, &[node.url("online.png")])?),
-            },
-            Self::Peer { peer, number } => {
-                *number += 1;
-                peer.publish(*number)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What one turn, or all turns of a server, gave.
-#[derive(Default)]
-pub(super) struct Measured {
-    pub(super) memory_bytes: Vec<f64>,
-    pub(super) cpu_micros: Vec<f64>,
-    pub(super) opens_per_second: Vec<f64>,
-    pub(super) frame_bytes: f64,
-    /// For each push: milliseconds until the first, from there to the median, the 99th of a hundred, and the last.
-    pub(super) first: Vec<f64>,
-    pub(super) middle: Vec<f64>,
-    pub(super) p99: Vec<f64>,
-    pub(super) last: Vec<f64>,
-    pub(super) all: Latencies,
-    pub(super) snapshot: Snapshot,
-}
-
-impl Measured {
-    /// Adds a push's times.
-    pub(super) fn pushed(&mut self, marked: &Latencies) {
-        let first = marked.min();
-        let after = |time: Duration| (time.saturating_sub(first)).as_secs_f64() * 1e3;
-        self.first.push(first.as_secs_f64() * 1e3);
-        self.middle.push(after(marked.quantile(0.5)));
-        self.p99.push(after(marked.quantile(0.99)));
-        self.last.push(after(marked.max()));
-        for (micros, count) in marked.points() {
-            self.all.record_n(Duration::from_micros(micros).saturating_sub(first), count);
-        }
-    }
-}
-
-fn compare(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn compare(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     let mut headcount = Measured::default();
     let mut peers: BTreeMap<Kind, Measured> = BTreeMap::new();
     let turns = arguments.rounds * (Kind::ALL.len() + 1);
@@ -250,21 +80,6 @@ fn take_turn(arguments: &Arguments, contender: &mut Contender, measured: &mut Me
     measured.cpu_micros.push(cpu.as_secs_f64() * 1e6 / parts as f64);
     measured.frame_bytes = (after.bytes - before.bytes) as f64 / parts as f64;
     measured.snapshot.merge(after);
-    Ok(())
-}
-
-/// Makes a push, and records when each viewer has it.
-pub(super) fn push_at_leisure(
-    contender: &mut Contender,
-    viewers: &Viewers,
-    measured: &mut Measured,
-) -> anyhow::Result<()> {
-    thread::sleep(PAUSE);
-    let due = contender.numbers().1;
-    viewers.mark(due, now_ns())?;
-    contender.push()?;
-    viewers.all_see(due, PATIENCE)?;
-    measured.pushed(&viewers.snapshot()?.marked);
     Ok(())
 }
 

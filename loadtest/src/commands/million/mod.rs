@@ -3,24 +3,28 @@
 
 mod costs;
 mod needs;
+mod stage;
 mod waits;
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use headcount_testkit::{
-    Goal, Opening, Snapshot, Viewers, ViewersError,
+    Goal, Node, NodeOptions, Opening, RedisServer, Snapshot, Viewers, ViewersError,
     client::{capacity, open_files},
     clock::now_ns,
-    rig::{Node, NodeOptions, RedisServer},
 };
 
 use self::{
     costs::{costs, nodes_use},
     needs::Needs,
+    stage::{COUNTER, Stage},
     waits::{EXACT, exact, holds, only},
 };
-use super::{hold::Course, judge_parts, millis};
+use super::{
+    checks::{judge_parts, millis},
+    history::Course,
+};
 use crate::{
     interrupt,
     progress::Progress,
@@ -45,8 +49,6 @@ const NODE_RESERVE: usize = 512 + 1024;
 
 /// Time for the viewers of a killed node to see that their streams have ended.
 const STREAMS_END: Duration = Duration::from_secs(60);
-
-const COUNTER: &str = "online";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -85,22 +87,6 @@ impl Arguments {
     fn keepalive(&self) -> u64 {
         let least = self.viewers as u64 / REPEATS_PER_SECOND;
         self.keepalive.unwrap_or(least.clamp(15, 3600))
-    }
-}
-
-/// All that runs, and what was seen of it.
-struct Stage {
-    redis: RedisServer,
-    nodes: Vec<Node>,
-    viewers: Viewers,
-    begun: Instant,
-    course: Course,
-}
-
-impl Stage {
-    /// Records how the viewers stand.
-    fn record(&mut self, snapshot: &Snapshot) {
-        self.course.at(self.begun.elapsed().as_secs_f64(), snapshot);
     }
 }
 

@@ -10,12 +10,11 @@ use mio::{Interest, Token};
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    Complaint,
     command::{Direction, Opening},
-    driver::Driver,
-    entrance::Entrance,
+    pending::Entrance,
     target::Target,
-    viewer::{Errand, Viewer},
+    viewer::{Complaint, Errand, Viewer},
+    worker::Driver,
 };
 use crate::clock::now_ns;
 

@@ -10,8 +10,16 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Shared, lane::Parcel};
-use crate::rig::resp::Value;
+use super::rules::Shared;
+use crate::resp::Value;
+
+/// Something on its way.
+pub(super) struct Parcel {
+    pub(super) at: Instant,
+    pub(super) bytes: Vec<u8>,
+    /// What is to become of the answer, where this is a request.
+    pub(super) fate: Option<Fate>,
+}
 
 /// What is to become of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

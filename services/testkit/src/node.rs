@@ -13,7 +13,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Process, RigError, Usage, http, program, wait_until};
+use crate::{Process, RigError, Usage, http, program, wait_until};
 
 /// How long a node may take until it listens, and until it is ready.
 const STARTUP: Duration = Duration::from_secs(20);

@@ -1,12 +1,9 @@
 //! [`Proxy`]: stands between a node and its Redis and spoils what goes through: cuts, holds, delays, swallows what is
 //! published, and doubles, holds back or loses the answers of scripts.
 
-mod exchange;
-mod lane;
-
 use std::{
     io,
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,99 +12,17 @@ use std::{
     time::Duration,
 };
 
-use exchange::Exchange;
-use lane::Lane;
-
-/// The way of bytes through the proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the node to Redis.
-    ToServer,
-    /// From Redis to the node.
-    ToClient,
-}
-
-/// What happens to script calls (`EVALSHA`, `EVAL`, `FCALL`), each with its own probability from 0 to 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Mangle {
-    /// The call is sent twice in a row.
-    pub double: f64,
-    /// A copy of the call is sent once more, up to `later` after it.
-    pub echo: f64,
-    /// The call is held back for up to `later`; those after it overtake it.
-    pub hold_back: f64,
-    /// Redis does what is asked, but the connection is cut before the answer: the node will try again.
-    pub lose_answer: f64,
-    /// See above.
-    pub later: Duration,
-    /// Makes the choices; the same seed makes the same ones for the same calls.
-    pub seed: u64,
-}
-
-/// How the proxy treats what comes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Rules {
-    /// New connections are closed at once.
-    shut: bool,
-    to_server: Way,
-    to_client: Way,
-    /// Messages to subscribers are dropped; everything else on their connections goes through.
-    swallow_deliveries: bool,
-    mangle: Option<Mangle>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Way {
-    delay: Duration,
-    /// Nothing goes through; what came meanwhile goes through later, as TCP would have it.
-    held: bool,
-}
-
-impl Rules {
-    fn way(&self, direction: Direction) -> Way {
-        match direction {
-            Direction::ToServer => self.to_server,
-            Direction::ToClient => self.to_client,
-        }
-    }
-
-    fn way_mut(&mut self, direction: Direction) -> &mut Way {
-        match direction {
-            Direction::ToServer => &mut self.to_server,
-            Direction::ToClient => &mut self.to_client,
-        }
-    }
-}
+use super::{
+    relay::Lane,
+    replies::Exchange,
+    rules::{Direction, Mangle, Rules, Shared},
+};
 
 /// Whether the proxy knows what goes through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Language {
     Resp,
     Unknown,
-}
-
-#[derive(Debug)]
-struct Shared {
-    upstream: Mutex<SocketAddr>,
-    rules: Mutex<Rules>,
-    /// Both sockets of each connection, to cut them.
-    open: Mutex<Vec<(u64, TcpStream, TcpStream)>>,
-    mangled: AtomicU64,
-    stopped: AtomicBool,
-}
-
-impl Shared {
-    fn rules(&self) -> Rules {
-        *self.rules.lock().expect("nobody panics with it")
-    }
-
-    fn sever(&self) {
-        for (_, client, server) in self.open.lock().expect("nobody panics with it").iter() {
-            // One that is gone already is as cut as it should be.
-            let _ = client.shutdown(Shutdown::Both);
-            let _ = server.shutdown(Shutdown::Both);
-        }
-    }
 }
 
 /// A TCP proxy on a port of its own.

@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    Direction, Shared,
-    exchange::{Exchange, Fate},
+    replies::{Exchange, Parcel},
+    rules::{Direction, Shared},
 };
-use crate::rig::resp;
+use crate::resp;
 
 /// How long a lane waits for bytes when nothing else is due: how late it may see that the rules have changed.
 const IDLE_LOOK: Duration = Duration::from_millis(20);
@@ -30,14 +30,6 @@ pub(super) struct Lane {
     begun: Vec<u8>,
     /// What is to be sent, and when.
     due: VecDeque<Parcel>,
-}
-
-/// Something on its way.
-pub(super) struct Parcel {
-    pub(super) at: Instant,
-    pub(super) bytes: Vec<u8>,
-    /// What is to become of the answer, where this is a request.
-    pub(super) fate: Option<Fate>,
 }
 
 impl Lane {

@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{Command, Reply},
-    driver::{Driver, Order, WAKER},
+    worker::{Driver, Order, WAKER},
 };
-use crate::rig::program;
+use crate::program;
 
 /// The hidden subcommand by which `headcount-load` runs itself as a child.
 pub const CHILD_COMMAND: &str = "crowd";

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{
+use crate::{
     Process, Proxy, RedisServer, RigError,
     ports::{self, Reserved},
     redis::ask,

@@ -13,13 +13,13 @@ use slab::Slab;
 use socket2::SockRef;
 
 use super::{
-    Complaint,
     command::{Command, Direction, Farewell, Goal, Reply, Which},
-    entrance::Entrance,
+    pending::Entrance,
     pictures::Pictures,
+    response::ResponseError,
     snapshot::COMPLAINTS_KEPT,
-    tally::Tally,
-    viewer::{Attention, End, Grammars, Viewer},
+    statistics::Tally,
+    viewer::{Attention, Complaint, End, Grammars, Viewer},
 };
 use crate::{clock::now_ns, prefer_this_thread};
 
@@ -216,7 +216,7 @@ impl Driver {
         let snapshot = &mut self.tally.snapshot;
         match complaint {
             Complaint::Connect(_) | Complaint::Socket(_) => snapshot.failed += 1,
-            Complaint::Response(super::ResponseError::Status(status)) => {
+            Complaint::Response(ResponseError::Status(status)) => {
                 *snapshot.refused.entry(*status).or_default() += 1;
             }
             _ => snapshot.broken += 1,

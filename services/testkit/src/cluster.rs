@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{
+use crate::{
     RedisServer, RigError,
     ports::{self, Reserved},
     resp, wait_until,

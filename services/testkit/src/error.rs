@@ -1,27 +1,8 @@
-//! Real processes to test with, on free ports: Redis alone, under Sentinel or in a cluster, nodes of the service, and
-//! a proxy that spoils what goes between them. All are killed when they are dropped.
-
-mod cluster;
-pub mod http;
-mod node;
-pub mod ports;
-mod process;
-pub mod program;
-pub mod proxy;
-mod redis;
-pub mod resp;
-mod sentinel;
-pub mod usage;
+//! [`Error`]: why a process, a socket or a server of a test failed; [`wait_until`] waits for a condition.
 
 use std::{io, path::PathBuf, time::Duration};
 
-pub use cluster::RedisCluster;
-pub use node::{Node, NodeOptions, Reading};
-pub use process::{Process, kill_all};
-pub use proxy::Proxy;
-pub use redis::{Data, RedisServer};
-pub use sentinel::Sentinels;
-pub use usage::Usage;
+use crate::program;
 
 /// Why the rig could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +57,7 @@ pub enum RigError {
 }
 
 impl RigError {
-    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }

@@ -5,20 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::{Goal, Manner, Opening, Viewers, Which, rig::Node};
+use headcount_testkit::{Goal, Manner, Node, Opening, Viewers, Which};
 
 use super::{
-    engine::{Arguments, Contender, Measured, push_at_leisure},
-    judge_parts, median, millis, opened, settled,
+    super::checks::{judge_parts, median, millis, opened, settled},
+    arguments::Arguments,
+    measured::{Measured, push_at_leisure},
+    subject::{Contender, PATIENCE},
 };
 use crate::{
     interrupt,
     progress::Progress,
     report::{Plot, Report, Weight},
 };
-
-/// How long anything may take before it is given up.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A small receive buffer: who stops reading is soon seen to, because less is in flight to him.
 const STALLER_BUFFER_BYTES: usize = 4096;

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{
+use crate::{
     Process, RigError, Usage,
     ports::{self, Reserved},
     resp, wait_until,

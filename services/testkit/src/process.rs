@@ -14,8 +14,8 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{RigError, Usage, usage, wait_until};
 use crate::priority;
+use crate::{RigError, Usage, usage, wait_until};
 
 /// The process groups of all children that have not been waited for.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());

@@ -1,0 +1,116 @@
+//! `headcount-load faults`: breaks things in an order that a seed decides, and checks the promise after each.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, bail};
+
+use super::{
+    arguments::Arguments,
+    fault::Fault,
+    schedule::{self, Step},
+    timeline::Timeline,
+    world::{self, Kept, World},
+};
+use crate::{
+    interrupt,
+    progress::Progress,
+    report::{Report, Table, Weight},
+};
+
+/// After the last fault of a seed the number must stay right for so long: a node's whole heartbeat and what follows it.
+const AFTERMATH: Duration = Duration::from_secs(6);
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
+    let mut report = Report::new("Faults, and whether the number was right after each");
+    let impossible = Fault::impossible();
+    for (fault, why) in &impossible {
+        report.note(format!("cannot be injected here, and is left out: {} ({why:#})", fault.name()));
+    }
+    let runs = arguments.seed.all().count() * arguments.repeat;
+    let mut progress = Progress::new("faults", (runs * arguments.steps) as u64);
+    let mut held = Held::default();
+    let (mut done, mut left_out) = (0, 0);
+    for seed in (0..arguments.repeat).flat_map(|_| arguments.seed.all()) {
+        progress.say(&format!("seed {seed}"));
+        let mut timeline = Timeline::new();
+        let mut schedule = schedule::of_seed(seed, arguments.steps, &arguments.only);
+        schedule.retain(|step| impossible.iter().all(|(fault, _)| *fault != step.fault));
+        left_out += arguments.steps - schedule.len();
+        let mut on_step = |fault: Fault| {
+            done += 1;
+            progress.at(done);
+            progress.say(&format!("  {}: held", fault.name()));
+        };
+        let outcome = live_through(schedule, arguments, &mut timeline, &mut held, &mut on_step);
+        if let Err(error) = &outcome {
+            timeline.add(format!("broken: {error:#}"));
+            let what = format!("seed {seed}");
+            report.verdict(Weight::Promise, what, format!("{error:#}"), "every promise kept", false);
+        }
+        if outcome.is_err() || runs == 1 {
+            report.table(timeline.told(seed));
+        }
+        report.plot(timeline.plot(seed));
+        if outcome.is_err() || interrupt::requested() {
+            break;
+        }
+    }
+    drop(progress);
+    let due = (runs * arguments.steps - left_out) as u64;
+    if due == 0 {
+        bail!("nothing is left to break: {:?}", arguments.only);
+    }
+    report.verdict(Weight::Promise, "faults survived", done.to_string(), due.to_string(), done == due);
+    report.table(held.table());
+    Ok(report)
+}
+
+/// Breaks what the schedule says, and holds the nodes to their promises.
+fn live_through(
+    schedule: Vec<Step>,
+    arguments: &Arguments,
+    timeline: &mut Timeline,
+    held: &mut Held,
+    mut on_step: impl FnMut(Fault),
+) -> anyhow::Result<()> {
+    let mut world = None;
+    for (index, Step { fault, mut choice }) in schedule.into_iter().enumerate() {
+        if interrupt::requested() {
+            return Ok(());
+        }
+        timeline.breaks(index, fault.name());
+        let world: &mut World = world::for_fault(fault, &mut world, arguments, timeline)?;
+        world.sample(timeline)?;
+        let kept =
+            fault.inject(world, &mut choice, timeline).with_context(|| format!("step {index}, {}", fault.name()))?;
+        held.add(fault, kept);
+        on_step(fault);
+    }
+    match &world {
+        Some(world) if !interrupt::requested() => world.stays_exact(AFTERMATH, timeline).context("in the end"),
+        _ => Ok(()),
+    }
+}
+
+/// The promises that were kept: how often, and how late at worst.
+#[derive(Default)]
+struct Held(BTreeMap<(&'static str, String), (usize, Kept)>);
+
+impl Held {
+    fn add(&mut self, fault: Fault, kept: Vec<Kept>) {
+        for kept in kept {
+            let (times, worst) = self.0.entry((fault.name(), kept.what.clone())).or_insert((0, kept.clone()));
+            *times += 1;
+            worst.took = worst.took.max(kept.took);
+        }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new("Promises kept", &["fault", "promise", "times", "bound", "longest"]);
+        for ((fault, what), (times, worst)) in &self.0 {
+            let bound = format!("≤ {:.0?}", worst.within);
+            table.row(vec![(*fault).into(), what.clone(), times.to_string(), bound, format!("{:.2?}", worst.took)]);
+        }
+        table
+    }
+}

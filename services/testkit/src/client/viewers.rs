@@ -1,0 +1,265 @@
+//! Viewers by the thousand: [`Viewers`] opens them, lets them leave, stall and resume, and says what they see.
+//!
+//! One thread with one poller drives all sockets of a process. Where there are more viewers than a process may have
+//! open files, `headcount-load` runs itself again as often as needed; see [`link`].
+
+use std::time::Duration;
+
+use super::{
+    command::{Command, Direction, Farewell, Goal, Opening, Reply, Which},
+    snapshot::Snapshot,
+    worker_handle::{Link, LinkError},
+};
+use crate::clock::{between, now_ns};
+
+/// Files that a process needs besides its viewers' sockets.
+const RESERVED_FILES: usize = 200;
+
+/// Viewers in one process at most, whatever the limit of open files: one thread moves them all.
+const VIEWERS_PER_PROCESS: usize = 19_000;
+
+/// Why the viewers did not get to where they were awaited.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewersError {
+    /// The time ran out.
+    #[error("{goal:?} was not reached within {within:?}: {snapshot}")]
+    TimedOut {
+        /// What was awaited.
+        goal: Goal,
+        /// How long.
+        within: Duration,
+        /// How the viewers stood then.
+        snapshot: Box<Snapshot>,
+    },
+    /// Viewers were lost while they were being opened.
+    #[error("not all viewers could be opened: {0}")]
+    NotOpened(Box<Snapshot>),
+    /// The thread or process that moves the viewers is gone.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// A crowd of viewers; when it is dropped they leave.
+pub struct Viewers {
+    links: Vec<Link>,
+}
+
+impl Viewers {
+    /// Opens `count` viewers of `urls`, in turn, as fast as they are answered, and waits until each has seen an image.
+    ///
+    /// # Errors
+    /// If not all could be opened, within 10 s and another for each 500.
+    pub fn open<U: AsRef<str>>(count: usize, urls: &[U]) -> Result<Self, ViewersError> {
+        let urls = urls.iter().map(|url| url.as_ref().to_owned()).collect();
+        let viewers = Self::start(Opening { count, urls, ..Opening::default() })?;
+        viewers.opened(Duration::from_secs(10 + count as u64 / 500))?;
+        Ok(viewers)
+    }
+
+    /// Begins to open viewers, and returns at once.
+    ///
+    /// # Errors
+    /// If no thread or process could be started.
+    pub fn start(opening: Opening) -> Result<Self, ViewersError> {
+        match opening.count.div_ceil(capacity()) {
+            0 | 1 => Self::start_in_thread(&opening),
+            processes => Self::start_in(processes, &opening),
+        }
+    }
+
+    /// Begins to open viewers in this process, however many, and returns at once.
+    ///
+    /// # Errors
+    /// If no thread could be started.
+    pub fn start_in_thread(opening: &Opening) -> Result<Self, ViewersError> {
+        let viewers = Self { links: vec![Link::thread()?] };
+        viewers.add(opening)?;
+        Ok(viewers)
+    }
+
+    /// Begins to open viewers in so many processes besides this one, and returns at once.
+    ///
+    /// # Errors
+    /// If a process could not be started.
+    pub fn start_in(processes: usize, opening: &Opening) -> Result<Self, ViewersError> {
+        let links = (0..processes.max(1)).map(|_| Link::process()).collect::<Result<_, _>>()?;
+        let viewers = Self { links };
+        viewers.add(opening)?;
+        Ok(viewers)
+    }
+
+    /// Begins to open more viewers, spread over the processes that there are.
+    ///
+    /// # Errors
+    /// If the viewers' thread or process is gone.
+    pub fn add(&self, opening: &Opening) -> Result<Snapshot, ViewersError> {
+        let links = self.links.len();
+        self.merged(self.links.iter().enumerate().map(|(index, link)| {
+            let mut part = opening.clone();
+            part.count = share(opening.count, links, index);
+            part.per_second = opening.per_second.map(|rate| rate / links as f64);
+            // Each process begins elsewhere in the list, or the first addresses would get the odd ones of all.
+            let turn = index % part.urls.len().max(1);
+            part.urls.rotate_left(turn);
+            (link, Command::Open(part))
+        }))
+    }
+
+    /// Waits until each viewer has seen an image.
+    ///
+    /// # Errors
+    /// If the time runs out, or any viewer was lost.
+    pub fn opened(&self, within: Duration) -> Result<Snapshot, ViewersError> {
+        let (_, snapshot) = self.reach(Goal::Opened, within)?;
+        if snapshot.lost() > 0 {
+            return Err(ViewersError::NotOpened(Box::new(snapshot)));
+        }
+        Ok(snapshot)
+    }
+
+    /// Waits until all live viewers show `number`, and says how long that took from now.
+    ///
+    /// # Errors
+    /// If the time runs out; the error says what they show instead.
+    pub fn all_see(&self, number: u64, within: Duration) -> Result<Duration, ViewersError> {
+        Ok(self.reach(Goal::Number(number), within)?.0)
+    }
+
+    /// Waits for `goal`, and says how long that took from now, and how the viewers stood then.
+    ///
+    /// # Errors
+    /// If the time runs out.
+    pub fn reach(&self, goal: Goal, within: Duration) -> Result<(Duration, Snapshot), ViewersError> {
+        let begun = now_ns();
+        let mut replies = Vec::with_capacity(self.links.len());
+        for link in &self.links {
+            replies.push(link.ask(Command::Await { goal: self.part_of(goal), within })?);
+        }
+        let mut all = Reply { reached_ns: Some(begun), snapshot: Snapshot::default() };
+        for pending in replies {
+            let reply = pending.wait()?;
+            all.reached_ns = all.reached_ns.zip(reply.reached_ns).map(|(one, other)| one.max(other));
+            all.snapshot.merge(reply.snapshot);
+        }
+        match all.reached_ns {
+            Some(reached) => Ok((between(begun, reached), all.snapshot)),
+            None => Err(ViewersError::TimedOut { goal, within, snapshot: Box::new(all.snapshot) }),
+        }
+    }
+
+    /// What each process has to reach so that all together reach `goal`.
+    fn part_of(&self, goal: Goal) -> Goal {
+        match goal {
+            Goal::AtMostLive(viewers) => Goal::AtMostLive(viewers / self.links.len()),
+            Goal::Parts(parts) => Goal::Parts(parts.div_ceil(self.links.len() as u64)),
+            Goal::Stale(viewers) => Goal::Stale(viewers / self.links.len()),
+            Goal::Opened | Goal::Number(_) | Goal::NoneStale | Goal::Other(_) => goal,
+        }
+    }
+
+    /// Lets the `count` viewers that came last close their connections.
+    ///
+    /// # Errors
+    /// If the viewers' thread or process is gone.
+    pub fn close(&self, count: usize) -> Result<Snapshot, ViewersError> {
+        self.leave(count, Which::Newest, Farewell::Close)
+    }
+
+    /// Lets `count` viewers leave.
+    ///
+    /// # Errors
+    /// If the viewers' thread or process is gone.
+    pub fn leave(&self, count: usize, which: Which, farewell: Farewell) -> Result<Snapshot, ViewersError> {
+        self.shared(count, |count| Command::Close { count, which, farewell })
+    }
+
+    /// Lets `count` viewers stop reading, without leaving.
+    ///
+    /// # Errors
+    /// If the viewers' thread or process is gone.
+    pub fn stall(&self, count: usize, which: Which) -> Result<Snapshot, ViewersError> {
+        self.shared(count, |count| Command::Stall { count, which })
+    }
+
+    /// Lets those that stopped reading go on.
+    ///
+    /// # Errors
+    /// If the viewers' thread or process is gone.
+    pub fn resume(&self) -> Result<Snapshot, ViewersError> {
+        self.told(&Command::Resume)
+    }
+
+    /// From now on, records when each viewer shows `number`, as time since `since_ns` of the monotonic clock
+    /// ([`crate::clock::now_ns`]); see [`Snapshot::marked`].
+    ///
+    /// # Errors
+    /// If the viewers' thread or process is gone.
+    pub fn mark(&self, number: u64, since_ns: u64) -> Result<Snapshot, ViewersError> {
+        self.told(&Command::Mark { number, since_ns })
+    }
+
+    /// From now on, records for each join, or each leave, when the `watchers` viewers that came first show a number
+    /// that includes it; see [`Snapshot::track`]. `base` is the number now. Only within one process.
+    ///
+    /// # Errors
+    /// If the viewers' thread or process is gone.
+    pub fn track(&self, base: u64, direction: Direction, watchers: u32) -> Result<Snapshot, ViewersError> {
+        self.told(&Command::Track { base, direction, watchers })
+    }
+
+    /// Forgets the lowest and the highest number seen so far.
+    ///
+    /// # Errors
+    /// If the viewers' thread or process is gone.
+    pub fn forget_extremes(&self) -> Result<Snapshot, ViewersError> {
+        self.told(&Command::ForgetExtremes)
+    }
+
+    /// How the viewers stand.
+    ///
+    /// # Errors
+    /// If the viewers' thread or process is gone.
+    pub fn snapshot(&self) -> Result<Snapshot, ViewersError> {
+        self.told(&Command::Snapshot)
+    }
+
+    /// The processes that move the viewers, this one left out.
+    pub fn processes(&self) -> Vec<u32> {
+        self.links.iter().filter_map(Link::process_id).collect()
+    }
+
+    fn told(&self, command: &Command) -> Result<Snapshot, ViewersError> {
+        self.merged(self.links.iter().map(|link| (link, command.clone())))
+    }
+
+    fn shared(&self, count: usize, command: impl Fn(usize) -> Command) -> Result<Snapshot, ViewersError> {
+        let links = self.links.len();
+        self.merged(self.links.iter().enumerate().map(|(index, link)| (link, command(share(count, links, index)))))
+    }
+
+    fn merged<'a>(&self, orders: impl Iterator<Item = (&'a Link, Command)>) -> Result<Snapshot, ViewersError> {
+        let pending = orders.map(|(link, command)| link.ask(command)).collect::<Result<Vec<_>, _>>()?;
+        let mut all = Snapshot::default();
+        for pending in pending {
+            all.merge(pending.wait()?.snapshot);
+        }
+        Ok(all)
+    }
+}
+
+/// Viewers that one process can hold.
+pub fn capacity() -> usize {
+    open_files().saturating_sub(RESERVED_FILES).clamp(1, VIEWERS_PER_PROCESS)
+}
+
+/// Files that this process, or one that it starts, may have open.
+pub fn open_files() -> usize {
+    let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .expect("a process can read its own limits");
+    usize::try_from(soft).unwrap_or(usize::MAX)
+}
+
+/// Share number `index` of `count` things over `shares`.
+fn share(count: usize, shares: usize, index: usize) -> usize {
+    count / shares + usize::from(index < count % shares)
+}
