@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::{Goal, Node, RigError, Snapshot, Viewers, ViewersError, wait_until};
+use headcount_testkit::{Error, Goal, Node, Snapshot, Viewers, ViewersError, wait_until};
 
 use crate::{
     interrupt,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Waits until all viewers have been opened, with a bar.
-pub(super) fn opened(viewers: &Viewers, what: &str, within: Duration) -> Result<Snapshot, ViewersError> {
+pub(super) fn wait_until_open(viewers: &Viewers, what: &str, within: Duration) -> Result<Snapshot, ViewersError> {
     let begun = std::time::Instant::now();
     let mut progress = None;
     loop {
@@ -28,7 +28,7 @@ pub(super) fn opened(viewers: &Viewers, what: &str, within: Duration) -> Result<
 }
 
 /// Waits until a node says that a counter stands at `number`.
-pub(super) fn settled(node: &Node, counter: &str, number: u64, within: Duration) -> Result<(), RigError> {
+pub(super) fn wait_for_count(node: &Node, counter: &str, number: u64, within: Duration) -> Result<(), Error> {
     wait_until(&format!("{number} in {counter}.json"), within, || match node.reading(counter) {
         Ok(reading) if reading.count == number => Ok(()),
         Ok(reading) => Err(format!("it says {}", reading.count)),
@@ -37,7 +37,7 @@ pub(super) fn settled(node: &Node, counter: &str, number: u64, within: Duration)
 }
 
 /// Records whether every part that viewers read was whole and in order.
-pub(super) fn judge_parts(report: &mut Report, whose: &str, snapshot: &Snapshot) {
+pub(super) fn check_parts(report: &mut Report, whose: &str, snapshot: &Snapshot) {
     let what = format!("{whose}: parts whole and in order");
     let measured = match snapshot.complaints.first() {
         Some(complaint) if snapshot.broken > 0 => format!("{} streams broken, first: {complaint}", snapshot.broken),

@@ -11,14 +11,14 @@ use std::{
 
 use clap::Args;
 use headcount_testkit::{
-    Goal, Node, NodeOptions, Opening, RedisServer, Viewers, ViewersError,
+    Batch, Goal, Node, NodeOptions, RedisServer, Viewers, ViewersError,
     client::{Direction, Tracked},
     wait_until,
 };
 
 use super::{
-    checks::{judge_parts, millis, opened, settled},
-    history::Course,
+    checks::{check_parts, millis, wait_for_count, wait_until_open},
+    history::History,
 };
 use crate::{
     interrupt,
@@ -77,31 +77,31 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         }
     }
     let viewers =
-        Viewers::start_in_thread(&Opening { count: arguments.viewers, urls: urls.clone(), ..Opening::default() })?;
-    let snapshot = opened(&viewers, "opening viewers", PATIENCE)?;
+        Viewers::start_in_thread(&Batch { count: arguments.viewers, urls: urls.clone(), ..Batch::default() })?;
+    let snapshot = wait_until_open(&viewers, "opening viewers", PATIENCE)?;
     anyhow::ensure!(snapshot.live == arguments.viewers, "only {snapshot}");
     let steady = arguments.viewers as u64;
 
     let begun = Instant::now();
-    let mut course = Course::default();
+    let mut history = History::default();
     let mut progress = Progress::new("seconds of joins and leaves", arguments.seconds);
-    let mut guests: usize = 0;
+    let mut extra: usize = 0;
     // A turn begins when everybody has seen the whole of the one before it.
     let mut exact = viewers.all_see(steady, QUIET);
     while exact.is_ok() && begun.elapsed() < Duration::from_secs(arguments.seconds) && !interrupt::requested() {
-        let direction = if guests == 0 { Direction::Joins } else { Direction::Leaves };
-        viewers.track(steady + guests as u64, direction, u32::try_from(arguments.viewers)?)?;
+        let direction = if extra == 0 { Direction::Joins } else { Direction::Leaves };
+        viewers.track(steady + extra as u64, direction, u32::try_from(arguments.viewers)?)?;
         let done = take_turn(arguments, &viewers, direction, &urls, |snapshot| {
-            course.at(begun.elapsed().as_secs_f64(), snapshot);
+            history.at(begun.elapsed().as_secs_f64(), snapshot);
             progress.at(begun.elapsed().as_secs());
         })?;
-        guests = guests.abs_diff(done);
+        extra = extra.abs_diff(done);
         viewers.reach(Goal::Opened, PATIENCE)?;
-        exact = viewers.all_see(steady + guests as u64, QUIET);
+        exact = viewers.all_see(steady + extra as u64, QUIET);
     }
     drop(progress);
 
-    let due = steady + guests as u64;
+    let due = steady + extra as u64;
     let exact = exact.and_then(|took| stays(&viewers, due).map(|()| took));
     let measured = match &exact {
         Ok(took) => format!("{due} {} after the last change was made, and {STAYS:.0?} long", millis(*took)),
@@ -111,14 +111,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     report.verdict(Weight::Promise, "everybody sees the exact number in the end", measured, bound, exact.is_ok());
     for (index, node) in nodes.iter().enumerate() {
         // Who looks at its viewers has waited long enough.
-        let said = settled(node, "online", due, Duration::from_secs(1));
+        let said = wait_for_count(node, "online", due, Duration::from_secs(1));
         let measured = said.as_ref().map_or_else(ToString::to_string, |()| due.to_string());
         report.verdict(Weight::Promise, format!("node {index} says so"), measured, due.to_string(), said.is_ok());
     }
     let snapshot = viewers.snapshot()?;
-    judge_parts(&mut report, "all viewers", &snapshot);
+    check_parts(&mut report, "all viewers", &snapshot);
     tell(&mut report, arguments, snapshot.track.unwrap_or_default());
-    report.plot(course.plot());
+    report.plot(history.plot());
     // Where the number was wrong, what is left in Redis is no news.
     if let (Some(redis), Ok(_)) = (&redis, &exact) {
         let left = leave_nothing(viewers, redis);
@@ -163,7 +163,7 @@ fn take_turn(
                     let mut urls = urls.to_vec();
                     let another = index % urls.len();
                     urls.rotate_left(another);
-                    viewers.add(&Opening { count: 1, urls, ..Opening::default() })?;
+                    viewers.add(&Batch { count: 1, urls, ..Batch::default() })?;
                 }
                 Direction::Leaves => drop(viewers.close(1)?),
             }

@@ -1,4 +1,4 @@
-//! [`Course`]: the number and the open connections over time.
+//! [`History`]: the number and the open connections over time.
 
 use headcount_testkit::Snapshot;
 
@@ -6,14 +6,14 @@ use crate::report::Plot;
 
 /// Numbers and connections over time.
 #[derive(Default)]
-pub(super) struct Course {
+pub(super) struct History {
     live: Vec<(f64, f64)>,
     lowest: Vec<(f64, f64)>,
     highest: Vec<(f64, f64)>,
     marks: Vec<(f64, String)>,
 }
 
-impl Course {
+impl History {
     /// Records how viewers stand at a moment, in seconds.
     pub(super) fn at(&mut self, seconds: f64, snapshot: &Snapshot) {
         self.live.push((seconds, snapshot.live as f64));

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use headcount_testkit::{Goal, Manner, Opening, Viewers, ViewersError, client::Scrutiny};
+use headcount_testkit::{Batch, Behaviour, Goal, Viewers, ViewersError, client::PictureCheck};
 
 use super::{
-    checks::{judge_parts, opened},
-    history::Course,
+    checks::{check_parts, wait_until_open},
+    history::History,
 };
 use crate::{
     interrupt,
@@ -39,22 +39,22 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut report = Report::new("Viewers held");
-    let scrutiny = match (arguments.foreign, arguments.no_pixels) {
-        (true, _) => Scrutiny::Framing,
-        (false, true) => Scrutiny::Stamp,
-        (false, false) => Scrutiny::Pixels,
+    let check = match (arguments.foreign, arguments.no_pixels) {
+        (true, _) => PictureCheck::Framing,
+        (false, true) => PictureCheck::Stamp,
+        (false, false) => PictureCheck::Pixels,
     };
-    let opening = Opening {
+    let batch = Batch {
         count: arguments.viewers,
         urls: arguments.url.clone(),
         per_second: arguments.rate,
-        manner: Manner { scrutiny, ..Manner::default() },
+        behaviour: Behaviour { check, ..Behaviour::default() },
     };
     let begun = Instant::now();
-    let viewers = Viewers::start(opening)?;
+    let viewers = Viewers::start(batch)?;
     let patience = Duration::from_secs(60)
         + arguments.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(arguments.viewers as f64 / rate));
-    let came = match opened(&viewers, "opening viewers", patience) {
+    let came = match wait_until_open(&viewers, "opening viewers", patience) {
         Ok(snapshot) => snapshot,
         Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
         Err(error) => return Err(error.into()),
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     report.fact("seconds_to_open", begun.elapsed().as_secs_f64());
     let mut progress = Progress::new("holding them, in seconds", arguments.seconds);
     let held = Instant::now();
-    let mut course = Course::default();
+    let mut history = History::default();
     while held.elapsed() < Duration::from_secs(arguments.seconds) && !interrupt::requested() {
         // Waits for half a second, unless nobody is left.
         let snapshot = match viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
             Err(error) => return Err(error.into()),
         };
-        course.at(begun.elapsed().as_secs_f64(), &snapshot);
+        history.at(begun.elapsed().as_secs_f64(), &snapshot);
         progress.at(held.elapsed().as_secs());
         if snapshot.live == 0 {
             break;
@@ -85,12 +85,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         format!("{} live", arguments.viewers),
         last.live == arguments.viewers,
     );
-    judge_parts(&mut report, "all viewers", &last);
+    check_parts(&mut report, "all viewers", &last);
     let mut times = Plot::new("first-image", "From request to first image", "ms", "% of viewers");
     times.distribution("viewers", &came.first_image);
     report.note(format!("from request to first image: {}", came.first_image.summary()));
     report.plot(times);
-    report.plot(course.plot());
+    report.plot(history.plot());
     report.fact("snapshot", &last);
     Ok(report)
 }

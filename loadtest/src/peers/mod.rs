@@ -16,7 +16,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::Subcommand;
 use headcount_drawing::{Artist, Figure, Format, Look};
-use headcount_testkit::{Manner, Process, Usage, client::Scrutiny, clock::now_ns, http, ports, wait_until};
+use headcount_testkit::{Behaviour, Process, Usage, client::PictureCheck, clock::now_ns, http, ports, wait_until};
 use headcount_wire::Frame;
 use tempfile::TempDir;
 
@@ -53,7 +53,7 @@ impl BuiltIn {
 
 /// Which peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum PeerKind {
     /// A bare send loop: what the kernel allows.
     Floor,
     /// nchan on nginx.
@@ -64,7 +64,7 @@ pub(crate) enum Kind {
     BodyStream,
 }
 
-impl Kind {
+impl PeerKind {
     pub(crate) const ALL: [Self; 4] = [Self::Floor, Self::Nchan, Self::Node, Self::BodyStream];
 
     pub(crate) fn name(self) -> &'static str {
@@ -81,28 +81,28 @@ impl Kind {
 pub(crate) struct Peer {
     process: Process,
     address: SocketAddr,
-    kind: Kind,
+    kind: PeerKind,
     frames: Frames,
     _directory: TempDir,
 }
 
 impl Peer {
     /// Starts one that shows 0.
-    pub(crate) fn start(kind: Kind) -> anyhow::Result<Self> {
+    pub(crate) fn start(kind: PeerKind) -> anyhow::Result<Self> {
         let port = ports::free().context("a port for a peer")?;
         let directory = tempfile::tempdir().context("a directory for a peer")?;
         let here = std::env::current_exe().context("the path of this program")?;
         let mut command = match kind {
-            Kind::Floor => built_in(here, "floor", port),
-            Kind::BodyStream => built_in(here, "body-stream", port),
-            Kind::Node => {
+            PeerKind::Floor => built_in(here, "floor", port),
+            PeerKind::BodyStream => built_in(here, "body-stream", port),
+            PeerKind::Node => {
                 let script = directory.path().join("count.js");
                 std::fs::write(&script, COUNT_JS).context("writing the Node server")?;
                 let mut command = Command::new("node");
                 command.arg(script).arg(port.to_string());
                 command
             }
-            Kind::Nchan => nchan::command(directory.path(), port)?,
+            PeerKind::Nchan => nchan::command(directory.path(), port)?,
         };
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let process = Process::start(command)?;
@@ -118,9 +118,9 @@ impl Peer {
     }
 
     /// How viewers have to read it.
-    pub(crate) fn manner(&self) -> Manner {
-        let bare_boundary = (self.kind == Kind::Nchan).then(|| headcount_wire::BOUNDARY.to_owned());
-        Manner { scrutiny: Scrutiny::Stamp, bare_boundary, ..Manner::default() }
+    pub(crate) fn behaviour(&self) -> Behaviour {
+        let bare_boundary = (self.kind == PeerKind::Nchan).then(|| headcount_wire::BOUNDARY.to_owned());
+        Behaviour { check: PictureCheck::Stamp, bare_boundary, ..Behaviour::default() }
     }
 
     /// Shows `number` to everybody; gives the moment before.

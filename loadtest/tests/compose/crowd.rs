@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use headcount_testkit::{Goal, Opening, Snapshot, Viewers};
+use headcount_testkit::{Batch, Goal, Snapshot, Viewers};
 
 use crate::{stack::Stack, timing::within};
 
@@ -27,7 +27,7 @@ impl<'a> Crowd<'a> {
     pub(crate) fn fill(&self, count: usize) -> anyhow::Result<()> {
         let now = self.snapshot()?;
         let missing = count.saturating_sub(now.live);
-        self.viewers.add(&Opening { count: missing, urls: vec![self.url.clone()], ..Opening::default() })?;
+        self.viewers.add(&Batch { count: missing, urls: vec![self.url.clone()], ..Batch::default() })?;
         let (_, opened) = self.viewers.reach(Goal::Opened, Duration::from_secs(30))?;
         ensure!(opened.live == count, "{count} viewers were to be open: {opened}");
         Ok(())

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{
-    RedisServer, RigError,
+    Error, RedisServer,
     ports::{self, Reserved},
     resp, wait_until,
 };
@@ -30,10 +30,10 @@ impl RedisCluster {
     ///
     /// # Errors
     /// If it does not come up.
-    pub fn start() -> Result<Self, RigError> {
+    pub fn start() -> Result<Self, Error> {
         let (mut masters, mut buses) = (Vec::new(), Vec::new());
         for _ in 0..MASTERS {
-            let bus = ports::reserve().map_err(RigError::io("a port for the cluster's bus"))?;
+            let bus = ports::reserve().map_err(Error::io("a port for the cluster's bus"))?;
             let number = bus.number().to_string();
             masters.push(RedisServer::start_with(&["--cluster-enabled", "yes", "--cluster-port", &number])?);
             buses.push(bus);
@@ -72,23 +72,23 @@ impl RedisCluster {
     ///
     /// # Errors
     /// If there is no answer.
-    pub fn slot_of(&self, key: &str) -> Result<u16, RigError> {
+    pub fn slot_of(&self, key: &str) -> Result<u16, Error> {
         let answer = self.masters[0].command(&["CLUSTER", "KEYSLOT", key])?;
-        answer.text().parse().map_err(|_| RigError::Redis { command: "CLUSTER KEYSLOT".into(), answer: answer.text() })
+        answer.text().parse().map_err(|_| Error::Redis { command: "CLUSTER KEYSLOT".into(), answer: answer.text() })
     }
 
     /// Which master has a slot, by its place in [`masters`](Self::masters).
     ///
     /// # Errors
     /// If there is no answer, or nobody has the slot.
-    pub fn owner_of(&self, slot: u16) -> Result<usize, RigError> {
+    pub fn owner_of(&self, slot: u16) -> Result<usize, Error> {
         let ranges = self.masters[0].command(&["CLUSTER", "SLOTS"])?;
         let owner = ranges.list().iter().find_map(|range| {
             let [resp::Value::Number(first), resp::Value::Number(last), node, ..] = range.list() else { return None };
             let id = node.list().get(2)?.text();
             (*first..=*last).contains(&i64::from(slot)).then(|| self.ids.iter().position(|known| *known == id))?
         });
-        let nobody = || RigError::Redis { command: "CLUSTER SLOTS".into(), answer: format!("nobody has slot {slot}") };
+        let nobody = || Error::Redis { command: "CLUSTER SLOTS".into(), answer: format!("nobody has slot {slot}") };
         owner.ok_or_else(nobody)
     }
 
@@ -96,7 +96,7 @@ impl RedisCluster {
     ///
     /// # Errors
     /// If a step fails.
-    pub fn move_slot(&self, slot: u16, to: usize) -> Result<usize, RigError> {
+    pub fn move_slot(&self, slot: u16, to: usize) -> Result<usize, Error> {
         let from = self.owner_of(slot)?;
         if from == to {
             return Ok(0);

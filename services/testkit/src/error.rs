@@ -6,7 +6,7 @@ use crate::program;
 
 /// Why the rig could not do something.
 #[derive(Debug, thiserror::Error)]
-pub enum RigError {
+pub enum Error {
     /// A program is not to be found.
     #[error(transparent)]
     Program(#[from] program::ProgramError),
@@ -56,7 +56,7 @@ pub enum RigError {
     },
 }
 
-impl RigError {
+impl Error {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -71,13 +71,13 @@ pub fn wait_until<T, E: std::fmt::Display>(
     what: &str,
     within: Duration,
     mut met: impl FnMut() -> Result<T, E>,
-) -> Result<T, RigError> {
+) -> Result<T, Error> {
     let begun = std::time::Instant::now();
     loop {
         match met() {
             Ok(value) => return Ok(value),
             Err(error) if begun.elapsed() > within => {
-                return Err(RigError::TooLate { what: what.into(), within, heard: error.to_string() });
+                return Err(Error::TooLate { what: what.into(), within, heard: error.to_string() });
             }
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }

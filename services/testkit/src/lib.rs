@@ -18,9 +18,9 @@ pub mod resp;
 mod sentinel;
 pub mod usage;
 
-pub use client::{Farewell, Goal, Manner, Opening, Snapshot, Viewers, ViewersError, Which};
+pub use client::{Batch, Behaviour, CloseMode, Goal, Snapshot, Viewers, ViewersError, Which};
 pub use cluster::RedisCluster;
-pub use error::{RigError, wait_until};
+pub use error::{Error, wait_until};
 pub use latencies::Latencies;
 pub use node::{Node, NodeOptions, Reading};
 pub use priority::prefer_this_thread;

@@ -13,7 +13,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{Process, RigError, Usage, http, program, wait_until};
+use crate::{Error, Process, Usage, http, program, wait_until};
 
 /// How long a node may take until it listens, and until it is ready.
 const STARTUP: Duration = Duration::from_secs(20);
@@ -97,7 +97,7 @@ impl Node {
     ///
     /// # Errors
     /// If it does not come up.
-    pub fn start(options: &NodeOptions) -> Result<Self, RigError> {
+    pub fn start(options: &NodeOptions) -> Result<Self, Error> {
         let program = match &options.program {
             Some(program) => program.clone(),
             None => program::find("headcount")?,
@@ -123,7 +123,7 @@ impl Node {
         let stderr = process.child().stderr.take().expect("it is piped");
         let (kept, found) = (Arc::clone(&log), Arc::clone(&addresses));
         let reader = thread::Builder::new().name("node log".into());
-        reader.spawn(move || read_log(stderr, &kept, &found)).map_err(RigError::io("a thread for a node's log"))?;
+        reader.spawn(move || read_log(stderr, &kept, &found)).map_err(Error::io("a thread for a node's log"))?;
         let up = wait_until("a node's address", STARTUP, || {
             let found = *addresses.lock().expect("nobody panics with it");
             match found {
@@ -132,7 +132,7 @@ impl Node {
                 None => Err(last_lines(&log)),
             }
         })?;
-        let (listen, admin) = up.map_err(|()| RigError::TooLate {
+        let (listen, admin) = up.map_err(|()| Error::TooLate {
             what: "a node's address; it ended".into(),
             within: STARTUP,
             heard: last_lines(&log),
@@ -144,7 +144,7 @@ impl Node {
     ///
     /// # Errors
     /// If it does not come up.
-    pub fn with_redis(url: &str) -> Result<Self, RigError> {
+    pub fn with_redis(url: &str) -> Result<Self, Error> {
         let node = Self::start(&NodeOptions::redis(url))?;
         node.ready(STARTUP)?;
         Ok(node)
@@ -154,7 +154,7 @@ impl Node {
     ///
     /// # Errors
     /// If the time runs out.
-    pub fn ready(&self, within: Duration) -> Result<(), RigError> {
+    pub fn ready(&self, within: Duration) -> Result<(), Error> {
         wait_until("a node's readiness", within, || match http::get(self.admin, "/readyz") {
             Ok(answer) if answer.status == 200 => Ok(()),
             Ok(answer) => Err(format!("{} {}", answer.status, answer.text())),
@@ -181,9 +181,9 @@ impl Node {
     ///
     /// # Errors
     /// If it does not answer, or not with a reading.
-    pub fn reading(&self, counter: &str) -> Result<Reading, RigError> {
+    pub fn reading(&self, counter: &str) -> Result<Reading, Error> {
         let (url, answer) = self.get(self.listen, &format!("/{counter}.json"))?;
-        serde_json::from_slice(&answer.body).map_err(|_| RigError::Answer {
+        serde_json::from_slice(&answer.body).map_err(|_| Error::Answer {
             url,
             status: answer.status,
             body: answer.text(),
@@ -194,7 +194,7 @@ impl Node {
     ///
     /// # Errors
     /// If it does not answer.
-    pub fn metrics(&self) -> Result<String, RigError> {
+    pub fn metrics(&self) -> Result<String, Error> {
         Ok(self.get(self.admin, "/metrics")?.1.text())
     }
 
@@ -202,7 +202,7 @@ impl Node {
     ///
     /// # Errors
     /// If it does not answer.
-    pub fn metric(&self, name: &str) -> Result<f64, RigError> {
+    pub fn metric(&self, name: &str) -> Result<f64, Error> {
         let series = self.metrics()?;
         let values = series.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
@@ -212,12 +212,12 @@ impl Node {
         Ok(values.sum())
     }
 
-    fn get(&self, address: SocketAddr, path: &str) -> Result<(String, http::Answer), RigError> {
+    fn get(&self, address: SocketAddr, path: &str) -> Result<(String, http::Answer), Error> {
         let url = format!("http://{address}{path}");
-        let answer = http::get(address, path).map_err(RigError::io(url.clone()))?;
+        let answer = http::get(address, path).map_err(Error::io(url.clone()))?;
         match answer.status {
             200 => Ok((url, answer)),
-            status => Err(RigError::Answer { url, status, body: answer.text() }),
+            status => Err(Error::Answer { url, status, body: answer.text() }),
         }
     }
 
@@ -235,7 +235,7 @@ impl Node {
     ///
     /// # Errors
     /// If the time runs out.
-    pub fn stop(&mut self, within: Duration) -> Result<ExitStatus, RigError> {
+    pub fn stop(&mut self, within: Duration) -> Result<ExitStatus, Error> {
         self.process.stop(within)
     }
 
@@ -243,7 +243,7 @@ impl Node {
     ///
     /// # Errors
     /// If it has ended.
-    pub fn usage(&self) -> Result<Usage, RigError> {
+    pub fn usage(&self) -> Result<Usage, Error> {
         self.process.usage()
     }
 

@@ -15,7 +15,7 @@ use nix::{
 };
 
 use crate::priority;
-use crate::{RigError, Usage, usage, wait_until};
+use crate::{Error, Usage, usage, wait_until};
 
 /// The process groups of all children that have not been waited for.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
@@ -44,13 +44,13 @@ impl Process {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(mut command: Command) -> Result<Self, RigError> {
+    pub fn start(mut command: Command) -> Result<Self, Error> {
         // Ctrl-C at a terminal goes to the whole foreground group; what is to end, and in which order, is decided here.
         command.process_group(0);
         let program = PathBuf::from(command.get_program());
         // Held over the start, or `kill_all` would miss a child that is just being born.
         let mut groups = groups();
-        let child = command.spawn().map_err(|source| RigError::Start { program: program.clone(), source })?;
+        let child = command.spawn().map_err(|source| Error::Start { program: program.clone(), source })?;
         let process = Self { child, program };
         groups.insert(process.pid().as_raw());
         Ok(process)
@@ -85,9 +85,9 @@ impl Process {
     ///
     /// # Errors
     /// If the process has ended.
-    pub fn signal(&self, signal: Signal) -> Result<(), RigError> {
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         signal::kill(self.pid(), signal)
-            .map_err(|error| RigError::io(format!("{signal} to {:?}", self.program))(error.into()))
+            .map_err(|error| Error::io(format!("{signal} to {:?}", self.program))(error.into()))
     }
 
     /// `kill -9` to the process and those that it started, and waits until it is gone.
@@ -105,7 +105,7 @@ impl Process {
     ///
     /// # Errors
     /// If the process has ended.
-    pub fn freeze(&self) -> Result<(), RigError> {
+    pub fn freeze(&self) -> Result<(), Error> {
         self.signal(Signal::SIGSTOP)
     }
 
@@ -113,7 +113,7 @@ impl Process {
     ///
     /// # Errors
     /// If the process has ended.
-    pub fn thaw(&self) -> Result<(), RigError> {
+    pub fn thaw(&self) -> Result<(), Error> {
         self.signal(Signal::SIGCONT)
     }
 
@@ -121,7 +121,7 @@ impl Process {
     ///
     /// # Errors
     /// If the time runs out.
-    pub fn stop(&mut self, within: Duration) -> Result<ExitStatus, RigError> {
+    pub fn stop(&mut self, within: Duration) -> Result<ExitStatus, Error> {
         self.signal(Signal::SIGTERM)?;
         self.ended(within)
     }
@@ -130,7 +130,7 @@ impl Process {
     ///
     /// # Errors
     /// If the time runs out.
-    pub fn ended(&mut self, within: Duration) -> Result<ExitStatus, RigError> {
+    pub fn ended(&mut self, within: Duration) -> Result<ExitStatus, Error> {
         let what = format!("the end of {:?}", self.program);
         wait_until(&what, within, || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
@@ -143,8 +143,8 @@ impl Process {
     ///
     /// # Errors
     /// If the process has ended.
-    pub fn usage(&self) -> Result<Usage, RigError> {
-        usage::of_family(self.id()).map_err(RigError::io(format!("what {:?} uses", self.program)))
+    pub fn usage(&self) -> Result<Usage, Error> {
+        usage::of_family(self.id()).map_err(Error::io(format!("what {:?} uses", self.program)))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Process, RigError, Usage,
+    Error, Process, Usage,
     ports::{self, Reserved},
     resp, wait_until,
 };
@@ -42,7 +42,7 @@ impl RedisServer {
     ///
     /// # Errors
     /// If redis-server is not installed or does not come up.
-    pub fn start() -> Result<Self, RigError> {
+    pub fn start() -> Result<Self, Error> {
         Self::start_with::<&str>(&[])
     }
 
@@ -50,17 +50,17 @@ impl RedisServer {
     ///
     /// # Errors
     /// If redis-server is not installed or does not come up.
-    pub fn start_with<A: AsRef<str>>(arguments: &[A]) -> Result<Self, RigError> {
+    pub fn start_with<A: AsRef<str>>(arguments: &[A]) -> Result<Self, Error> {
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
-        let directory = tempfile::tempdir().map_err(RigError::io("a directory for Redis"))?;
-        let port = ports::reserve().map_err(RigError::io("a port for Redis"))?;
+        let directory = tempfile::tempdir().map_err(Error::io("a directory for Redis"))?;
+        let port = ports::reserve().map_err(Error::io("a port for Redis"))?;
         let process = spawn(port.number(), directory.path(), &arguments)?;
         let mut server = Self { process, port, arguments, directory };
         server.await_up()?;
         Ok(server)
     }
 
-    fn await_up(&mut self) -> Result<(), RigError> {
+    fn await_up(&mut self) -> Result<(), Error> {
         let address = self.address();
         let process = &mut self.process;
         let mut dead = false;
@@ -75,7 +75,7 @@ impl RedisServer {
             }
         });
         if dead {
-            return Err(RigError::TooLate {
+            return Err(Error::TooLate {
                 what: "Redis's first answer".into(),
                 within: STARTUP,
                 heard: "it ended".into(),
@@ -108,7 +108,7 @@ impl RedisServer {
     ///
     /// # Errors
     /// If it does not come up.
-    pub fn restart(&mut self, data: Data) -> Result<(), RigError> {
+    pub fn restart(&mut self, data: Data) -> Result<(), Error> {
         if self.process.is_alive() {
             if data == Data::Kept {
                 self.command(&["SAVE"])?;
@@ -127,7 +127,7 @@ impl RedisServer {
     ///
     /// # Errors
     /// If there is no connection, or Redis answers with an error.
-    pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Result<resp::Value, RigError> {
+    pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Result<resp::Value, Error> {
         ask(self.address(), arguments)
     }
 
@@ -135,7 +135,7 @@ impl RedisServer {
     ///
     /// # Errors
     /// If there is no answer.
-    pub fn keys(&self) -> Result<Vec<String>, RigError> {
+    pub fn keys(&self) -> Result<Vec<String>, Error> {
         let mut keys: Vec<String> = self.command(&["KEYS", "*"])?.list().iter().map(resp::Value::text).collect();
         keys.sort();
         Ok(keys)
@@ -145,17 +145,17 @@ impl RedisServer {
     ///
     /// # Errors
     /// If there is no answer, or no such field.
-    pub fn info(&self, field: &str) -> Result<String, RigError> {
+    pub fn info(&self, field: &str) -> Result<String, Error> {
         let info = self.command(&["INFO", "everything"])?.text();
         let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).map(str::to_owned);
-        value.ok_or_else(|| RigError::Redis { command: "INFO".into(), answer: format!("nothing about {field}") })
+        value.ok_or_else(|| Error::Redis { command: "INFO".into(), answer: format!("nothing about {field}") })
     }
 
     /// Makes it a replica of another.
     ///
     /// # Errors
     /// If there is no answer.
-    pub fn follow(&self, master: SocketAddr) -> Result<(), RigError> {
+    pub fn follow(&self, master: SocketAddr) -> Result<(), Error> {
         self.command(&["REPLICAOF", &master.ip().to_string(), &master.port().to_string()]).map(drop)
     }
 
@@ -163,12 +163,12 @@ impl RedisServer {
     ///
     /// # Errors
     /// If it has ended.
-    pub fn usage(&self) -> Result<Usage, RigError> {
+    pub fn usage(&self) -> Result<Usage, Error> {
         self.process.usage()
     }
 }
 
-fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Result<Process, RigError> {
+fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Result<Process, Error> {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
     command.arg("--dir").arg(directory).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
@@ -176,15 +176,15 @@ fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Result<Process, R
 }
 
 /// Asks a Redis, and takes an error for one.
-pub(super) fn ask<A: AsRef<[u8]>>(address: SocketAddr, arguments: &[A]) -> Result<resp::Value, RigError> {
+pub(super) fn ask<A: AsRef<[u8]>>(address: SocketAddr, arguments: &[A]) -> Result<resp::Value, Error> {
     let command = || {
         let words: Vec<_> = arguments.iter().map(|argument| String::from_utf8_lossy(argument.as_ref())).collect();
         words.join(" ")
     };
     match resp::ask(address, arguments) {
-        Ok(resp::Value::Error(answer)) => Err(RigError::Redis { command: command(), answer }),
+        Ok(resp::Value::Error(answer)) => Err(Error::Redis { command: command(), answer }),
         Ok(value) => Ok(value),
-        Err(source) => Err(RigError::Io { what: format!("{} to Redis at {address}", command()), source }),
+        Err(source) => Err(Error::Io { what: format!("{} to Redis at {address}", command()), source }),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Process, Proxy, RedisServer, RigError,
+    Error, Process, Proxy, RedisServer,
     ports::{self, Reserved},
     redis::ask,
     resp, wait_until,
@@ -42,9 +42,9 @@ impl Sentinels {
     ///
     /// # Errors
     /// If one of them does not come up.
-    pub fn start() -> Result<Self, RigError> {
+    pub fn start() -> Result<Self, Error> {
         let master = RedisServer::start()?;
-        let replication = Proxy::raw(master.address()).map_err(RigError::io("a proxy for the replica"))?;
+        let replication = Proxy::raw(master.address()).map_err(Error::io("a proxy for the replica"))?;
         let replica = RedisServer::start_with(&["--repl-ping-replica-period", "1"])?;
         // Sentinel learns of the replica from the master, which would otherwise see the proxy's port.
         let port = replica.address().port().to_string();
@@ -54,12 +54,12 @@ impl Sentinels {
         replica.follow(replication.address())?;
         wait_until("the replica's link", PATIENCE, || match replica.info("master_link_status")?.as_str() {
             "up" => Ok(()),
-            status => Err(RigError::Redis { command: "INFO".into(), answer: status.into() }),
+            status => Err(Error::Redis { command: "INFO".into(), answer: status.into() }),
         })?;
-        let directory = tempfile::tempdir().map_err(RigError::io("a directory for sentinels"))?;
+        let directory = tempfile::tempdir().map_err(Error::io("a directory for sentinels"))?;
         let (mut sentinels, mut ports) = (Vec::new(), Vec::new());
         for index in 0..3 {
-            let reserved = ports::reserve().map_err(RigError::io("a port for a sentinel"))?;
+            let reserved = ports::reserve().map_err(Error::io("a port for a sentinel"))?;
             let port = reserved.number();
             let path = directory.path().join(format!("sentinel-{index}.conf"));
             let settings = format!(
@@ -69,7 +69,7 @@ impl Sentinels {
                 master.address().port(),
                 DOWN_AFTER.as_millis(),
             );
-            fs::write(&path, settings).map_err(RigError::io("a sentinel's settings"))?;
+            fs::write(&path, settings).map_err(Error::io("a sentinel's settings"))?;
             let mut command = Command::new("redis-server");
             command.arg(&path).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
             sentinels.push((Process::start(command)?, SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
@@ -83,7 +83,7 @@ impl Sentinels {
     }
 
     fn knows_all(&self, sentinel: SocketAddr) -> Result<(), String> {
-        let text = |error: RigError| error.to_string();
+        let text = |error: Error| error.to_string();
         let others = ask(sentinel, &["SENTINEL", "SENTINELS", SERVICE]).map_err(text)?.list().len();
         let replicas = ask(sentinel, &["SENTINEL", "REPLICAS", SERVICE]).map_err(text)?;
         let healthy = replicas.list().iter().any(|replica| {
@@ -113,10 +113,10 @@ impl Sentinels {
     ///
     /// # Errors
     /// If none of them answers.
-    pub fn current_master(&self) -> Result<SocketAddr, RigError> {
+    pub fn current_master(&self) -> Result<SocketAddr, Error> {
         let answer = ask(self.sentinels[0].1, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
         let words: Vec<String> = answer.list().iter().map(resp::Value::text).collect();
-        words.join(":").parse().map_err(|_| RigError::Redis {
+        words.join(":").parse().map_err(|_| Error::Redis {
             command: "SENTINEL GET-MASTER-ADDR-BY-NAME".into(),
             answer: answer.to_string(),
         })
@@ -131,7 +131,7 @@ impl Sentinels {
     ///
     /// # Errors
     /// If they do not.
-    pub fn fail_over(&mut self) -> Result<(), RigError> {
+    pub fn fail_over(&mut self) -> Result<(), Error> {
         self.master.kill();
         wait_until("the failover", PATIENCE, || match self.current_master() {
             Ok(master) if master == self.replica.address() => {

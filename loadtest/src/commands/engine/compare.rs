@@ -3,17 +3,17 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::Context;
-use headcount_testkit::{Opening, Viewers, clock::now_ns};
+use headcount_testkit::{Batch, Viewers, clock::now_ns};
 
 use super::{
-    super::checks::{judge_parts, median, opened},
+    super::checks::{check_parts, median, wait_until_open},
     arguments::Arguments,
     measured::{Measured, push_at_leisure},
-    subject::{Contender, PATIENCE},
+    subject::{PATIENCE, Subject},
 };
 use crate::{
     interrupt,
-    peers::{Kind, Peer},
+    peers::{Peer, PeerKind},
     progress::Progress,
     report::{Plot, Report, Table, Weight},
 };
@@ -24,21 +24,21 @@ const SETTLE: Duration = Duration::from_secs(3);
 
 pub(super) fn compare(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     let mut headcount = Measured::default();
-    let mut peers: BTreeMap<Kind, Measured> = BTreeMap::new();
-    let turns = arguments.rounds * (Kind::ALL.len() + 1);
+    let mut peers: BTreeMap<PeerKind, Measured> = BTreeMap::new();
+    let turns = arguments.rounds * (PeerKind::ALL.len() + 1);
     let mut progress = Progress::new("rounds of all servers", turns as u64);
     let mut done = 0;
     'rounds: for _ in 0..arguments.rounds {
-        for kind in std::iter::once(None).chain(Kind::ALL.map(Some)) {
+        for kind in std::iter::once(None).chain(PeerKind::ALL.map(Some)) {
             if interrupt::requested() {
                 break 'rounds;
             }
-            let name = kind.map_or("headcount", Kind::name);
-            let (mut contender, measured) = match kind {
-                None => (Contender::headcount(&arguments.node(), arguments.viewers)?, &mut headcount),
-                Some(kind) => (Contender::Peer { peer: Peer::start(kind)?, number: 0 }, peers.entry(kind).or_default()),
+            let name = kind.map_or("headcount", PeerKind::name);
+            let (mut subject, measured) = match kind {
+                None => (Subject::headcount(&arguments.node(), arguments.viewers)?, &mut headcount),
+                Some(kind) => (Subject::Peer { peer: Peer::start(kind)?, number: 0 }, peers.entry(kind).or_default()),
             };
-            take_turn(arguments, &mut contender, measured).with_context(|| format!("the turn of {name}"))?;
+            take_turn(arguments, &mut subject, measured).with_context(|| format!("the turn of {name}"))?;
             done += 1;
             progress.at(done);
             let (memory, cpu, last) =
@@ -56,25 +56,25 @@ pub(super) fn compare(arguments: &Arguments, report: &mut Report) -> anyhow::Res
 }
 
 /// Opens the viewers, pushes, and measures.
-fn take_turn(arguments: &Arguments, contender: &mut Contender, measured: &mut Measured) -> anyhow::Result<()> {
+fn take_turn(arguments: &Arguments, subject: &mut Subject, measured: &mut Measured) -> anyhow::Result<()> {
     let count = arguments.viewers;
-    let idle = contender.usage()?;
+    let idle = subject.usage()?;
     let begun = now_ns();
-    let opening = Opening { count, urls: vec![contender.url()], per_second: None, manner: contender.manner() };
-    let viewers = Viewers::start(opening)?;
-    let snapshot = opened(&viewers, "opening viewers", PATIENCE)?;
+    let batch = Batch { count, urls: vec![subject.url()], per_second: None, behaviour: subject.behaviour() };
+    let viewers = Viewers::start(batch)?;
+    let snapshot = wait_until_open(&viewers, "opening viewers", PATIENCE)?;
     anyhow::ensure!(snapshot.live == count, "only {snapshot}");
     measured.opens_per_second.push(count as f64 / ((now_ns() - begun) as f64 / 1e9));
-    viewers.all_see(contender.numbers().0, PATIENCE)?;
+    viewers.all_see(subject.numbers().0, PATIENCE)?;
     thread::sleep(SETTLE);
-    let loaded = contender.usage()?;
+    let loaded = subject.usage()?;
     measured.memory_bytes.push((loaded - idle).pss_bytes as f64 / count as f64);
     let before = viewers.snapshot()?;
-    let cpu_before = contender.usage()?.cpu;
+    let cpu_before = subject.usage()?.cpu;
     for _ in 0..arguments.pushes {
-        push_at_leisure(contender, &viewers, measured)?;
+        push_at_leisure(subject, &viewers, measured)?;
     }
-    let cpu = contender.usage()?.cpu - cpu_before;
+    let cpu = subject.usage()?.cpu - cpu_before;
     let after = viewers.snapshot()?;
     let parts = (after.parts - before.parts).max(1);
     measured.cpu_micros.push(cpu.as_secs_f64() * 1e6 / parts as f64);
@@ -83,7 +83,7 @@ fn take_turn(arguments: &Arguments, contender: &mut Contender, measured: &mut Me
     Ok(())
 }
 
-fn tell(report: &mut Report, headcount: &Measured, peers: &BTreeMap<Kind, Measured>) {
+fn tell(report: &mut Report, headcount: &Measured, peers: &BTreeMap<PeerKind, Measured>) {
     let columns = [
         "server",
         "KiB a viewer",
@@ -123,7 +123,7 @@ fn tell(report: &mut Report, headcount: &Measured, peers: &BTreeMap<Kind, Measur
             }),
         );
         plot.distribution(name, &one.all);
-        judge_parts(report, name, &one.snapshot);
+        check_parts(report, name, &one.snapshot);
     }
     report.table(figures);
     report.table(ratios);
@@ -131,19 +131,19 @@ fn tell(report: &mut Report, headcount: &Measured, peers: &BTreeMap<Kind, Measur
     judge(report, headcount, peers);
 }
 
-fn judge(report: &mut Report, headcount: &Measured, peers: &BTreeMap<Kind, Measured>) {
+fn judge(report: &mut Report, headcount: &Measured, peers: &BTreeMap<PeerKind, Measured>) {
     let of = |one: &Measured, figure: fn(&Measured) -> &Vec<f64>| median(figure(one).clone());
-    let mut bound = |what: &str, figure: fn(&Measured) -> &Vec<f64>, kind: Kind, at_most: f64| {
+    let mut bound = |what: &str, figure: fn(&Measured) -> &Vec<f64>, kind: PeerKind, at_most: f64| {
         let Some(peer) = peers.get(&kind) else { return };
         let ratio = of(headcount, figure) / of(peer, figure);
         let what = format!("{what} over that of {}", kind.name());
         report.verdict(Weight::Goal, what, format!("{ratio:.3}"), format!("≤ {at_most:.3}"), ratio <= at_most);
     };
-    bound("memory a viewer", |one| &one.memory_bytes, Kind::Nchan, 1.0 / 15.0);
-    bound("processor time a viewer and frame", |one| &one.cpu_micros, Kind::Floor, 1.10);
-    bound("processor time a viewer and frame", |one| &one.cpu_micros, Kind::Nchan, 0.9);
-    bound("time to the last viewer", |one| &one.last, Kind::Floor, 1.10);
-    for kind in [Kind::Nchan, Kind::Node, Kind::BodyStream] {
+    bound("memory a viewer", |one| &one.memory_bytes, PeerKind::Nchan, 1.0 / 15.0);
+    bound("processor time a viewer and frame", |one| &one.cpu_micros, PeerKind::Floor, 1.10);
+    bound("processor time a viewer and frame", |one| &one.cpu_micros, PeerKind::Nchan, 0.9);
+    bound("time to the last viewer", |one| &one.last, PeerKind::Floor, 1.10);
+    for kind in [PeerKind::Nchan, PeerKind::Node, PeerKind::BodyStream] {
         bound("time to the last viewer", |one| &one.last, kind, 1.0);
     }
     let memory = of(headcount, |one| &one.memory_bytes) / 1024.0;

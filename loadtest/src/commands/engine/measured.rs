@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use headcount_testkit::{Latencies, Snapshot, Viewers, clock::now_ns};
 
-use super::subject::{Contender, PATIENCE};
+use super::subject::{PATIENCE, Subject};
 
 /// Time between two pushes that are measured: the load's own pace, well above the time that a server takes for a pass and
 /// rests after it, so that each push finds it idle. That all have the push before it is awaited first.
@@ -42,15 +42,11 @@ impl Measured {
 }
 
 /// Makes a push, and records when each viewer has it.
-pub(super) fn push_at_leisure(
-    contender: &mut Contender,
-    viewers: &Viewers,
-    measured: &mut Measured,
-) -> anyhow::Result<()> {
+pub(super) fn push_at_leisure(subject: &mut Subject, viewers: &Viewers, measured: &mut Measured) -> anyhow::Result<()> {
     thread::sleep(PAUSE);
-    let due = contender.numbers().1;
+    let due = subject.numbers().1;
     viewers.mark(due, now_ns())?;
-    contender.push()?;
+    subject.push()?;
     viewers.all_see(due, PATIENCE)?;
     measured.pushed(&viewers.snapshot()?.marked);
     Ok(())

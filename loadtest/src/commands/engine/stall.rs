@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::{Goal, Manner, Node, Opening, Viewers, Which};
+use headcount_testkit::{Batch, Behaviour, Goal, Node, Viewers, Which};
 
 use super::{
-    super::checks::{judge_parts, median, millis, opened, settled},
+    super::checks::{check_parts, median, millis, wait_for_count, wait_until_open},
     arguments::Arguments,
     measured::{Measured, push_at_leisure},
-    subject::{Contender, PATIENCE},
+    subject::{PATIENCE, Subject},
 };
 use crate::{
     interrupt,
@@ -37,26 +37,26 @@ pub(super) fn stall(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
     let total = arguments.viewers;
     let stallers = total / 3;
     let limits = [format!("--stall-limit={STALL_LIMIT_SECONDS}s"), format!("--keepalive={KEEPALIVE_SECONDS}s")];
-    let mut contender = Contender::headcount(&arguments.node().with(limits), total)?;
-    let url = contender.node().url("online.png");
+    let mut subject = Subject::headcount(&arguments.node().with(limits), total)?;
+    let url = subject.node().url("online.png");
     let open = |count, receive_buffer| -> anyhow::Result<Viewers> {
-        let manner = Manner { receive_buffer, ..Manner::default() };
-        let viewers = Viewers::start(Opening { count, urls: vec![url.clone()], per_second: None, manner })?;
-        let snapshot = opened(&viewers, "opening viewers", PATIENCE)?;
+        let behaviour = Behaviour { receive_buffer, ..Behaviour::default() };
+        let viewers = Viewers::start(Batch { count, urls: vec![url.clone()], per_second: None, behaviour })?;
+        let snapshot = wait_until_open(&viewers, "opening viewers", PATIENCE)?;
         anyhow::ensure!(snapshot.live == count, "only {snapshot}");
         Ok(viewers)
     };
     let steady = open(total - stallers, None)?;
     let stalling = open(stallers, Some(STALLER_BUFFER_BYTES))?;
     steady.all_see(total as u64, PATIENCE)?;
-    let before = rounds(&mut contender, &steady, arguments.pushes)?;
+    let before = rounds(&mut subject, &steady, arguments.pushes)?;
 
     stalling.stall(stallers, Which::Oldest)?;
     let stalled_at = Instant::now();
-    let memory_before = contender.usage()?.pss_bytes;
-    let pushed_quickly = rounds_quickly(&mut contender, &steady)?;
-    let during = rounds(&mut contender, &steady, arguments.pushes)?;
-    let grown = contender.usage()?.pss_bytes.saturating_sub(memory_before);
+    let memory_before = subject.usage()?.pss_bytes;
+    let pushed_quickly = rounds_quickly(&mut subject, &steady)?;
+    let during = rounds(&mut subject, &steady, arguments.pushes)?;
+    let grown = subject.usage()?.pss_bytes.saturating_sub(memory_before);
     let ratio = during / before;
     let (what, bound) = ("p99 of those that read, while a third does not", "≤ 1.2 × before");
     report.verdict(Weight::Goal, what, format!("{ratio:.2} × {before:.1} ms"), bound, ratio <= 1.2);
@@ -66,7 +66,7 @@ pub(super) fn stall(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
     // Those that resume before the limit get the newest, and of the frames between only what the kernel holds.
     let parts_before = stalling.snapshot()?.parts;
     stalling.resume()?;
-    let newest = contender.numbers().0;
+    let newest = subject.numbers().0;
     let caught_up = stalling.all_see(newest, PATIENCE)?;
     let snapshot = stalling.snapshot()?;
     let backlog = (snapshot.parts - parts_before) as f64 / stallers.max(1) as f64;
@@ -78,44 +78,44 @@ pub(super) fn stall(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
         "it comes next, behind what the kernel held",
         snapshot.live == stallers && backlog < pushed as f64 * 0.9,
     );
-    judge_parts(report, "viewers that stalled and resumed", &snapshot);
+    check_parts(report, "viewers that stalled and resumed", &snapshot);
 
     // Those that never do are gone by the limit.
     stalling.stall(stallers, Which::Oldest)?;
     let stalled_at = Instant::now();
-    rounds_quickly(&mut contender, &steady)?;
+    rounds_quickly(&mut subject, &steady)?;
     let left = total - stallers;
     let gone_within = Duration::from_secs(STALL_LIMIT_SECONDS + KEEPALIVE_SECONDS + 5);
-    let guests = contender.numbers().0 - total as u64;
-    let gone = settled(contender.node(), "online", left as u64 + guests, gone_within);
+    let extra = subject.numbers().0 - total as u64;
+    let gone = wait_for_count(subject.node(), "online", left as u64 + extra, gone_within);
     let bound = format!("≤ {} s", gone_within.as_secs());
     let measured = match &gone {
         Ok(()) => format!("{:.0} s", stalled_at.elapsed().as_secs_f64()),
         Err(error) => error.to_string(),
     };
     report.verdict(Weight::Promise, "who never reads again is gone from the count", measured, bound, gone.is_ok());
-    judge_parts(report, "viewers that read on", &steady.snapshot()?);
+    check_parts(report, "viewers that read on", &steady.snapshot()?);
     Ok(())
 }
 
 /// Pushes one after the other; gives the median of their p99 in milliseconds.
-fn rounds(contender: &mut Contender, steady: &Viewers, pushes: usize) -> anyhow::Result<f64> {
+fn rounds(subject: &mut Subject, steady: &Viewers, pushes: usize) -> anyhow::Result<f64> {
     let mut measured = Measured::default();
     for _ in 0..pushes {
-        push_at_leisure(contender, steady, &mut measured)?;
+        push_at_leisure(subject, steady, &mut measured)?;
     }
     Ok(median(measured.p99))
 }
 
 /// Pushes without measuring, as fast as they are seen; gives how often.
-fn rounds_quickly(contender: &mut Contender, steady: &Viewers) -> anyhow::Result<usize> {
+fn rounds_quickly(subject: &mut Subject, steady: &Viewers) -> anyhow::Result<usize> {
     let begun = Instant::now();
     for pushed in 0..STALLED_PUSHES {
         if begun.elapsed() > STALLED_PUSHING {
             return Ok(pushed);
         }
-        let due = contender.numbers().1;
-        contender.push()?;
+        let due = subject.numbers().1;
+        subject.push()?;
         steady.all_see(due, PATIENCE)?;
     }
     Ok(STALLED_PUSHES)
@@ -129,11 +129,11 @@ pub(super) fn churn(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
     let node = Node::start(&arguments.node())?;
     node.ready(PATIENCE)?;
     let urls = vec![node.url("online.png")];
-    let viewers = Viewers::start(Opening { count: steady, urls: urls.clone(), ..Opening::default() })?;
-    opened(&viewers, "opening viewers", PATIENCE)?;
+    let viewers = Viewers::start(Batch { count: steady, urls: urls.clone(), ..Batch::default() })?;
+    wait_until_open(&viewers, "opening viewers", PATIENCE)?;
     viewers.all_see(steady as u64, PATIENCE)?;
     // The crowd that comes and goes has a thread of its own, with some viewers to begin with.
-    let guests = Viewers::open(PER_SECOND as usize, &urls)?;
+    let extra = Viewers::open(PER_SECOND as usize, &urls)?;
     let before = node.usage()?;
     let begun = Instant::now();
     let seconds = arguments.churn_seconds;
@@ -145,8 +145,8 @@ pub(super) fn churn(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
         let due = (begun.elapsed().as_secs_f64() * f64::from(PER_SECOND)) as u64;
         let step = due - done;
         if step > 0 {
-            guests.add(&Opening { count: step as usize, urls: urls.clone(), ..Opening::default() })?;
-            guests.leave(step as usize, Which::Oldest, headcount_testkit::Farewell::Close)?;
+            extra.add(&Batch { count: step as usize, urls: urls.clone(), ..Batch::default() })?;
+            extra.leave(step as usize, Which::Oldest, headcount_testkit::CloseMode::Close)?;
             done = due;
             progress.at(done);
         }
@@ -163,7 +163,7 @@ pub(super) fn churn(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
     report.plot(plot);
     let (what, bound) = (format!("{done} joins and leaves over {steady} viewers: the node used"), "< 1 core");
     report.verdict(Weight::Goal, what, format!("{used:.2} cores"), bound, used < 1.0);
-    let snapshot = guests.reach(Goal::Opened, PATIENCE)?.1;
+    let snapshot = extra.reach(Goal::Opened, PATIENCE)?.1;
     let due = (steady + snapshot.live) as u64;
     let exact = viewers.all_see(due, Duration::from_secs(5));
     let measured = match &exact {
@@ -171,8 +171,8 @@ pub(super) fn churn(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
         Err(error) => error.to_string(),
     };
     report.verdict(Weight::Promise, "then everybody sees the exact number", measured, "≤ 5 s", exact.is_ok());
-    judge_parts(report, "viewers that stay", &viewers.snapshot()?);
-    judge_parts(report, "viewers that come and go", &snapshot);
+    check_parts(report, "viewers that stay", &viewers.snapshot()?);
+    check_parts(report, "viewers that come and go", &snapshot);
     report.fact("churn_cores", used);
     Ok(())
 }

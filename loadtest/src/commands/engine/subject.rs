@@ -1,8 +1,8 @@
-//! [`Contender`]: a server in its turn.
+//! [`Subject`]: a server in its turn.
 
 use std::time::Duration;
 
-use headcount_testkit::{Manner, Node, NodeOptions, Usage, Viewers};
+use headcount_testkit::{Behaviour, Node, NodeOptions, Usage, Viewers};
 
 use crate::peers::Peer;
 
@@ -10,13 +10,13 @@ use crate::peers::Peer;
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One of the servers in its turn.
-pub(super) enum Contender {
+pub(super) enum Subject {
     Headcount {
         node: Node,
         /// Viewers that do not come and go.
         steady: u64,
         /// The viewer whose coming and going changes the number.
-        guest: Option<Viewers>,
+        extra: Option<Viewers>,
     },
     Peer {
         peer: Peer,
@@ -24,12 +24,12 @@ pub(super) enum Contender {
     },
 }
 
-impl Contender {
+impl Subject {
     /// A node, which `steady` viewers are going to watch.
     pub(super) fn headcount(options: &NodeOptions, steady: usize) -> anyhow::Result<Self> {
         let node = Node::start(options)?;
         node.ready(PATIENCE)?;
-        Ok(Self::Headcount { node, steady: steady as u64, guest: None })
+        Ok(Self::Headcount { node, steady: steady as u64, extra: None })
     }
 
     /// The node, where it is one.
@@ -50,10 +50,10 @@ impl Contender {
         }
     }
 
-    pub(super) fn manner(&self) -> Manner {
+    pub(super) fn behaviour(&self) -> Behaviour {
         match self {
-            Self::Headcount { .. } => Manner::default(),
-            Self::Peer { peer, .. } => peer.manner(),
+            Self::Headcount { .. } => Behaviour::default(),
+            Self::Peer { peer, .. } => peer.behaviour(),
         }
     }
 
@@ -67,8 +67,8 @@ impl Contender {
     /// The number that everybody shows now, and the one that the next push brings.
     pub(super) fn numbers(&self) -> (u64, u64) {
         match self {
-            Self::Headcount { steady, guest: None, .. } => (*steady, steady + 1),
-            Self::Headcount { steady, guest: Some(_), .. } => (steady + 1, *steady),
+            Self::Headcount { steady, extra: None, .. } => (*steady, steady + 1),
+            Self::Headcount { steady, extra: Some(_), .. } => (steady + 1, *steady),
             Self::Peer { number, .. } => (*number, number + 1),
         }
     }
@@ -76,9 +76,9 @@ impl Contender {
     /// Makes a push.
     pub(super) fn push(&mut self) -> anyhow::Result<()> {
         match self {
-            Self::Headcount { node, guest, .. } => match guest.take() {
-                Some(guest) => drop(guest),
-                None => *guest = Some(Viewers::open(1, &[node.url("online.png")])?),
+            Self::Headcount { node, extra, .. } => match extra.take() {
+                Some(extra) => drop(extra),
+                None => *extra = Some(Viewers::open(1, &[node.url("online.png")])?),
             },
             Self::Peer { peer, number } => {
                 *number += 1;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use headcount_testkit::{Goal, Manner, NodeOptions, Opening, Viewers};
+use headcount_testkit::{Batch, Behaviour, Goal, NodeOptions, Viewers};
 use rand::{Rng, rngs::StdRng};
 
 use super::{
@@ -124,8 +124,9 @@ const VANISHING: &str = "127.0.0.77";
 
 pub(super) fn vanish(world: &mut World, victim: usize, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
     let url = world.posts[victim].node.url(&format!("{COUNTER}.png"));
-    let manner = Manner { source: Some(VANISHING.parse().context("a loopback address")?), ..Manner::default() };
-    let vanishing = Viewers::start(Opening { count: 10, urls: vec![url], per_second: None, manner })?;
+    let behaviour =
+        Behaviour { source: Some(VANISHING.parse().context("a loopback address")?), ..Behaviour::default() };
+    let vanishing = Viewers::start(Batch { count: 10, urls: vec![url], per_second: None, behaviour })?;
     vanishing.opened(PATIENCE)?;
     let everyone = world.everyone();
     world.all_see_number(&everyone, world.truth(&everyone) + 10, PATIENCE)?;

@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     }
     let runs = arguments.seed.all().count() * arguments.repeat;
     let mut progress = Progress::new("faults", (runs * arguments.steps) as u64);
-    let mut held = Held::default();
+    let mut held = KeptPromises::default();
     let (mut done, mut left_out) = (0, 0);
     for seed in (0..arguments.repeat).flat_map(|_| arguments.seed.all()) {
         progress.say(&format!("seed {seed}"));
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             progress.at(done);
             progress.say(&format!("  {}: held", fault.name()));
         };
-        let outcome = live_through(schedule, arguments, &mut timeline, &mut held, &mut on_step);
+        let outcome = run_seed(schedule, arguments, &mut timeline, &mut held, &mut on_step);
         if let Err(error) = &outcome {
             timeline.add(format!("broken: {error:#}"));
             let what = format!("seed {seed}");
@@ -66,11 +66,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
 }
 
 /// Breaks what the schedule says, and holds the nodes to their promises.
-fn live_through(
+fn run_seed(
     schedule: Vec<Step>,
     arguments: &Arguments,
     timeline: &mut Timeline,
-    held: &mut Held,
+    held: &mut KeptPromises,
     mut on_step: impl FnMut(Fault),
 ) -> anyhow::Result<()> {
     let mut world = None;
@@ -94,9 +94,9 @@ fn live_through(
 
 /// The promises that were kept: how often, and how late at worst.
 #[derive(Default)]
-struct Held(BTreeMap<(&'static str, String), (usize, Kept)>);
+struct KeptPromises(BTreeMap<(&'static str, String), (usize, Kept)>);
 
-impl Held {
+impl KeptPromises {
     fn add(&mut self, fault: Fault, kept: Vec<Kept>) {
         for kept in kept {
             let (times, worst) = self.0.entry((fault.name(), kept.what.clone())).or_insert((0, kept.clone()));

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, ensure};
-use headcount_testkit::{Data, Goal, NodeOptions, proxy::Mangle, resp, wait_until};
+use headcount_testkit::{Data, Goal, NodeOptions, proxy::ScriptFaults, resp, wait_until};
 use rand::{Rng, rngs::StdRng};
 
 use super::{
@@ -70,7 +70,7 @@ pub(super) fn deaf(
     choice: &mut StdRng,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Vec<Kept>> {
-    world.proxy(victim).swallow_deliveries();
+    world.proxy(victim).drop_messages();
     timeline.add(format!("node {victim} hears nothing of what is published"));
     world.stir(&world.others(victim), choice, timeline)?;
     let exact = world.promise("exact with a dead subscription", &world.everyone(), GONE, timeline)?;
@@ -81,8 +81,9 @@ pub(super) fn deaf(
 pub(super) fn mangle(world: &mut World, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
     for index in world.everyone() {
         let later = Duration::from_millis(choice.random_range(20..500));
-        let mangle = Mangle { double: 0.3, echo: 0.3, hold_back: 0.3, lose_answer: 0.05, later, seed: choice.random() };
-        world.proxy(index).mangle(mangle);
+        let mangle =
+            ScriptFaults { double: 0.3, echo: 0.3, hold_back: 0.3, lose_answer: 0.05, later, seed: choice.random() };
+        world.proxy(index).disturb_scripts(mangle);
     }
     timeline.add("reports are mangled");
     for _ in 0..MANGLED_STIRS {
@@ -92,7 +93,7 @@ pub(super) fn mangle(world: &mut World, choice: &mut StdRng, timeline: &mut Time
     }
     let mut mangled = 0;
     for index in world.everyone() {
-        mangled += world.proxy(index).mangled();
+        mangled += world.proxy(index).disturbed();
         world.proxy(index).heal();
     }
     timeline.add(format!("{mangled} reports were mangled"));

@@ -4,19 +4,19 @@ use std::time::Instant;
 
 use headcount_testkit::Snapshot;
 
-use super::super::history::Course;
+use super::super::history::History;
 use crate::report::{Plot, Table};
 
 /// What happened when, and how all viewers stood.
 pub(super) struct Timeline {
     begun: Instant,
     events: Vec<(f64, String)>,
-    course: Course,
+    history: History,
 }
 
 impl Timeline {
     pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), events: Vec::new(), course: Course::default() }
+        Self { begun: Instant::now(), events: Vec::new(), history: History::default() }
     }
 
     /// Records that something happened now.
@@ -26,13 +26,13 @@ impl Timeline {
 
     /// Records that step number `step` begins now, and is going to break this.
     pub(super) fn breaks(&mut self, step: usize, fault: &'static str) {
-        self.course.mark(self.begun.elapsed().as_secs_f64(), fault);
+        self.history.mark(self.begun.elapsed().as_secs_f64(), fault);
         self.add(format!("step {step}: {fault}"));
     }
 
     /// Records how all viewers stand now.
     pub(super) fn sample(&mut self, snapshot: &Snapshot) {
-        self.course.at(self.begun.elapsed().as_secs_f64(), snapshot);
+        self.history.at(self.begun.elapsed().as_secs_f64(), snapshot);
     }
 
     /// All of it in words.
@@ -46,6 +46,6 @@ impl Timeline {
 
     /// The plot of it, with what was broken marked on it.
     pub(super) fn plot(self, seed: u64) -> Plot {
-        self.course.plot().named(&format!("course-{seed}"))
+        self.history.plot().named(&format!("course-{seed}"))
     }
 }

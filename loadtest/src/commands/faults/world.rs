@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use headcount_testkit::{
-    Farewell, Goal, Node, NodeOptions, Proxy, RedisCluster, RedisServer, Sentinels, Snapshot, Viewers, ViewersError,
+    CloseMode, Goal, Node, NodeOptions, Proxy, RedisCluster, RedisServer, Sentinels, Snapshot, Viewers, ViewersError,
     Which, clock::between,
 };
 use rand::{Rng, rngs::StdRng};
@@ -139,8 +139,8 @@ impl World {
             let post = &mut self.posts[index];
             let (joins, leaves) = (choice.random_range(1..30), choice.random_range(0..post.count.min(20)));
             let url = post.node.url(&format!("{COUNTER}.png"));
-            post.viewers.leave(leaves, Which::Oldest, Farewell::Close)?;
-            post.viewers.add(&headcount_testkit::Opening { count: joins, urls: vec![url], ..Default::default() })?;
+            post.viewers.leave(leaves, Which::Oldest, CloseMode::Close)?;
+            post.viewers.add(&headcount_testkit::Batch { count: joins, urls: vec![url], ..Default::default() })?;
             post.viewers.opened(PATIENCE)?;
             post.count = post.count + joins - leaves;
             timeline.add(format!("{joins} come to and {leaves} leave node {index}"));

@@ -3,14 +3,14 @@
 
 mod costs;
 mod needs;
-mod stage;
+mod run;
 mod waits;
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use headcount_testkit::{
-    Goal, Node, NodeOptions, Opening, RedisServer, Snapshot, Viewers, ViewersError,
+    Batch, Goal, Node, NodeOptions, RedisServer, Snapshot, Viewers, ViewersError,
     client::{capacity, open_files},
     clock::now_ns,
 };
@@ -18,12 +18,12 @@ use headcount_testkit::{
 use self::{
     costs::{costs, nodes_use},
     needs::Needs,
-    stage::{COUNTER, Stage},
+    run::{COUNTER, Run},
     waits::{EXACT, exact, holds, only},
 };
 use super::{
-    checks::{judge_parts, millis},
-    history::Course,
+    checks::{check_parts, millis},
+    history::History,
 };
 use crate::{
     interrupt,
@@ -34,11 +34,11 @@ use crate::{
 /// What comes and goes when everybody is there.
 const CHANGES: usize = 1_000;
 
-/// Pictures that are pushed to all viewers together while the number changes, by default: each takes a node, the kernel and
+/// PictureCache that are pushed to all viewers together while the number changes, by default: each takes a node, the kernel and
 /// a client 20 µs.
 const PUSHES_PER_SECOND: f64 = 50_000.0;
 
-/// Pictures that are sent again for no news, to all viewers together, at most by default: a push takes a node 10 µs.
+/// PictureCache that are sent again for no news, to all viewers together, at most by default: a push takes a node 10 µs.
 const REPEATS_PER_SECOND: u64 = 10_000;
 
 /// Memory is looked at so many times while the viewers come: adding up what a node's pages take is work.
@@ -131,13 +131,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let idle = nodes_use(&nodes)?;
     let urls: Vec<String> = nodes.iter().map(|node| node.url(&format!("{COUNTER}.png"))).collect();
     let begun = Instant::now();
-    let opening = Opening { count: arguments.viewers, urls, ..Opening::default() };
+    let batch = Batch { count: arguments.viewers, urls, ..Batch::default() };
     // Or this thread would hardly come to look at them. The nodes run already: they would inherit it.
     headcount_testkit::prefer_this_thread();
-    let viewers = Viewers::start_in(arguments.viewers.div_ceil(capacity()), &opening)?;
-    let mut stage = Stage { redis, nodes, viewers, begun, course: Course::default() };
-    let reached = fill(arguments, &mut stage, &mut report)?;
-    let full = stage.viewers.snapshot()?;
+    let viewers = Viewers::start_in(arguments.viewers.div_ceil(capacity()), &batch)?;
+    let mut run = Run { redis, nodes, viewers, begun, history: History::default() };
+    let reached = fill(arguments, &mut run, &mut report)?;
+    let full = run.viewers.snapshot()?;
     report.verdict(
         Weight::Promise,
         "viewers with a live stream",
@@ -151,34 +151,34 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     report.fact("seconds_to_open", reached.as_secs_f64());
     let live = full.live as u64;
     if live > 0 && !interrupt::requested() {
-        exact(&mut stage, &mut report, &format!("{live} viewers"), live)?;
-        costs(&stage, &mut report, idle, available, full.live)?;
+        exact(&mut run, &mut report, &format!("{live} viewers"), live)?;
+        costs(&run, &mut report, idle, available, full.live)?;
     }
     // Where not all have found room, none is left for those who come on top.
     if full.live == arguments.viewers && !interrupt::requested() {
-        holds(&mut stage, &mut report, live)?;
-        change(&mut stage, &mut report, live)?;
+        holds(&mut run, &mut report, live)?;
+        change(&mut run, &mut report, live)?;
     }
-    judge_parts(&mut report, "all viewers", &stage.viewers.snapshot()?);
-    report.plot(stage.course.plot());
+    check_parts(&mut report, "all viewers", &run.viewers.snapshot()?);
+    report.plot(run.history.plot());
     Ok(report)
 }
 
 /// Opens the viewers; gives how long it took.
-fn fill(arguments: &Arguments, stage: &mut Stage, report: &mut Report) -> anyhow::Result<Duration> {
+fn fill(arguments: &Arguments, run: &mut Run, report: &mut Report) -> anyhow::Result<Duration> {
     let mut progress = Progress::new("opening viewers", arguments.viewers as u64);
-    let begun = stage.begun;
+    let begun = run.begun;
     let mut memory = Vec::new();
     let took = loop {
-        let snapshot: Snapshot = match stage.viewers.reach(Goal::Opened, Duration::from_secs(2)) {
+        let snapshot: Snapshot = match run.viewers.reach(Goal::Opened, Duration::from_secs(2)) {
             Ok(_) => break begun.elapsed(),
             Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
             Err(error) => return Err(error.into()),
         };
         progress.at(snapshot.live as u64);
-        stage.record(&snapshot);
+        run.record(&snapshot);
         if snapshot.live * LOOKS_AT_MEMORY >= arguments.viewers * (memory.len() + 1) {
-            memory.push((snapshot.live as f64, nodes_use(&stage.nodes)?.pss_bytes as f64 / f64::from(1 << 20)));
+            memory.push((snapshot.live as f64, nodes_use(&run.nodes)?.pss_bytes as f64 / f64::from(1 << 20)));
         }
         let late = begun.elapsed() > Duration::from_secs(60 * arguments.minutes);
         if late || interrupt::requested() || snapshot.waiting + snapshot.asking == 0 {
@@ -192,14 +192,14 @@ fn fill(arguments: &Arguments, stage: &mut Stage, report: &mut Report) -> anyhow
 }
 
 /// Lets a thousand come and go, one more, and kills a node.
-fn change(stage: &mut Stage, report: &mut Report, live: u64) -> anyhow::Result<()> {
-    let urls: Vec<String> = stage.nodes.iter().map(|node| node.url(&format!("{COUNTER}.png"))).collect();
-    let mark = |stage: &mut Stage, report: &mut Report, what: &str, number: u64, name: &str| -> anyhow::Result<()> {
+fn change(run: &mut Run, report: &mut Report, live: u64) -> anyhow::Result<()> {
+    let urls: Vec<String> = run.nodes.iter().map(|node| node.url(&format!("{COUNTER}.png"))).collect();
+    let mark = |run: &mut Run, report: &mut Report, what: &str, number: u64, name: &str| -> anyhow::Result<()> {
         if interrupt::requested() {
             return Ok(());
         }
-        exact(stage, report, what, number)?;
-        let marked = stage.viewers.snapshot()?.marked;
+        exact(run, report, what, number)?;
+        let marked = run.viewers.snapshot()?.marked;
         report.note(format!("{what}: until a viewer's number is right, {}", marked.summary()));
         let mut plot = Plot::new(name, what, "ms", "% of viewers");
         plot.distribution("viewers", &marked);
@@ -209,34 +209,34 @@ fn change(stage: &mut Stage, report: &mut Report, live: u64) -> anyhow::Result<(
         }));
         Ok(())
     };
-    stage.viewers.mark(live - 1, now_ns())?;
-    stage.viewers.close(1)?;
-    mark(stage, report, "one viewer less", live - 1, "one-leave")?;
-    stage.viewers.add(&Opening { count: 1, urls: urls.clone(), ..Opening::default() })?;
-    exact(stage, report, "and one more", live)?;
+    run.viewers.mark(live - 1, now_ns())?;
+    run.viewers.close(1)?;
+    mark(run, report, "one viewer less", live - 1, "one-leave")?;
+    run.viewers.add(&Batch { count: 1, urls: urls.clone(), ..Batch::default() })?;
+    exact(run, report, "and one more", live)?;
     if interrupt::requested() {
         return Ok(());
     }
 
-    stage.viewers.mark(live + CHANGES as u64, now_ns())?;
-    stage.course.mark(stage.begun.elapsed().as_secs_f64(), "a thousand more");
-    let guests = Viewers::start(Opening { count: CHANGES, urls, ..Opening::default() })?;
+    run.viewers.mark(live + CHANGES as u64, now_ns())?;
+    run.history.mark(run.begun.elapsed().as_secs_f64(), "a thousand more");
+    let extra = Viewers::start(Batch { count: CHANGES, urls, ..Batch::default() })?;
     // They come while each of them is pushed to everybody.
-    guests.opened(EXACT)?;
-    mark(stage, report, "a thousand more", live + CHANGES as u64, "thousand-joins")?;
-    stage.viewers.mark(live, now_ns())?;
-    stage.course.mark(stage.begun.elapsed().as_secs_f64(), "a thousand less");
-    drop(guests);
-    mark(stage, report, "a thousand less", live, "thousand-leaves")?;
+    extra.opened(EXACT)?;
+    mark(run, report, "a thousand more", live + CHANGES as u64, "thousand-joins")?;
+    run.viewers.mark(live, now_ns())?;
+    run.history.mark(run.begun.elapsed().as_secs_f64(), "a thousand less");
+    drop(extra);
+    mark(run, report, "a thousand less", live, "thousand-leaves")?;
 
-    let mut dead = stage.nodes.remove(0);
+    let mut dead = run.nodes.remove(0);
     let held = dead.metric("headcount_viewers")? as u64;
     let left = live - held;
-    stage.viewers.mark(left, now_ns())?;
-    stage.course.mark(stage.begun.elapsed().as_secs_f64(), "a node is killed");
+    run.viewers.mark(left, now_ns())?;
+    run.history.mark(run.begun.elapsed().as_secs_f64(), "a node is killed");
     dead.kill();
     // Its viewers see the end of their streams at once; the others' number is theirs to be right.
-    let ended = only(stage, left as usize, STREAMS_END)?;
+    let ended = only(run, left as usize, STREAMS_END)?;
     report.verdict(
         Weight::Promise,
         format!("the streams of a killed node with {held} viewers ended, and no others"),
@@ -244,5 +244,5 @@ fn change(stage: &mut Stage, report: &mut Report, live: u64) -> anyhow::Result<(
         format!("{left} live"),
         ended.live as u64 == left,
     );
-    mark(stage, report, "a node was killed", left, "killed-node")
+    mark(run, report, "a node was killed", left, "killed-node")
 }

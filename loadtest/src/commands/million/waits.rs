@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use headcount_testkit::{Goal, Snapshot, ViewersError};
 
 use super::{
-    super::checks::settled,
-    stage::{COUNTER, Stage},
+    super::checks::wait_for_count,
+    run::{COUNTER, Run},
 };
 use crate::{
     interrupt,
@@ -23,16 +23,16 @@ pub(super) const EXACT: Duration = Duration::from_secs(90);
 const HOLDS: Duration = Duration::from_secs(60);
 
 /// Checks that everybody sees, and every node says, this number.
-pub(super) fn exact(stage: &mut Stage, report: &mut Report, what: &str, number: u64) -> anyhow::Result<()> {
-    let seen = all_see(stage, number);
+pub(super) fn exact(run: &mut Run, report: &mut Report, what: &str, number: u64) -> anyhow::Result<()> {
+    let seen = all_see(run, number);
     let mut wrong = Vec::new();
-    for (index, node) in stage.nodes.iter().enumerate() {
-        if let Err(error) = settled(node, COUNTER, number, Duration::from_secs(5)) {
+    for (index, node) in run.nodes.iter().enumerate() {
+        if let Err(error) = wait_for_count(node, COUNTER, number, Duration::from_secs(5)) {
             wrong.push(format!("node {index}: {error}"));
         }
     }
     let measured = match (&seen, wrong.first()) {
-        (Ok(took), None) => format!("on all viewers and {} nodes after {:.1} s", stage.nodes.len(), took.as_secs_f64()),
+        (Ok(took), None) => format!("on all viewers and {} nodes after {:.1} s", run.nodes.len(), took.as_secs_f64()),
         (Err(error), _) => error.to_string(),
         (_, Some(wrong)) => wrong.clone(),
     };
@@ -42,18 +42,18 @@ pub(super) fn exact(stage: &mut Stage, report: &mut Report, what: &str, number: 
 }
 
 /// Waits until everybody sees this number, with a bar, or until it is interrupted; gives how long it took.
-fn all_see(stage: &mut Stage, number: u64) -> Result<Duration, ViewersError> {
+fn all_see(run: &mut Run, number: u64) -> Result<Duration, ViewersError> {
     let begun = Instant::now();
     let mut progress = None;
     loop {
         let before = begun.elapsed();
-        match stage.viewers.reach(Goal::Number(number), Duration::from_secs(2)) {
+        match run.viewers.reach(Goal::Number(number), Duration::from_secs(2)) {
             Ok((took, snapshot)) => {
-                stage.record(&snapshot);
+                run.record(&snapshot);
                 return Ok(before + took);
             }
             Err(ViewersError::TimedOut { snapshot, .. }) if begun.elapsed() < EXACT && !interrupt::requested() => {
-                stage.record(&snapshot);
+                run.record(&snapshot);
                 let live = snapshot.live as u64;
                 let right = snapshot.showing.get(&number).copied().unwrap_or(0);
                 let what = || Progress::new(format!("viewers that see {number}"), live);
@@ -65,18 +65,18 @@ fn all_see(stage: &mut Stage, number: u64) -> Result<Duration, ViewersError> {
 }
 
 /// Checks that nobody sees anything but this number for a while.
-pub(super) fn holds(stage: &mut Stage, report: &mut Report, number: u64) -> anyhow::Result<()> {
-    stage.viewers.forget_extremes()?;
+pub(super) fn holds(run: &mut Run, report: &mut Report, number: u64) -> anyhow::Result<()> {
+    run.viewers.forget_extremes()?;
     let begun = Instant::now();
     let mut progress = Progress::new("holding them, in seconds", HOLDS.as_secs());
     while begun.elapsed() < HOLDS && !interrupt::requested() {
         progress.at(begun.elapsed().as_secs());
         // Waits for a second, unless nobody is left.
-        only(stage, 0, Duration::from_secs(1))?;
+        only(run, 0, Duration::from_secs(1))?;
     }
     let held = begun.elapsed();
     drop(progress);
-    let snapshot = stage.viewers.snapshot()?;
+    let snapshot = run.viewers.snapshot()?;
     let seen = (snapshot.lowest, snapshot.highest);
     let measured = match seen {
         (Some(low), Some(high)) => {
@@ -90,15 +90,15 @@ pub(super) fn holds(stage: &mut Stage, report: &mut Report, number: u64) -> anyh
 }
 
 /// Waits until no more than so many viewers are live.
-pub(super) fn only(stage: &mut Stage, live: usize, within: Duration) -> Result<Snapshot, ViewersError> {
+pub(super) fn only(run: &mut Run, live: usize, within: Duration) -> Result<Snapshot, ViewersError> {
     let begun = Instant::now();
     loop {
-        let snapshot = match stage.viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
+        let snapshot = match run.viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
             Ok((_, snapshot)) => return Ok(snapshot),
             Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
             Err(error) => return Err(error),
         };
-        stage.record(&snapshot);
+        run.record(&snapshot);
         if snapshot.live <= live || begun.elapsed() > within {
             return Ok(snapshot);
         }

@@ -1,4 +1,4 @@
-//! Everything that an operator does to a running stack, and most of what fate does, with 3,000 viewers watching.
+//! Everything that an operator does to a running stack, and most of what action does, with 3,000 viewers watching.
 
 use std::time::{Duration, Instant};
 

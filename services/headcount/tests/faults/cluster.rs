@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::{Farewell, Node, NodeOptions, Opening, RedisCluster, Viewers, Which, wait_until};
+use headcount_testkit::{Batch, CloseMode, Node, NodeOptions, RedisCluster, Viewers, Which, wait_until};
 
 use crate::{
     fleet::{PATIENCE, start},
@@ -34,19 +34,19 @@ pub(crate) fn a_cluster_with_fifty_counters() {
     for counter in [0, COUNTERS - 1] {
         let slot = cluster.slot_of(&format!("hc:{{{}}}:state", name(counter))).unwrap();
         let to = (cluster.owner_of(slot).unwrap() + 1) % 3;
-        let guests =
-            Opening { count: 6, urls: nodes.iter().map(|it| it.stream(counter)).collect(), ..Opening::default() };
-        let guests = Viewers::start(guests).unwrap();
+        let newcomers =
+            Batch { count: 6, urls: nodes.iter().map(|it| it.stream(counter)).collect(), ..Batch::default() };
+        let newcomers = Viewers::start(newcomers).unwrap();
         let healed = Promise::begin("a counter's slot moves while viewers come: exact", HEALED);
         assert!(cluster.move_slot(slot, to).unwrap() > 3, "the slot of {} had no keys", name(counter));
-        guests.opened(PATIENCE).unwrap();
+        newcomers.opened(PATIENCE).unwrap();
         let residents = if counter < COUNTERS / 2 { FEW } else { MORE };
-        if let Err(found) = guests.all_see((3 * residents + 6) as u64, healed.left()) {
+        if let Err(found) = newcomers.all_see((3 * residents + 6) as u64, healed.left()) {
             healed.broken(found);
         }
         healed.kept();
         let healed = Promise::begin("viewers of a counter whose slot has moved leave: exact", SOON);
-        guests.leave(6, Which::Oldest, Farewell::Close).unwrap();
+        newcomers.leave(6, Which::Oldest, CloseMode::Close).unwrap();
         all_exact(&nodes, &healed);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headcount_testkit::{Goal, NodeOptions, Opening, RedisServer, Viewers, client::Direction};
+use headcount_testkit::{Batch, Goal, NodeOptions, RedisServer, Viewers, client::Direction};
 
 use crate::{
     fleet::{Fleet, PATIENCE, Post, pass, stream},
@@ -39,7 +39,7 @@ pub(crate) fn everybody_sees_a_change_at_once() {
             pass(Duration::from_secs_f64(change as f64 / RATE).saturating_sub(begun.elapsed()));
             if direction == Direction::Joins {
                 let url = urls[change % urls.len()].clone();
-                viewers.add(&Opening { count: 1, urls: vec![url], ..Opening::default() }).unwrap();
+                viewers.add(&Batch { count: 1, urls: vec![url], ..Batch::default() }).unwrap();
             } else {
                 viewers.close(1).unwrap();
             }
@@ -70,7 +70,7 @@ pub(crate) fn fifteen_thousand_die_and_as_many_come() {
     let (mut doomed, mut refuge) = (Post::start(options(), 0), Post::start(options(), 0));
     let crowd = |post: &Post, per_second| {
         let urls = vec![stream(&post.node)];
-        Viewers::start_in(1, &Opening { count: CROWD, urls, per_second, ..Opening::default() }).unwrap()
+        Viewers::start_in(1, &Batch { count: CROWD, urls, per_second, ..Batch::default() }).unwrap()
     };
     let dying = crowd(&doomed, None);
     dying.opened(LET_IN).unwrap();

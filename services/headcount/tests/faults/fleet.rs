@@ -6,7 +6,7 @@ use std::{
 };
 
 use headcount_testkit::{
-    Farewell, Goal, Manner, Node, NodeOptions, Opening, Proxy, RedisServer, Viewers, Which, wait_until,
+    Batch, Behaviour, CloseMode, Goal, Node, NodeOptions, Proxy, RedisServer, Viewers, Which, wait_until,
 };
 
 use crate::{
@@ -67,19 +67,19 @@ impl Post {
 
     /// So many viewers begin to come.
     pub(crate) fn begin_to_join(&mut self, viewers: usize) {
-        self.join_as(viewers, Manner::default());
+        self.join_as(viewers, Behaviour::default());
     }
 
-    /// So many viewers of some manner begin to come.
-    pub(crate) fn join_as(&mut self, viewers: usize, manner: Manner) {
+    /// So many viewers of some behaviour begin to come.
+    pub(crate) fn join_as(&mut self, viewers: usize, behaviour: Behaviour) {
         let urls = vec![stream(&self.node)];
-        self.viewers.add(&Opening { count: viewers, urls, manner, ..Opening::default() }).unwrap();
+        self.viewers.add(&Batch { count: viewers, urls, behaviour, ..Batch::default() }).unwrap();
         self.open += viewers;
     }
 
     /// So many viewers close their connections, those first that came first.
     pub(crate) fn leave(&mut self, viewers: usize) {
-        self.viewers.leave(viewers, Which::Oldest, Farewell::Close).unwrap();
+        self.viewers.leave(viewers, Which::Oldest, CloseMode::Close).unwrap();
         self.open -= viewers;
     }
 

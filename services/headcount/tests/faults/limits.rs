@@ -9,8 +9,8 @@ use std::{
 };
 
 use headcount_testkit::{
-    Data, Goal, Manner, Node, NodeOptions, Opening, RedisCluster, RedisServer, Snapshot, Viewers,
-    client::{Disguise, ProxyVersion},
+    Batch, Behaviour, Data, Goal, Node, NodeOptions, RedisCluster, RedisServer, Snapshot, Viewers,
+    client::{ProxyHeader, ProxyVersion},
     wait_until,
 };
 use socket2::{Domain, Socket, Type};
@@ -53,7 +53,7 @@ impl Service {
     /// So many viewers from one address try to come, to these nodes in turn. All have been answered when this returns.
     pub(crate) fn attempt(&self, count: usize, address: &str, nodes: &[Node]) -> Viewers {
         let urls = nodes.iter().map(stream).collect();
-        let viewers = Viewers::start(Opening { count, urls, manner: from(address), ..Opening::default() }).unwrap();
+        let viewers = Viewers::start(Batch { count, urls, behaviour: from(address), ..Batch::default() }).unwrap();
         viewers.reach(Goal::Opened, PATIENCE * 3).unwrap();
         viewers
     }
@@ -114,11 +114,11 @@ impl Service {
 }
 
 /// Viewers who come from this address, by the load balancer.
-fn from(address: &str) -> Manner {
-    Manner {
-        disguise: Some(Disguise { version: ProxyVersion::V2, first: address.parse().unwrap(), distinct: 1 }),
+fn from(address: &str) -> Behaviour {
+    Behaviour {
+        proxy_header: Some(ProxyHeader { version: ProxyVersion::V2, first: address.parse().unwrap(), distinct: 1 }),
         source: Some(BALANCER.parse().unwrap()),
-        ..Manner::default()
+        ..Behaviour::default()
     }
 }
 
@@ -181,7 +181,7 @@ pub(crate) fn one_address_has_no_more_than_its_limit() {
     // At the other counters it may have more, until it has as many as it may have in all.
     for counter in ["one", "two", "three", "four"] {
         let urls = service.nodes.iter().map(|node| node.url(&format!("{counter}.png"))).collect();
-        more.add(&Opening { count: 40, urls, manner: from(ADDRESS), ..Opening::default() }).unwrap();
+        more.add(&Batch { count: 40, urls, behaviour: from(ADDRESS), ..Batch::default() }).unwrap();
     }
     more.reach(Goal::Opened, PATIENCE).unwrap();
     are_live(&more, 10 + 96, 90 + 64);
@@ -248,12 +248,12 @@ pub(crate) fn exempt_addresses_have_no_limits_and_cost_redis_nothing() {
     let options = NodeOptions::redis(service.redis.url()).with(["--limit-exempt", "", FAST]);
     let strict = start(options.clone());
     strict.ready(PATIENCE).unwrap();
-    let viewers = Viewers::start(Opening { count: 40, urls: vec![stream(&strict)], ..Opening::default() }).unwrap();
+    let viewers = Viewers::start(Batch { count: 40, urls: vec![stream(&strict)], ..Batch::default() }).unwrap();
     viewers.reach(Goal::Opened, PATIENCE).unwrap();
     are_live(&viewers, LIMIT, 40 - LIMIT);
     // Without Redis the same figures hold.
     let alone = start(NodeOptions { redis: None, ..options });
-    let viewers = Viewers::start(Opening { count: 40, urls: vec![stream(&alone)], ..Opening::default() }).unwrap();
+    let viewers = Viewers::start(Batch { count: 40, urls: vec![stream(&alone)], ..Batch::default() }).unwrap();
     viewers.reach(Goal::Opened, PATIENCE).unwrap();
     are_live(&viewers, LIMIT, 40 - LIMIT);
 }
@@ -271,7 +271,7 @@ pub(crate) fn a_dead_nodes_streams_free_their_address() {
     let free = Promise::begin("kill -9 of a node: its streams of an address free their places", FREE);
     service.nodes[0].kill();
     let url = stream(&service.nodes[1]);
-    let one = Opening { count: 1, urls: vec![url.clone()], manner: from(ADDRESS), ..Opening::default() };
+    let one = Batch { count: 1, urls: vec![url.clone()], behaviour: from(ADDRESS), ..Batch::default() };
     while living.snapshot().unwrap().live == 12 {
         if free.left().is_zero() {
             free.broken("none is free");
@@ -280,7 +280,7 @@ pub(crate) fn a_dead_nodes_streams_free_their_address() {
         living.reach(Goal::Opened, PATIENCE).unwrap();
     }
     free.kept();
-    living.add(&Opening { count: 40, ..one }).unwrap();
+    living.add(&Batch { count: 40, ..one }).unwrap();
     living.reach(Goal::Opened, PATIENCE).unwrap();
     assert_eq!(living.snapshot().unwrap().live, LIMIT);
     drop(dying);
@@ -323,8 +323,8 @@ pub(crate) fn a_cluster_keeps_the_limits() {
     // What is known of each address is at one master; twelve are at all of them, but for one chance in forty.
     let crowds: Vec<Viewers> = (1..=12)
         .map(|host| {
-            let (urls, manner) = (nodes.iter().map(stream).collect(), from(&format!("198.51.100.{host}")));
-            let crowd = Viewers::start(Opening { count: 100, urls, manner, ..Opening::default() }).unwrap();
+            let (urls, behaviour) = (nodes.iter().map(stream).collect(), from(&format!("198.51.100.{host}")));
+            let crowd = Viewers::start(Batch { count: 100, urls, behaviour, ..Batch::default() }).unwrap();
             crowd.reach(Goal::Opened, PATIENCE).unwrap();
             are_live(&crowd, LIMIT, 100 - LIMIT);
             crowd

@@ -136,7 +136,7 @@ pub(crate) fn a_subscription_delivers_nothing() {
     for round in 1..=3 {
         pass(QUIET + STEP * round);
         let exact = Promise::begin("a subscription delivers nothing while viewers come elsewhere: exact", HEALED);
-        fleet.posts[2].proxy().swallow_deliveries();
+        fleet.posts[2].proxy().drop_messages();
         fleet.posts[0].join(2);
         fleet.exact(&exact);
         fleet.posts[2].proxy().heal();
@@ -162,7 +162,7 @@ fn is_replaced(event: &str, fleet: &Fleet) {
     let node = &fleet.posts[2].node;
     let before = node.metric(DEAD_SUBSCRIPTIONS).unwrap();
     let replaced = Promise::begin(event, REPLACED);
-    fleet.posts[2].proxy().swallow_deliveries();
+    fleet.posts[2].proxy().drop_messages();
     let counted =
         wait_until("the replacement in the metrics", replaced.left(), || match node.metric(DEAD_SUBSCRIPTIONS) {
             Ok(dead) if dead > before => Ok(()),

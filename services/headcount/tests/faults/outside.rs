@@ -7,8 +7,8 @@ use std::{
 };
 
 use headcount_testkit::{
-    Manner, Node, NodeOptions, Opening, RedisServer, Viewers,
-    client::{Disguise, ProxyVersion},
+    Batch, Behaviour, Node, NodeOptions, RedisServer, Viewers,
+    client::{ProxyHeader, ProxyVersion},
     http,
 };
 
@@ -58,13 +58,13 @@ const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77));
 
 /// Six connections of three people to two nodes.
 fn watch(nodes: &[Node]) -> Viewers {
-    let manner = Manner {
-        disguise: Some(Disguise { version: ProxyVersion::V1, first: FIRST, distinct: PEOPLE }),
+    let behaviour = Behaviour {
+        proxy_header: Some(ProxyHeader { version: ProxyVersion::V1, first: FIRST, distinct: PEOPLE }),
         source: Some(BALANCER.parse().unwrap()),
-        ..Manner::default()
+        ..Behaviour::default()
     };
     let urls = nodes.iter().map(stream).collect();
-    let viewers = Viewers::start(Opening { count: 6, urls, manner, ..Opening::default() }).unwrap();
+    let viewers = Viewers::start(Batch { count: 6, urls, behaviour, ..Batch::default() }).unwrap();
     viewers.all_see(6, SOON).unwrap();
     viewers
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use headcount_testkit::{Data, Goal, Manner, Node, NodeOptions, Opening, RedisServer, Viewers, resp::Value};
+use headcount_testkit::{Batch, Behaviour, Data, Goal, Node, NodeOptions, RedisServer, Viewers, resp::Value};
 use memchr::memmem;
 
 use crate::{
@@ -75,12 +75,12 @@ pub(crate) fn no_address_is_in_redis_or_in_a_log() {
 
 /// Viewers who come through a proxy that names them in a header.
 fn forwarded(node: &Node, address: &str) -> Viewers {
-    let manner = Manner {
+    let behaviour = Behaviour {
         headers: vec![("X-Forwarded-For".into(), address.into())],
         source: Some(BALANCER.parse().unwrap()),
-        ..Manner::default()
+        ..Behaviour::default()
     };
-    let viewers = Viewers::start(Opening { count: 5, urls: vec![stream(node)], manner, ..Opening::default() }).unwrap();
+    let viewers = Viewers::start(Batch { count: 5, urls: vec![stream(node)], behaviour, ..Batch::default() }).unwrap();
     viewers.reach(Goal::Opened, PATIENCE).unwrap();
     viewers
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::{RedisServer, proxy::Direction::ToServer, proxy::Mangle};
+use headcount_testkit::{RedisServer, proxy::Direction::ToServer, proxy::ScriptFaults};
 
 use crate::{
     fleet::{Fleet, pass},
@@ -18,7 +18,14 @@ pub(crate) fn reports_are_mangled_on_the_way() {
     let mut fleet = Fleet::behind_proxies(&redis, &[20, 30, 40]);
     for (seed, post) in (1..).zip(&fleet.posts) {
         let later = Duration::from_millis(400);
-        post.proxy().mangle(Mangle { double: 0.3, echo: 0.3, hold_back: 0.3, lose_answer: 0.1, later, seed });
+        post.proxy().disturb_scripts(ScriptFaults {
+            double: 0.3,
+            echo: 0.3,
+            hold_back: 0.3,
+            lose_answer: 0.1,
+            later,
+            seed,
+        });
     }
     for round in 0..12 {
         let before = fleet.truth();
@@ -35,7 +42,7 @@ pub(crate) fn reports_are_mangled_on_the_way() {
         let after = fleet.truth();
         fleet.showed_only(before.min(after), before.max(after));
     }
-    let mangled: Vec<u64> = fleet.posts.iter().map(|post| post.proxy().mangled()).collect();
+    let mangled: Vec<u64> = fleet.posts.iter().map(|post| post.proxy().disturbed()).collect();
     assert!(mangled.iter().all(|&mangled| mangled > 10), "reports that were mangled: {mangled:?}");
     println!("reports that were doubled, echoed, held back, or lost their answer: {mangled:?}");
     for post in &fleet.posts {

@@ -1,8 +1,8 @@
 //! Visitors: distinct people, by address and browser, whichever nodes their connections lead to.
 
 use headcount_testkit::{
-    Manner, NodeOptions, Opening, RedisServer, Viewers,
-    client::{Disguise, ProxyVersion},
+    Batch, Behaviour, NodeOptions, RedisServer, Viewers,
+    client::{ProxyHeader, ProxyVersion},
     resp::Value,
     wait_until,
 };
@@ -31,8 +31,8 @@ pub(crate) fn visitors_are_people_not_connections() {
     join(&mut fleet.posts[2], 1, "2001:db8:1:2::1", 1, "one browser");
     are(&fleet, 12, &Promise::begin("three IPv6 addresses in two networks: the visitors", SOON));
     let url = fleet.posts[2].node.url(&format!("{COUNTER}.png?show=visitors"));
-    let manner = manner("192.0.2.1", 1, "one browser");
-    let watching = Viewers::start(Opening { count: 1, urls: vec![url], manner, ..Opening::default() }).unwrap();
+    let behaviour = behaviour("192.0.2.1", 1, "one browser");
+    let watching = Viewers::start(Batch { count: 1, urls: vec![url], behaviour, ..Batch::default() }).unwrap();
     watching.all_see(12, SOON).unwrap();
     // The four with their first browsers leave one node, and are still at the two others.
     fleet.posts[0].leave(12);
@@ -94,16 +94,16 @@ fn behind_a_balancer(redis: &RedisServer, nodes: usize) -> Fleet {
 }
 
 fn join(post: &mut Post, viewers: usize, first: &str, people: u32, browser: &str) {
-    post.join_as(viewers, manner(first, people, browser));
+    post.join_as(viewers, behaviour(first, people, browser));
     post.viewers.opened(crate::fleet::PATIENCE).unwrap();
 }
 
-fn manner(first: &str, people: u32, browser: &str) -> Manner {
-    Manner {
+fn behaviour(first: &str, people: u32, browser: &str) -> Behaviour {
+    Behaviour {
         headers: vec![("User-Agent".into(), browser.into())],
-        disguise: Some(Disguise { version: ProxyVersion::V2, first: first.parse().unwrap(), distinct: people }),
+        proxy_header: Some(ProxyHeader { version: ProxyVersion::V2, first: first.parse().unwrap(), distinct: people }),
         source: Some(BALANCER.parse().unwrap()),
-        ..Manner::default()
+        ..Behaviour::default()
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Snapshot, target::Manner};
+use super::{Snapshot, target::Behaviour};
 
 /// Viewers to open.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Opening {
+pub struct Batch {
     /// How many.
     pub count: usize,
     /// Streams to ask for, in turn.
@@ -16,12 +16,12 @@ pub struct Opening {
     /// Connections begun a second at most; as fast as they are answered where there is none.
     pub per_second: Option<f64>,
     /// How they behave.
-    pub manner: Manner,
+    pub behaviour: Behaviour,
 }
 
 /// How a viewer leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Farewell {
+pub enum CloseMode {
     /// By closing its socket, as a browser does.
     Close,
     /// By a reset.
@@ -68,8 +68,8 @@ pub enum Direction {
 /// One order to a crowd.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
-    Open(Opening),
-    Close { count: usize, which: Which, farewell: Farewell },
+    Open(Batch),
+    Close { count: usize, which: Which, mode: CloseMode },
     Stall { count: usize, which: Which },
     Resume,
     Await { goal: Goal, within: Duration },

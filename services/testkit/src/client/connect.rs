@@ -10,11 +10,11 @@ use mio::{Interest, Token};
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    command::{Direction, Opening},
-    pending::Entrance,
+    command::{Batch, Direction},
+    pending::PendingBatch,
     target::Target,
-    viewer::{Complaint, Errand, Viewer},
-    worker::Driver,
+    viewer::{Complaint, Viewer, ViewerSpec},
+    worker::Worker,
 };
 use crate::clock::now_ns;
 
@@ -26,52 +26,52 @@ const ASKING_AT_MOST: usize = 500;
 /// used up, each connection searches them all in vain before it takes one of the others.
 const VIEWERS_PER_SOURCE: u32 = 8_000;
 
-impl Driver {
-    pub(super) fn open(&mut self, opening: Opening) {
-        let mut errands = Vec::with_capacity(opening.urls.len());
-        for url in &opening.urls {
+impl Worker {
+    pub(super) fn open(&mut self, batch: Batch) {
+        let mut specs = Vec::with_capacity(batch.urls.len());
+        for url in &batch.urls {
             match Target::parse(url) {
-                Ok(target) => errands.push(Rc::new(Errand { target, manner: opening.manner.clone() })),
+                Ok(target) => specs.push(Rc::new(ViewerSpec { target, behaviour: batch.behaviour.clone() })),
                 Err(error) => self.complain(&error.into()),
             }
         }
-        if errands.is_empty() {
-            self.tally.snapshot.failed += opening.count;
+        if specs.is_empty() {
+            self.statistics.snapshot.failed += batch.count;
             return;
         }
-        self.tally.snapshot.waiting += opening.count;
-        self.entrances.push(Entrance::new(errands, opening.count, opening.per_second, now_ns()));
+        self.statistics.snapshot.waiting += batch.count;
+        self.pending.push(PendingBatch::new(specs, batch.count, batch.per_second, now_ns()));
     }
 
     /// Opens what is due.
-    pub(super) fn let_in(&mut self) {
-        if self.entrances.is_empty() {
+    pub(super) fn connect_due(&mut self) {
+        if self.pending.is_empty() {
             return;
         }
         let now = now_ns();
-        for mut entrance in std::mem::take(&mut self.entrances) {
-            let free = ASKING_AT_MOST.saturating_sub(self.tally.snapshot.asking);
-            for _ in 0..entrance.due(now).min(free) {
-                let errand = entrance.next();
-                self.tally.snapshot.waiting -= 1;
-                if let Err(error) = self.connect(errand) {
-                    self.tally.snapshot.failed += 1;
+        for mut batch in std::mem::take(&mut self.pending) {
+            let free = ASKING_AT_MOST.saturating_sub(self.statistics.snapshot.asking);
+            for _ in 0..batch.due(now).min(free) {
+                let spec = batch.next();
+                self.statistics.snapshot.waiting -= 1;
+                if let Err(error) = self.connect(spec) {
+                    self.statistics.snapshot.failed += 1;
                     self.complain(&Complaint::Connect(error));
                 }
             }
-            if entrance.left() > 0 {
-                self.entrances.push(entrance);
+            if batch.left() > 0 {
+                self.pending.push(batch);
             }
         }
     }
 
-    fn connect(&mut self, errand: Rc<Errand>) -> io::Result<()> {
-        let address = errand.target.address;
+    fn connect(&mut self, spec: Rc<ViewerSpec>) -> io::Result<()> {
+        let address = spec.target.address;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
-        if let Some(bytes) = errand.manner.receive_buffer {
+        if let Some(bytes) = spec.behaviour.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        if let Some(source) = source(&errand, self.next_ordinal) {
+        if let Some(source) = source(&spec, self.next_ordinal) {
             // The port is found when the server is known: without this it would have to be free towards all of them,
             // those of connections that ended a minute ago included.
             nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
@@ -85,9 +85,9 @@ impl Driver {
         let stream = mio::net::TcpStream::from_std(socket.into());
         let ordinal = self.next_ordinal;
         self.next_ordinal += 1;
-        let key = self.viewers.insert(Viewer::new(stream, errand, ordinal));
+        let key = self.viewers.insert(Viewer::new(stream, spec, ordinal));
         self.by_ordinal.insert(ordinal, key);
-        self.tally.snapshot.asking += 1;
+        self.statistics.snapshot.asking += 1;
         // Over loopback the connection stands already: then nobody need be told that the socket is writable.
         self.ask(key);
         let Some(viewer) = self.viewers.get_mut(key) else { return Ok(()) };
@@ -98,12 +98,12 @@ impl Driver {
     /// Sends the request, if the connection stands.
     pub(super) fn ask(&mut self, key: usize) {
         let viewer = &mut self.viewers[key];
-        let request = viewer.errand.target.request(&viewer.errand.manner, viewer.ordinal);
+        let request = viewer.spec.target.request(&viewer.spec.behaviour, viewer.ordinal);
         let now = now_ns();
         match viewer.stream.write(&request) {
             Ok(written) if written == request.len() => {
                 viewer.asked_ns = now;
-                self.tally.changed(Direction::Joins, now);
+                self.statistics.changed(Direction::Joins, now);
             }
             Ok(_) => self.lose(key, &Complaint::Socket(io::ErrorKind::WriteZero.into())),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {}
@@ -114,10 +114,10 @@ impl Driver {
 
 /// The local address of viewer number `ordinal`, where it is not left to the system: over loopback, each
 /// [`VIEWERS_PER_SOURCE`] have one of their own, that no other process uses.
-fn source(errand: &Errand, ordinal: u32) -> Option<Ipv4Addr> {
+fn source(spec: &ViewerSpec, ordinal: u32) -> Option<Ipv4Addr> {
     let turn = ordinal / VIEWERS_PER_SOURCE;
-    match errand.manner.source {
-        None if turn == 0 || !errand.target.address.ip().is_loopback() => None,
+    match spec.behaviour.source {
+        None if turn == 0 || !spec.target.address.ip().is_loopback() => None,
         None => {
             let [.., high, low] = std::process::id().to_be_bytes();
             Some(Ipv4Addr::new(127, high | 0x80, low, 1 + (turn % 250) as u8))

@@ -17,11 +17,11 @@ mod viewers;
 mod worker;
 pub mod worker_handle;
 
-pub use command::{Direction, Farewell, Goal, Opening, Which};
-pub use pictures::{PictureError, Scrutiny};
+pub use command::{Batch, CloseMode, Direction, Goal, Which};
+pub use pictures::{PictureCheck, PictureError};
 pub use response::ResponseError;
 pub(crate) use response::{Chunks, head};
 pub use snapshot::{Snapshot, Tracked};
-pub use target::{Disguise, Manner, ProxyVersion, TargetError};
+pub use target::{Behaviour, ProxyHeader, ProxyVersion, TargetError};
 pub use viewer::Complaint;
 pub use viewers::{Viewers, ViewersError, capacity, open_files};

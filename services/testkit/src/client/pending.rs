@@ -1,21 +1,21 @@
-//! [`Entrance`]: lets a batch of viewers in at its pace.
+//! [`PendingBatch`]: lets a batch of viewers in at its pace.
 
 use std::rc::Rc;
 
-use super::viewer::Errand;
+use super::viewer::ViewerSpec;
 
 /// Viewers still to be opened.
-pub(super) struct Entrance {
-    errands: Vec<Rc<Errand>>,
+pub(super) struct PendingBatch {
+    specs: Vec<Rc<ViewerSpec>>,
     count: usize,
     opened: usize,
     per_second: Option<f64>,
     since_ns: u64,
 }
 
-impl Entrance {
-    pub(super) fn new(errands: Vec<Rc<Errand>>, count: usize, per_second: Option<f64>, since_ns: u64) -> Self {
-        Self { errands, count, opened: 0, per_second, since_ns }
+impl PendingBatch {
+    pub(super) fn new(specs: Vec<Rc<ViewerSpec>>, count: usize, per_second: Option<f64>, since_ns: u64) -> Self {
+        Self { specs, count, opened: 0, per_second, since_ns }
     }
 
     /// How many are still to be opened.
@@ -32,28 +32,28 @@ impl Entrance {
         by_now.min(self.count).saturating_sub(self.opened)
     }
 
-    /// Opens the next: its errand, all in turn.
-    pub(super) fn next(&mut self) -> Rc<Errand> {
-        let errand = &self.errands[self.opened % self.errands.len()];
+    /// Opens the next: its spec, all in turn.
+    pub(super) fn next(&mut self) -> Rc<ViewerSpec> {
+        let spec = &self.specs[self.opened % self.specs.len()];
         self.opened += 1;
-        Rc::clone(errand)
+        Rc::clone(spec)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::target::{Manner, Target};
+    use crate::client::target::{Behaviour, Target};
 
     #[test]
     fn a_pace_is_kept() {
         let target = Target::parse("http://127.0.0.1/").unwrap();
-        let errand = Rc::new(Errand { target, manner: Manner::default() });
-        let mut entrance = Entrance::new(vec![errand], 100, Some(50.0), 0);
-        assert_eq!(entrance.due(0), 1);
-        entrance.next();
-        assert_eq!(entrance.due(500_000_000), 25);
-        assert_eq!(entrance.due(10_000_000_000), 99);
-        assert_eq!(Entrance { per_second: None, ..entrance }.due(0), 99);
+        let spec = Rc::new(ViewerSpec { target, behaviour: Behaviour::default() });
+        let mut batch = PendingBatch::new(vec![spec], 100, Some(50.0), 0);
+        assert_eq!(batch.due(0), 1);
+        batch.next();
+        assert_eq!(batch.due(500_000_000), 25);
+        assert_eq!(batch.due(10_000_000_000), 99);
+        assert_eq!(PendingBatch { per_second: None, ..batch }.due(0), 99);
     }
 }

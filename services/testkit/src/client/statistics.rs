@@ -1,14 +1,14 @@
-//! [`Tally`]: counts what a crowd sees, picture by picture, in constant time for each.
+//! [`Statistics`]: counts what a crowd sees, picture by picture, in constant time for each.
 
 use super::{
     command::{Direction, Goal},
-    pictures::{Certainty, Shown},
+    pictures::{Freshness, Shown},
     snapshot::{Snapshot, Tracked},
 };
 use crate::clock::between;
 
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct Statistics {
     pub(super) snapshot: Snapshot,
     mark: Option<Mark>,
     track: Option<Track>,
@@ -36,7 +36,7 @@ struct Change {
     seen: u32,
 }
 
-impl Tally {
+impl Statistics {
     pub(super) fn mark(&mut self, number: u64, since_ns: u64) {
         self.mark = Some(Mark { number, since_ns });
         self.snapshot.marked = Default::default();
@@ -67,7 +67,7 @@ impl Tally {
         if let Some(before) = before {
             forget(snapshot, before);
         }
-        if now.certainty == Certainty::Stale {
+        if now.freshness == Freshness::Stale {
             snapshot.stale += 1;
         }
         let Some(number) = now.number else { return };
@@ -120,7 +120,7 @@ impl Tally {
 }
 
 fn forget(snapshot: &mut Snapshot, shown: Shown) {
-    if shown.certainty == Certainty::Stale {
+    if shown.freshness == Freshness::Stale {
         snapshot.stale -= 1;
     }
     if let Some(number) = shown.number

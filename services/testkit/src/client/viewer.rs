@@ -7,9 +7,9 @@ use mio::net::TcpStream;
 
 use super::{
     part_scanner::{Grammar, Scanner},
-    pictures::{PictureError, Pictures, Scrutiny, Shown},
+    pictures::{PictureCache, PictureCheck, PictureError, Shown},
     response::{self, Chunks, ResponseError},
-    target::{Manner, Target, TargetError},
+    target::{Behaviour, Target, TargetError},
 };
 
 /// What a viewer finds wrong.
@@ -47,14 +47,14 @@ pub enum Complaint {
 
 /// What a batch of viewers has in common.
 #[derive(Debug)]
-pub(crate) struct Errand {
+pub(crate) struct ViewerSpec {
     pub(crate) target: Target,
-    pub(crate) manner: Manner,
+    pub(crate) behaviour: Behaviour,
 }
 
 /// Whether a viewer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Attention {
+pub(crate) enum ReadState {
     Reading,
     Stalled,
 }
@@ -62,10 +62,10 @@ pub(crate) enum Attention {
 #[derive(Debug)]
 pub(crate) struct Viewer {
     pub(crate) stream: TcpStream,
-    pub(crate) errand: Rc<Errand>,
+    pub(crate) spec: Rc<ViewerSpec>,
     /// Counts the crowd's viewers in the order in which they came.
     pub(crate) ordinal: u32,
-    pub(crate) attention: Attention,
+    pub(crate) read_state: ReadState,
     /// When it sent its request; 0 before.
     pub(crate) asked_ns: u64,
     pub(crate) shown: Option<Shown>,
@@ -90,12 +90,12 @@ pub(crate) enum End {
 }
 
 impl Viewer {
-    pub(crate) fn new(stream: TcpStream, errand: Rc<Errand>, ordinal: u32) -> Self {
+    pub(crate) fn new(stream: TcpStream, spec: Rc<ViewerSpec>, ordinal: u32) -> Self {
         Self {
             stream,
-            errand,
+            spec,
             ordinal,
-            attention: Attention::Reading,
+            read_state: ReadState::Reading,
             asked_ns: 0,
             shown: None,
             progress: Progress::Head(Vec::new()),
@@ -107,7 +107,7 @@ impl Viewer {
     pub(crate) fn receive(
         &mut self,
         bytes: &[u8],
-        pictures: &mut Pictures,
+        pictures: &mut PictureCache,
         grammars: &mut Grammars,
         mut on_picture: impl FnMut(Option<Shown>, Shown),
     ) -> Result<(), Complaint> {
@@ -115,19 +115,19 @@ impl Viewer {
         let mut bytes: &[u8] = bytes;
         if let Progress::Head(begun) = &mut self.progress {
             begun.extend_from_slice(bytes);
-            let Some((body, used)) = Self::body(begun, &self.errand.manner, grammars)? else { return Ok(()) };
+            let Some((body, used)) = Self::body(begun, &self.spec.behaviour, grammars)? else { return Ok(()) };
             kept = begun.split_off(used);
             bytes = &kept;
             self.progress = body;
         }
         let Progress::Body { grammar, chunks, scanner } = &mut self.progress else { return Ok(()) };
-        let (query, scrutiny) = (self.errand.target.query(), self.errand.manner.scrutiny);
+        let (query, check) = (self.spec.target.query(), self.spec.behaviour.check);
         let shown = &mut self.shown;
         let mut on_part = |image: &[u8]| {
-            let now = pictures.look_at(image, query, scrutiny)?;
+            let now = pictures.check(image, query, check)?;
             let before = shown.replace(now);
             if let Some(before) = before
-                && scrutiny != Scrutiny::Framing
+                && check != PictureCheck::Framing
                 && before.epoch == now.epoch
                 && before.version > now.version
             {
@@ -151,14 +151,14 @@ impl Viewer {
     /// The body's state behind a complete head, and the head's length.
     fn body(
         begun: &[u8],
-        manner: &Manner,
+        behaviour: &Behaviour,
         grammars: &mut Grammars,
     ) -> Result<Option<(Progress, usize)>, ResponseError> {
         let Some(head) = response::head(begun)? else { return Ok(None) };
         if head.status != 200 {
             return Err(ResponseError::Status(head.status));
         }
-        let (grammar, scanner) = match &manner.bare_boundary {
+        let (grammar, scanner) = match &behaviour.bare_boundary {
             Some(boundary) => (grammars.of(boundary), Scanner::inside_part()),
             None => {
                 let boundary = headcount_wire::head::boundary(head.content_type)

@@ -1,14 +1,14 @@
 //! Viewers by the thousand: [`Viewers`] opens them, lets them leave, stall and resume, and says what they see.
 //!
 //! One thread with one poller drives all sockets of a process. Where there are more viewers than a process may have
-//! open files, `headcount-load` runs itself again as often as needed; see [`link`].
+//! open files, `headcount-load` runs itself again as often as needed; see [`worker`].
 
 use std::time::Duration;
 
 use super::{
-    command::{Command, Direction, Farewell, Goal, Opening, Reply, Which},
+    command::{Batch, CloseMode, Command, Direction, Goal, Reply, Which},
     snapshot::Snapshot,
-    worker_handle::{Link, LinkError},
+    worker_handle::{WorkerError, WorkerHandle},
 };
 use crate::clock::{between, now_ns};
 
@@ -36,12 +36,12 @@ pub enum ViewersError {
     NotOpened(Box<Snapshot>),
     /// The thread or process that moves the viewers is gone.
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Worker(#[from] WorkerError),
 }
 
 /// A crowd of viewers; when it is dropped they leave.
 pub struct Viewers {
-    links: Vec<Link>,
+    workers: Vec<WorkerHandle>,
 }
 
 impl Viewers {
@@ -51,7 +51,7 @@ impl Viewers {
     /// If not all could be opened, within 10 s and another for each 500.
     pub fn open<U: AsRef<str>>(count: usize, urls: &[U]) -> Result<Self, ViewersError> {
         let urls = urls.iter().map(|url| url.as_ref().to_owned()).collect();
-        let viewers = Self::start(Opening { count, urls, ..Opening::default() })?;
+        let viewers = Self::start(Batch { count, urls, ..Batch::default() })?;
         viewers.opened(Duration::from_secs(10 + count as u64 / 500))?;
         Ok(viewers)
     }
@@ -60,10 +60,10 @@ impl Viewers {
     ///
     /// # Errors
     /// If no thread or process could be started.
-    pub fn start(opening: Opening) -> Result<Self, ViewersError> {
-        match opening.count.div_ceil(capacity()) {
-            0 | 1 => Self::start_in_thread(&opening),
-            processes => Self::start_in(processes, &opening),
+    pub fn start(batch: Batch) -> Result<Self, ViewersError> {
+        match batch.count.div_ceil(capacity()) {
+            0 | 1 => Self::start_in_thread(&batch),
+            processes => Self::start_in(processes, &batch),
         }
     }
 
@@ -71,9 +71,9 @@ impl Viewers {
     ///
     /// # Errors
     /// If no thread could be started.
-    pub fn start_in_thread(opening: &Opening) -> Result<Self, ViewersError> {
-        let viewers = Self { links: vec![Link::thread()?] };
-        viewers.add(opening)?;
+    pub fn start_in_thread(batch: &Batch) -> Result<Self, ViewersError> {
+        let viewers = Self { workers: vec![WorkerHandle::thread()?] };
+        viewers.add(batch)?;
         Ok(viewers)
     }
 
@@ -81,10 +81,10 @@ impl Viewers {
     ///
     /// # Errors
     /// If a process could not be started.
-    pub fn start_in(processes: usize, opening: &Opening) -> Result<Self, ViewersError> {
-        let links = (0..processes.max(1)).map(|_| Link::process()).collect::<Result<_, _>>()?;
-        let viewers = Self { links };
-        viewers.add(opening)?;
+    pub fn start_in(processes: usize, batch: &Batch) -> Result<Self, ViewersError> {
+        let workers = (0..processes.max(1)).map(|_| WorkerHandle::process()).collect::<Result<_, _>>()?;
+        let viewers = Self { workers };
+        viewers.add(batch)?;
         Ok(viewers)
     }
 
@@ -92,16 +92,16 @@ impl Viewers {
     ///
     /// # Errors
     /// If the viewers' thread or process is gone.
-    pub fn add(&self, opening: &Opening) -> Result<Snapshot, ViewersError> {
-        let links = self.links.len();
-        self.merged(self.links.iter().enumerate().map(|(index, link)| {
-            let mut part = opening.clone();
-            part.count = share(opening.count, links, index);
-            part.per_second = opening.per_second.map(|rate| rate / links as f64);
+    pub fn add(&self, batch: &Batch) -> Result<Snapshot, ViewersError> {
+        let workers = self.workers.len();
+        self.merged(self.workers.iter().enumerate().map(|(index, worker)| {
+            let mut part = batch.clone();
+            part.count = share(batch.count, workers, index);
+            part.per_second = batch.per_second.map(|rate| rate / workers as f64);
             // Each process begins elsewhere in the list, or the first addresses would get the odd ones of all.
             let turn = index % part.urls.len().max(1);
             part.urls.rotate_left(turn);
-            (link, Command::Open(part))
+            (worker, Command::Open(part))
         }))
     }
 
@@ -131,9 +131,9 @@ impl Viewers {
     /// If the time runs out.
     pub fn reach(&self, goal: Goal, within: Duration) -> Result<(Duration, Snapshot), ViewersError> {
         let begun = now_ns();
-        let mut replies = Vec::with_capacity(self.links.len());
-        for link in &self.links {
-            replies.push(link.ask(Command::Await { goal: self.part_of(goal), within })?);
+        let mut replies = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            replies.push(worker.ask(Command::Await { goal: self.part_of(goal), within })?);
         }
         let mut all = Reply { reached_ns: Some(begun), snapshot: Snapshot::default() };
         for pending in replies {
@@ -150,9 +150,9 @@ impl Viewers {
     /// What each process has to reach so that all together reach `goal`.
     fn part_of(&self, goal: Goal) -> Goal {
         match goal {
-            Goal::AtMostLive(viewers) => Goal::AtMostLive(viewers / self.links.len()),
-            Goal::Parts(parts) => Goal::Parts(parts.div_ceil(self.links.len() as u64)),
-            Goal::Stale(viewers) => Goal::Stale(viewers / self.links.len()),
+            Goal::AtMostLive(viewers) => Goal::AtMostLive(viewers / self.workers.len()),
+            Goal::Parts(parts) => Goal::Parts(parts.div_ceil(self.workers.len() as u64)),
+            Goal::Stale(viewers) => Goal::Stale(viewers / self.workers.len()),
             Goal::Opened | Goal::Number(_) | Goal::NoneStale | Goal::Other(_) => goal,
         }
     }
@@ -162,15 +162,15 @@ impl Viewers {
     /// # Errors
     /// If the viewers' thread or process is gone.
     pub fn close(&self, count: usize) -> Result<Snapshot, ViewersError> {
-        self.leave(count, Which::Newest, Farewell::Close)
+        self.leave(count, Which::Newest, CloseMode::Close)
     }
 
     /// Lets `count` viewers leave.
     ///
     /// # Errors
     /// If the viewers' thread or process is gone.
-    pub fn leave(&self, count: usize, which: Which, farewell: Farewell) -> Result<Snapshot, ViewersError> {
-        self.shared(count, |count| Command::Close { count, which, farewell })
+    pub fn leave(&self, count: usize, which: Which, mode: CloseMode) -> Result<Snapshot, ViewersError> {
+        self.shared(count, |count| Command::Close { count, which, mode })
     }
 
     /// Lets `count` viewers stop reading, without leaving.
@@ -186,7 +186,7 @@ impl Viewers {
     /// # Errors
     /// If the viewers' thread or process is gone.
     pub fn resume(&self) -> Result<Snapshot, ViewersError> {
-        self.told(&Command::Resume)
+        self.broadcast(&Command::Resume)
     }
 
     /// From now on, records when each viewer shows `number`, as time since `since_ns` of the monotonic clock
@@ -195,7 +195,7 @@ impl Viewers {
     /// # Errors
     /// If the viewers' thread or process is gone.
     pub fn mark(&self, number: u64, since_ns: u64) -> Result<Snapshot, ViewersError> {
-        self.told(&Command::Mark { number, since_ns })
+        self.broadcast(&Command::Mark { number, since_ns })
     }
 
     /// From now on, records for each join, or each leave, when the `watchers` viewers that came first show a number
@@ -204,7 +204,7 @@ impl Viewers {
     /// # Errors
     /// If the viewers' thread or process is gone.
     pub fn track(&self, base: u64, direction: Direction, watchers: u32) -> Result<Snapshot, ViewersError> {
-        self.told(&Command::Track { base, direction, watchers })
+        self.broadcast(&Command::Track { base, direction, watchers })
     }
 
     /// Forgets the lowest and the highest number seen so far.
@@ -212,7 +212,7 @@ impl Viewers {
     /// # Errors
     /// If the viewers' thread or process is gone.
     pub fn forget_extremes(&self) -> Result<Snapshot, ViewersError> {
-        self.told(&Command::ForgetExtremes)
+        self.broadcast(&Command::ForgetExtremes)
     }
 
     /// How the viewers stand.
@@ -220,25 +220,27 @@ impl Viewers {
     /// # Errors
     /// If the viewers' thread or process is gone.
     pub fn snapshot(&self) -> Result<Snapshot, ViewersError> {
-        self.told(&Command::Snapshot)
+        self.broadcast(&Command::Snapshot)
     }
 
     /// The processes that move the viewers, this one left out.
     pub fn processes(&self) -> Vec<u32> {
-        self.links.iter().filter_map(Link::process_id).collect()
+        self.workers.iter().filter_map(WorkerHandle::process_id).collect()
     }
 
-    fn told(&self, command: &Command) -> Result<Snapshot, ViewersError> {
-        self.merged(self.links.iter().map(|link| (link, command.clone())))
+    fn broadcast(&self, command: &Command) -> Result<Snapshot, ViewersError> {
+        self.merged(self.workers.iter().map(|worker| (worker, command.clone())))
     }
 
     fn shared(&self, count: usize, command: impl Fn(usize) -> Command) -> Result<Snapshot, ViewersError> {
-        let links = self.links.len();
-        self.merged(self.links.iter().enumerate().map(|(index, link)| (link, command(share(count, links, index)))))
+        let workers = self.workers.len();
+        self.merged(
+            self.workers.iter().enumerate().map(|(index, worker)| (worker, command(share(count, workers, index)))),
+        )
     }
 
-    fn merged<'a>(&self, orders: impl Iterator<Item = (&'a Link, Command)>) -> Result<Snapshot, ViewersError> {
-        let pending = orders.map(|(link, command)| link.ask(command)).collect::<Result<Vec<_>, _>>()?;
+    fn merged<'a>(&self, orders: impl Iterator<Item = (&'a WorkerHandle, Command)>) -> Result<Snapshot, ViewersError> {
+        let pending = orders.map(|(worker, command)| worker.ask(command)).collect::<Result<Vec<_>, _>>()?;
         let mut all = Snapshot::default();
         for pending in pending {
             all.merge(pending.wait()?.snapshot);

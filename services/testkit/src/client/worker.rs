@@ -1,4 +1,4 @@
-//! [`Driver`]: one thread that moves all sockets of a crowd and does what it is told.
+//! [`Worker`]: one thread that moves all sockets of a crowd and does what it is told.
 
 use std::{
     collections::BTreeMap,
@@ -13,13 +13,13 @@ use slab::Slab;
 use socket2::SockRef;
 
 use super::{
-    command::{Command, Direction, Farewell, Goal, Reply, Which},
-    pending::Entrance,
-    pictures::Pictures,
+    command::{CloseMode, Command, Direction, Goal, Reply, Which},
+    pending::PendingBatch,
+    pictures::PictureCache,
     response::ResponseError,
     snapshot::COMPLAINTS_KEPT,
-    statistics::Tally,
-    viewer::{Attention, Complaint, End, Grammars, Viewer},
+    statistics::Statistics,
+    viewer::{Complaint, End, Grammars, ReadState, Viewer},
 };
 use crate::{clock::now_ns, prefer_this_thread};
 
@@ -35,23 +35,23 @@ const EVENTS: usize = 1024;
 /// The pause when all that had come is read. Without it each part wakes the thread, which the sender pays for: 37,000
 /// times a second under `churn`, where it costs the nodes a third of their pushes. What is measured is late by so much
 /// at most.
-const NAP: Duration = Duration::from_millis(1);
+const READ_PAUSE: Duration = Duration::from_millis(1);
 
 /// A command with the way its answer goes.
 pub(super) type Order = (Command, Box<dyn FnOnce(Reply) + Send>);
 
 /// Owns a crowd's sockets.
-pub(super) struct Driver {
+pub(super) struct Worker {
     pub(super) poll: Poll,
     orders: Receiver<Order>,
     pub(super) viewers: Slab<Viewer>,
     /// Each live or asking viewer's slab key, by its ordinal.
     pub(super) by_ordinal: BTreeMap<u32, usize>,
     pub(super) next_ordinal: u32,
-    pub(super) entrances: Vec<Entrance>,
+    pub(super) pending: Vec<PendingBatch>,
     waits: Vec<Wait>,
-    pub(super) tally: Tally,
-    pictures: Pictures,
+    pub(super) statistics: Statistics,
+    pictures: PictureCache,
     grammars: Grammars,
     buffer: Vec<u8>,
 }
@@ -66,11 +66,11 @@ struct Wait {
 /// Whether the driver goes on.
 #[derive(PartialEq, Eq)]
 enum Flow {
-    On,
+    Continue,
     Stop,
 }
 
-impl Driver {
+impl Worker {
     pub(super) fn new(poll: Poll, orders: Receiver<Order>) -> Self {
         Self {
             poll,
@@ -78,10 +78,10 @@ impl Driver {
             viewers: Slab::new(),
             by_ordinal: BTreeMap::new(),
             next_ordinal: 0,
-            entrances: Vec::new(),
+            pending: Vec::new(),
             waits: Vec::new(),
-            tally: Tally::default(),
-            pictures: Pictures::new(),
+            statistics: Statistics::default(),
+            pictures: PictureCache::new(),
             grammars: Grammars::default(),
             buffer: vec![0; 64 << 10],
         }
@@ -93,7 +93,7 @@ impl Driver {
         prefer_this_thread();
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            let busy = !self.entrances.is_empty();
+            let busy = !self.pending.is_empty();
             let pause = if busy { Duration::from_millis(1) } else { TICK };
             let pause = if self.waits.is_empty() && !busy { None } else { Some(pause) };
             match self.poll.poll(&mut events, pause) {
@@ -105,27 +105,27 @@ impl Driver {
             for event in events.iter().filter(|event| event.token() != WAKER) {
                 self.ready(event.token().0, event.is_writable(), event.is_read_closed());
             }
-            if self.obey() == Flow::Stop {
+            if self.handle_commands() == Flow::Stop {
                 return;
             }
-            self.let_in();
+            self.connect_due();
             self.answer_waits();
             if is_all {
-                thread::sleep(NAP);
+                thread::sleep(READ_PAUSE);
             }
         }
     }
 
-    fn obey(&mut self) -> Flow {
+    fn handle_commands(&mut self) -> Flow {
         loop {
             let (command, answer) = match self.orders.try_recv() {
                 Ok(order) => order,
-                Err(TryRecvError::Empty) => return Flow::On,
+                Err(TryRecvError::Empty) => return Flow::Continue,
                 Err(TryRecvError::Disconnected) => return Flow::Stop,
             };
             match command {
-                Command::Open(opening) => self.open(opening),
-                Command::Close { count, which, farewell } => self.close(count, which, farewell),
+                Command::Open(batch) => self.open(batch),
+                Command::Close { count, which, mode } => self.close(count, which, mode),
                 Command::Stall { count, which } => self.stall(count, which),
                 Command::Resume => self.resume(),
                 Command::Await { goal, within } => {
@@ -133,13 +133,13 @@ impl Driver {
                     self.waits.push(Wait { goal, until_ns, answer });
                     continue;
                 }
-                Command::Mark { number, since_ns } => self.tally.mark(number, since_ns),
-                Command::Track { base, direction, watchers } => self.tally.track(base, direction, watchers),
-                Command::ForgetExtremes => self.tally.forget_extremes(),
+                Command::Mark { number, since_ns } => self.statistics.mark(number, since_ns),
+                Command::Track { base, direction, watchers } => self.statistics.track(base, direction, watchers),
+                Command::ForgetExtremes => self.statistics.forget_extremes(),
                 Command::Snapshot => {}
                 Command::Stop => return Flow::Stop,
             }
-            answer(Reply { reached_ns: None, snapshot: self.tally.read() });
+            answer(Reply { reached_ns: None, snapshot: self.statistics.read() });
         }
     }
 
@@ -149,10 +149,10 @@ impl Driver {
         }
         let now = now_ns();
         for index in (0..self.waits.len()).rev() {
-            let reached = self.tally.reached(self.waits[index].goal);
+            let reached = self.statistics.reached(self.waits[index].goal);
             if reached || now >= self.waits[index].until_ns {
                 let wait = self.waits.swap_remove(index);
-                (wait.answer)(Reply { reached_ns: reached.then_some(now), snapshot: self.tally.read() });
+                (wait.answer)(Reply { reached_ns: reached.then_some(now), snapshot: self.statistics.read() });
             }
         }
     }
@@ -163,7 +163,7 @@ impl Driver {
             if writable || closing {
                 self.ask(key);
             }
-        } else if viewer.attention == Attention::Reading {
+        } else if viewer.read_state == ReadState::Reading {
             self.read(key, closing);
         }
     }
@@ -179,16 +179,16 @@ impl Driver {
                 Err(error) => return self.lose(key, &Complaint::Socket(error)),
             };
             let now = now_ns();
-            let (tally, ordinal, asked_ns) = (&mut self.tally, viewer.ordinal, viewer.asked_ns);
-            tally.snapshot.bytes += count as u64;
+            let (statistics, ordinal, asked_ns) = (&mut self.statistics, viewer.ordinal, viewer.asked_ns);
+            statistics.snapshot.bytes += count as u64;
             let received =
                 viewer.receive(&self.buffer[..count], &mut self.pictures, &mut self.grammars, |before, shown| {
                     if before.is_none() {
-                        tally.snapshot.asking -= 1;
-                        tally.snapshot.live += 1;
-                        tally.snapshot.first_image.record(crate::clock::between(asked_ns, now));
+                        statistics.snapshot.asking -= 1;
+                        statistics.snapshot.live += 1;
+                        statistics.snapshot.first_image.record(crate::clock::between(asked_ns, now));
                     }
-                    tally.saw(ordinal, before, shown, now);
+                    statistics.saw(ordinal, before, shown, now);
                 });
             if let Err(complaint) = received {
                 return self.lose(key, &complaint);
@@ -202,7 +202,7 @@ impl Driver {
     /// The stream has ended.
     fn finish(&mut self, key: usize) {
         let viewer = self.remove(key);
-        let snapshot = &mut self.tally.snapshot;
+        let snapshot = &mut self.statistics.snapshot;
         match viewer.end() {
             End::Ended => snapshot.ended += 1,
             End::Closed => snapshot.closed += 1,
@@ -213,7 +213,7 @@ impl Driver {
     /// The stream was broken or refused.
     pub(super) fn lose(&mut self, key: usize, complaint: &Complaint) {
         self.remove(key);
-        let snapshot = &mut self.tally.snapshot;
+        let snapshot = &mut self.statistics.snapshot;
         match complaint {
             Complaint::Connect(_) | Complaint::Socket(_) => snapshot.failed += 1,
             Complaint::Response(ResponseError::Status(status)) => {
@@ -225,7 +225,7 @@ impl Driver {
     }
 
     pub(super) fn complain(&mut self, complaint: &Complaint) {
-        let complaints = &mut self.tally.snapshot.complaints;
+        let complaints = &mut self.statistics.snapshot.complaints;
         if complaints.len() < COMPLAINTS_KEPT {
             complaints.push(complaint.to_string());
         }
@@ -234,13 +234,13 @@ impl Driver {
     fn remove(&mut self, key: usize) -> Viewer {
         let viewer = self.viewers.remove(key);
         self.by_ordinal.remove(&viewer.ordinal);
-        self.tally.gone(viewer.shown);
-        let snapshot = &mut self.tally.snapshot;
+        self.statistics.gone(viewer.shown);
+        let snapshot = &mut self.statistics.snapshot;
         match viewer.shown {
             Some(_) => snapshot.live -= 1,
             None => snapshot.asking -= 1,
         }
-        if viewer.attention == Attention::Stalled {
+        if viewer.read_state == ReadState::Stalled {
             snapshot.stalled -= 1;
         }
         viewer
@@ -255,34 +255,34 @@ impl Driver {
         }
     }
 
-    fn close(&mut self, count: usize, which: Which, farewell: Farewell) {
+    fn close(&mut self, count: usize, which: Which, mode: CloseMode) {
         for key in self.chosen(count, which) {
             let viewer = self.remove(key);
-            if farewell == Farewell::Reset {
+            if mode == CloseMode::Reset {
                 let linger = SockRef::from(&viewer.stream).set_linger(Some(Duration::ZERO));
                 linger.expect("a connected socket can be told to reset");
             }
             drop(viewer);
-            self.tally.snapshot.left += 1;
-            self.tally.changed(Direction::Leaves, now_ns());
+            self.statistics.snapshot.left += 1;
+            self.statistics.changed(Direction::Leaves, now_ns());
         }
     }
 
     fn stall(&mut self, count: usize, which: Which) {
         for key in self.chosen(count, which) {
             let viewer = &mut self.viewers[key];
-            if viewer.attention == Attention::Reading {
-                viewer.attention = Attention::Stalled;
-                self.tally.snapshot.stalled += 1;
+            if viewer.read_state == ReadState::Reading {
+                viewer.read_state = ReadState::Stalled;
+                self.statistics.snapshot.stalled += 1;
             }
         }
     }
 
     fn resume(&mut self) {
         for key in self.chosen(usize::MAX, Which::Oldest) {
-            if self.viewers[key].attention == Attention::Stalled {
-                self.viewers[key].attention = Attention::Reading;
-                self.tally.snapshot.stalled -= 1;
+            if self.viewers[key].read_state == ReadState::Stalled {
+                self.viewers[key].read_state = ReadState::Reading;
+                self.statistics.snapshot.stalled -= 1;
                 // The poller tells of new bytes only: those that came meanwhile are read now.
                 self.read(key, true);
             }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{Command, Reply},
-    worker::{Driver, Order, WAKER},
+    worker::{Order, WAKER, Worker},
 };
 use crate::program;
 
@@ -31,7 +31,7 @@ pub const CHILD_COMMAND: &str = "crowd";
 
 /// Why a crowd cannot be told anything.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub enum WorkerError {
     /// Its thread or process could not be started.
     #[error("cannot start a crowd: {0}")]
     Start(#[source] io::Error),
@@ -44,7 +44,7 @@ pub enum LinkError {
 }
 
 /// The way to one crowd.
-pub(super) enum Link {
+pub(super) enum WorkerHandle {
     Thread { orders: mpsc::Sender<Order>, waker: Waker, driver: Option<thread::JoinHandle<()>> },
     Process(Process),
 }
@@ -61,8 +61,8 @@ pub(super) struct Process {
 pub(super) struct Pending(mpsc::Receiver<Reply>);
 
 impl Pending {
-    pub(super) fn wait(self) -> Result<Reply, LinkError> {
-        self.0.recv().map_err(|_| LinkError::Gone)
+    pub(super) fn wait(self) -> Result<Reply, WorkerError> {
+        self.0.recv().map_err(|_| WorkerError::Gone)
     }
 }
 
@@ -78,19 +78,19 @@ struct Response {
     reply: Reply,
 }
 
-impl Link {
+impl WorkerHandle {
     /// A crowd in a thread of this process.
-    pub(super) fn thread() -> Result<Self, LinkError> {
-        let poll = Poll::new().map_err(LinkError::Start)?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(LinkError::Start)?;
+    pub(super) fn thread() -> Result<Self, WorkerError> {
+        let poll = Poll::new().map_err(WorkerError::Start)?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(WorkerError::Start)?;
         let (orders, received) = mpsc::channel();
         let driver = thread::Builder::new().name("viewers".into());
-        let driver = driver.spawn(move || Driver::new(poll, received).run()).map_err(LinkError::Start)?;
+        let driver = driver.spawn(move || Worker::new(poll, received).run()).map_err(WorkerError::Start)?;
         Ok(Self::Thread { orders, waker, driver: Some(driver) })
     }
 
     /// A crowd in a process of its own.
-    pub(super) fn process() -> Result<Self, LinkError> {
+    pub(super) fn process() -> Result<Self, WorkerError> {
         let path: PathBuf = program::find("headcount-load")?;
         let mut child = std::process::Command::new(path)
             .arg(CHILD_COMMAND)
@@ -98,7 +98,7 @@ impl Link {
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(LinkError::Start)?;
+            .map_err(WorkerError::Start)?;
         let input = Mutex::new(child.stdin.take().expect("it is piped"));
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let answers: Arc<Mutex<HashMap<u64, mpsc::Sender<Reply>>>> = Arc::default();
@@ -115,7 +115,7 @@ impl Link {
                 }
                 awaited.lock().expect("nobody panics with it").clear();
             })
-            .map_err(LinkError::Start)?;
+            .map_err(WorkerError::Start)?;
         Ok(Self::Process(Process { child, input, answers, next_id: AtomicU64::new(0) }))
     }
 
@@ -126,7 +126,7 @@ impl Link {
         }
     }
 
-    pub(super) fn ask(&self, command: Command) -> Result<Pending, LinkError> {
+    pub(super) fn ask(&self, command: Command) -> Result<Pending, WorkerError> {
         let (answer, pending) = mpsc::channel();
         match self {
             Self::Thread { orders, waker, .. } => {
@@ -134,22 +134,22 @@ impl Link {
                     // Who asked may have given up.
                     let _ = answer.send(reply);
                 });
-                orders.send((command, answer)).map_err(|_| LinkError::Gone)?;
-                waker.wake().map_err(|_| LinkError::Gone)?;
+                orders.send((command, answer)).map_err(|_| WorkerError::Gone)?;
+                waker.wake().map_err(|_| WorkerError::Gone)?;
             }
             Self::Process(process) => {
                 let id = process.next_id.fetch_add(1, Ordering::Relaxed);
                 process.answers.lock().expect("nobody panics with it").insert(id, answer);
                 let line = serde_json::to_string(&Request { id, command }).expect("commands are plain data");
                 let mut input = process.input.lock().expect("nobody panics with it");
-                writeln!(input, "{line}").map_err(|_| LinkError::Gone)?;
+                writeln!(input, "{line}").map_err(|_| WorkerError::Gone)?;
             }
         }
         Ok(Pending(pending))
     }
 }
 
-impl Drop for Link {
+impl Drop for WorkerHandle {
     fn drop(&mut self) {
         if matches!(self, Self::Thread { .. }) {
             // A driver that is gone already needs no order.
@@ -175,8 +175,8 @@ impl Drop for Link {
 /// # Errors
 /// If no crowd can be started, or an order is malformed.
 pub fn run_child() -> io::Result<()> {
-    let link = Link::thread().map_err(io::Error::other)?;
-    let Link::Thread { orders, waker, .. } = &link else { unreachable!("a thread was asked for") };
+    let link = WorkerHandle::thread().map_err(io::Error::other)?;
+    let WorkerHandle::Thread { orders, waker, .. } = &link else { unreachable!("a thread was asked for") };
     for line in io::stdin().lock().lines() {
         let Request { id, command } = serde_json::from_str(&line?)?;
         let answer = Box::new(move |reply| {

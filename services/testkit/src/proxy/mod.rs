@@ -6,4 +6,4 @@ mod replies;
 mod rules;
 
 pub use proxy::Proxy;
-pub use rules::{Direction, Mangle};
+pub use rules::{Direction, ScriptFaults};

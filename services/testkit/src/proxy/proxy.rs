@@ -13,14 +13,14 @@ use std::{
 };
 
 use super::{
-    relay::Lane,
-    replies::Exchange,
-    rules::{Direction, Mangle, Rules, Shared},
+    relay::Relay,
+    replies::ReplyMatcher,
+    rules::{Direction, Rules, ScriptFaults, Shared},
 };
 
 /// Whether the proxy knows what goes through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Language {
+enum Protocol {
     Resp,
     Unknown,
 }
@@ -38,7 +38,7 @@ impl Proxy {
     /// # Errors
     /// If there is no port or no thread for it.
     pub fn start(upstream: SocketAddr) -> io::Result<Self> {
-        Self::speaking(Language::Resp, upstream)
+        Self::speaking(Protocol::Resp, upstream)
     }
 
     /// A proxy for any bytes: it can cut, hold and delay them.
@@ -46,21 +46,21 @@ impl Proxy {
     /// # Errors
     /// If there is no port or no thread for it.
     pub fn raw(upstream: SocketAddr) -> io::Result<Self> {
-        Self::speaking(Language::Unknown, upstream)
+        Self::speaking(Protocol::Unknown, upstream)
     }
 
-    fn speaking(language: Language, upstream: SocketAddr) -> io::Result<Self> {
+    fn speaking(protocol: Protocol, upstream: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream: Mutex::new(upstream),
             rules: Mutex::default(),
             open: Mutex::default(),
-            mangled: AtomicU64::new(0),
+            disturbed: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
-        thread::Builder::new().name("proxy".into()).spawn(move || accept(&listener, &accepting, language))?;
+        thread::Builder::new().name("proxy".into()).spawn(move || accept(&listener, &accepting, protocol))?;
         Ok(Self { address, shared })
     }
 
@@ -77,12 +77,12 @@ impl Proxy {
     /// Closes all connections, and each new one, until it is healed.
     pub fn cut(&self) {
         self.change(|rules| rules.shut = true);
-        self.shared.sever();
+        self.shared.close_connections();
     }
 
     /// Closes all connections; new ones are let through.
-    pub fn sever(&self) {
-        self.shared.sever();
+    pub fn close_connections(&self) {
+        self.shared.close_connections();
     }
 
     /// Lets nothing through in one direction, without closing anything, as a network does that loses every packet:
@@ -103,13 +103,13 @@ impl Proxy {
     }
 
     /// Drops what is published to subscribers; their connections stay open, and what they ask is answered.
-    pub fn swallow_deliveries(&self) {
-        self.change(|rules| rules.swallow_deliveries = true);
+    pub fn drop_messages(&self) {
+        self.change(|rules| rules.drop_messages = true);
     }
 
     /// Doubles, holds back, and cuts off script calls at random.
-    pub fn mangle(&self, mangle: Mangle) {
-        self.change(|rules| rules.mangle = Some(mangle));
+    pub fn disturb_scripts(&self, script_faults: ScriptFaults) {
+        self.change(|rules| rules.script_faults = Some(script_faults));
     }
 
     /// Lets everything through again.
@@ -118,8 +118,8 @@ impl Proxy {
     }
 
     /// Script calls that were doubled, echoed, held back or cut off so far.
-    pub fn mangled(&self) -> u64 {
-        self.shared.mangled.load(Ordering::Relaxed)
+    pub fn disturbed(&self) -> u64 {
+        self.shared.disturbed.load(Ordering::Relaxed)
     }
 
     /// Connections open through it.
@@ -140,13 +140,13 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
-        self.shared.sever();
+        self.shared.close_connections();
         // Wakes the thread that accepts; it looks whether it should stop.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>, language: Language) {
+fn accept(listener: &TcpListener, shared: &Arc<Shared>, protocol: Protocol) {
     for (number, client) in (0..).zip(listener.incoming()) {
         if shared.stopped.load(Ordering::Relaxed) {
             return;
@@ -156,24 +156,24 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, language: Language) {
             continue;
         }
         // A client whose server is away, or for which there are no descriptors left, sees its connection closed.
-        let _ = join(client, shared, language, number);
+        let _ = join(client, shared, protocol, number);
     }
 }
 
 /// Connects a client through to the server, with a thread for each direction.
-fn join(client: TcpStream, shared: &Arc<Shared>, language: Language, number: u64) -> io::Result<()> {
+fn join(client: TcpStream, shared: &Arc<Shared>, protocol: Protocol, number: u64) -> io::Result<()> {
     let upstream = *shared.upstream.lock().expect("nobody panics with it");
     let server = TcpStream::connect_timeout(&upstream, Duration::from_secs(2))?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     shared.open.lock().expect("nobody panics with it").push((number, client.try_clone()?, server.try_clone()?));
-    let exchange = (language == Language::Resp).then(|| Arc::new(Exchange::new(Arc::clone(shared), number)));
+    let exchange = (protocol == Protocol::Resp).then(|| Arc::new(ReplyMatcher::new(Arc::clone(shared), number)));
     for direction in [Direction::ToServer, Direction::ToClient] {
         let (from, to) = match direction {
             Direction::ToServer => (client.try_clone()?, server.try_clone()?),
             Direction::ToClient => (server.try_clone()?, client.try_clone()?),
         };
-        let lane = Lane::new(direction, from, to, Arc::clone(shared), exchange.clone());
+        let lane = Relay::new(direction, from, to, Arc::clone(shared), exchange.clone());
         let shared = Arc::clone(shared);
         thread::Builder::new().name("proxy lane".into()).spawn(move || {
             lane.run();

@@ -1,4 +1,4 @@
-//! [`Lane`]: one direction of one connection through the proxy.
+//! [`Relay`]: one direction of one connection through the proxy.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    replies::{Exchange, Parcel},
+    replies::{Message, ReplyMatcher},
     rules::{Direction, Shared},
 };
 use crate::resp;
@@ -19,26 +19,26 @@ const IDLE_LOOK: Duration = Duration::from_millis(20);
 /// The same while something is due.
 const BUSY_LOOK: Duration = Duration::from_millis(1);
 
-pub(super) struct Lane {
+pub(super) struct Relay {
     direction: Direction,
     from: TcpStream,
     to: TcpStream,
     shared: Arc<Shared>,
-    /// `None` where the proxy does not know the language.
-    exchange: Option<Arc<Exchange>>,
+    /// `None` where the proxy does not know the protocol.
+    exchange: Option<Arc<ReplyMatcher>>,
     /// Bytes of a message that is not complete yet.
     begun: Vec<u8>,
     /// What is to be sent, and when.
-    due: VecDeque<Parcel>,
+    due: VecDeque<Message>,
 }
 
-impl Lane {
+impl Relay {
     pub(super) fn new(
         direction: Direction,
         from: TcpStream,
         to: TcpStream,
         shared: Arc<Shared>,
-        exchange: Option<Arc<Exchange>>,
+        exchange: Option<Arc<ReplyMatcher>>,
     ) -> Self {
         Self { direction, from, to, shared, exchange, begun: Vec::new(), due: VecDeque::new() }
     }
@@ -87,7 +87,7 @@ impl Lane {
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
         let at = Instant::now() + self.shared.rules().way(self.direction).delay;
         let Some(exchange) = &self.exchange else {
-            self.due.push_back(Parcel { at, bytes: bytes.to_vec(), fate: None });
+            self.due.push_back(Message { at, bytes: bytes.to_vec(), action: None });
             return Ok(());
         };
         self.begun.extend_from_slice(bytes);
@@ -98,7 +98,7 @@ impl Lane {
                 Direction::ToServer => exchange.request(&value, message, at, &mut self.due),
                 Direction::ToClient => {
                     for bytes in exchange.answer(&value, message)? {
-                        self.due.push_back(Parcel { at, bytes, fate: None });
+                        self.due.push_back(Message { at, bytes, action: None });
                     }
                 }
             }
@@ -116,8 +116,8 @@ impl Lane {
                 return Ok(());
             }
             let parcel = self.due.remove(first).expect("it was just found");
-            if let (Some(exchange), Some(fate)) = (&self.exchange, parcel.fate) {
-                exchange.sent(fate);
+            if let (Some(exchange), Some(action)) = (&self.exchange, parcel.action) {
+                exchange.sent(action);
             }
             self.to.write_all(&parcel.bytes)?;
         }

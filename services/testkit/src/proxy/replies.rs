@@ -1,4 +1,4 @@
-//! [`Exchange`]: matches answers with requests on one connection, so that requests can be doubled and overtaken while
+//! [`ReplyMatcher`]: matches answers with requests on one connection, so that requests can be doubled and overtaken while
 //! the client still gets one answer to each, in its own order.
 
 use std::{
@@ -14,16 +14,16 @@ use super::rules::Shared;
 use crate::resp::Value;
 
 /// Something on its way.
-pub(super) struct Parcel {
+pub(super) struct Message {
     pub(super) at: Instant,
     pub(super) bytes: Vec<u8>,
     /// What is to become of the answer, where this is a request.
-    pub(super) fate: Option<Fate>,
+    pub(super) action: Option<ReplyAction>,
 }
 
 /// What is to become of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ReplyAction {
     /// It goes to the client as its answer number so-and-so.
     Answer(u64),
     /// Nobody asked for it.
@@ -32,7 +32,7 @@ pub(super) enum Fate {
     Cut,
 }
 
-pub(super) struct Exchange {
+pub(super) struct ReplyMatcher {
     shared: Arc<Shared>,
     state: Mutex<State>,
 }
@@ -43,20 +43,20 @@ struct State {
     subscribed: bool,
     requests: u64,
     /// Fates of the answers to come, in the order in which the requests were sent.
-    fates: VecDeque<Fate>,
+    actions: VecDeque<ReplyAction>,
     /// Answers that came before those that the client expects first.
     early: BTreeMap<u64, Vec<u8>>,
     answered: u64,
 }
 
-impl Exchange {
+impl ReplyMatcher {
     pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
-        let seed = shared.rules().mangle.map_or(0, |mangle| mangle.seed);
+        let seed = shared.rules().script_faults.map_or(0, |script_faults| script_faults.seed);
         let state = State {
             choice: StdRng::seed_from_u64(seed.wrapping_add(number)),
             subscribed: false,
             requests: 0,
-            fates: VecDeque::new(),
+            actions: VecDeque::new(),
             early: BTreeMap::new(),
             answered: 0,
         };
@@ -64,40 +64,43 @@ impl Exchange {
     }
 
     /// Takes a request of the client, and puts what is to be sent for it into `due`.
-    pub(super) fn request(&self, value: &Value, message: &[u8], at: Instant, due: &mut VecDeque<Parcel>) {
+    pub(super) fn request(&self, value: &Value, message: &[u8], at: Instant, due: &mut VecDeque<Message>) {
         let mut state = self.state.lock().expect("nobody panics with it");
         let name = value.list().first().map(Value::text).unwrap_or_default().to_ascii_uppercase();
         state.subscribed |= name.ends_with("SUBSCRIBE");
-        let mut fate = Fate::Answer(state.requests);
+        let mut action = ReplyAction::Answer(state.requests);
         state.requests += 1;
-        let mut parcel = |at, fate| due.push_back(Parcel { at, bytes: message.to_vec(), fate: Some(fate) });
-        let mangle = match self.shared.rules().mangle {
-            Some(mangle) if matches!(name.as_str(), "EVALSHA" | "EVAL" | "FCALL") && !state.subscribed => mangle,
-            _ => return parcel(at, fate),
+        let mut parcel = |at, action| due.push_back(Message { at, bytes: message.to_vec(), action: Some(action) });
+        let script_faults = match self.shared.rules().script_faults {
+            Some(script_faults) if matches!(name.as_str(), "EVALSHA" | "EVAL" | "FCALL") && !state.subscribed => {
+                script_faults
+            }
+            _ => return parcel(at, action),
         };
         let mut chosen = |probability: f64| state.choice.random_bool(probability.clamp(0.0, 1.0));
-        let doubled = chosen(mangle.double);
-        let (echoed, held_back, cut) = (chosen(mangle.echo), chosen(mangle.hold_back), chosen(mangle.lose_answer));
-        let mut later = || at + mangle.later.mul_f64(state.choice.random());
+        let doubled = chosen(script_faults.double);
+        let (echoed, held_back, cut) =
+            (chosen(script_faults.echo), chosen(script_faults.hold_back), chosen(script_faults.lose_answer));
+        let mut later = || at + script_faults.later.mul_f64(state.choice.random());
         let first = if held_back { later() } else { at };
         let again = if echoed { Some(later()) } else { None };
         if cut {
-            fate = Fate::Cut;
+            action = ReplyAction::Cut;
         }
-        parcel(first, fate);
+        parcel(first, action);
         if doubled {
-            parcel(first, Fate::Discard);
+            parcel(first, ReplyAction::Discard);
         }
         if let Some(again) = again {
-            parcel(again.max(first), Fate::Discard);
+            parcel(again.max(first), ReplyAction::Discard);
         }
-        let mangled = [doubled, echoed, held_back, cut].into_iter().filter(|done| *done).count();
-        self.shared.mangled.fetch_add(mangled as u64, Ordering::Relaxed);
+        let disturbed = [doubled, echoed, held_back, cut].into_iter().filter(|done| *done).count();
+        self.shared.disturbed.fetch_add(disturbed as u64, Ordering::Relaxed);
     }
 
-    /// A request was sent, whose answer has this fate.
-    pub(super) fn sent(&self, fate: Fate) {
-        self.state.lock().expect("nobody panics with it").fates.push_back(fate);
+    /// A request was sent, whose answer has this action.
+    pub(super) fn sent(&self, action: ReplyAction) {
+        self.state.lock().expect("nobody panics with it").actions.push_back(action);
     }
 
     /// Takes an answer of the server, and gives what the client is to get now.
@@ -110,15 +113,15 @@ impl Exchange {
         if pushed || state.subscribed {
             let kind = value.list().first().map(Value::text).unwrap_or_default();
             let delivery = matches!(kind.as_str(), "message" | "pmessage" | "smessage");
-            let dropped = delivery && self.shared.rules().swallow_deliveries;
+            let dropped = delivery && self.shared.rules().drop_messages;
             return Ok(if dropped { Vec::new() } else { vec![message.to_vec()] });
         }
-        match state.fates.pop_front() {
-            Some(Fate::Answer(number)) => {
+        match state.actions.pop_front() {
+            Some(ReplyAction::Answer(number)) => {
                 state.early.insert(number, message.to_vec());
             }
-            Some(Fate::Discard) => return Ok(Vec::new()),
-            Some(Fate::Cut) => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Some(ReplyAction::Discard) => return Ok(Vec::new()),
+            Some(ReplyAction::Cut) => return Err(io::ErrorKind::ConnectionAborted.into()),
             // The server says something unasked, as it does when it refuses a connection.
             None => return Ok(vec![message.to_vec()]),
         }
@@ -132,8 +135,8 @@ impl Exchange {
     }
 }
 
-impl std::fmt::Debug for Exchange {
+impl std::fmt::Debug for ReplyMatcher {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Exchange").finish_non_exhaustive()
+        out.debug_struct("ReplyMatcher").finish_non_exhaustive()
     }
 }

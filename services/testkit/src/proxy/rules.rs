@@ -20,7 +20,7 @@ pub enum Direction {
 
 /// What happens to script calls (`EVALSHA`, `EVAL`, `FCALL`), each with its own probability from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Mangle {
+pub struct ScriptFaults {
     /// The call is sent twice in a row.
     pub double: f64,
     /// A copy of the call is sent once more, up to `later` after it.
@@ -40,29 +40,29 @@ pub struct Mangle {
 pub(super) struct Rules {
     /// New connections are closed at once.
     pub(super) shut: bool,
-    pub(super) to_server: Way,
-    pub(super) to_client: Way,
+    pub(super) to_server: PathRules,
+    pub(super) to_client: PathRules,
     /// Messages to subscribers are dropped; everything else on their connections goes through.
-    pub(super) swallow_deliveries: bool,
-    pub(super) mangle: Option<Mangle>,
+    pub(super) drop_messages: bool,
+    pub(super) script_faults: Option<ScriptFaults>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Way {
+pub(super) struct PathRules {
     pub(super) delay: Duration,
     /// Nothing goes through; what came meanwhile goes through later, as TCP would have it.
     pub(super) held: bool,
 }
 
 impl Rules {
-    pub(super) fn way(&self, direction: Direction) -> Way {
+    pub(super) fn way(&self, direction: Direction) -> PathRules {
         match direction {
             Direction::ToServer => self.to_server,
             Direction::ToClient => self.to_client,
         }
     }
 
-    pub(super) fn way_mut(&mut self, direction: Direction) -> &mut Way {
+    pub(super) fn way_mut(&mut self, direction: Direction) -> &mut PathRules {
         match direction {
             Direction::ToServer => &mut self.to_server,
             Direction::ToClient => &mut self.to_client,
@@ -76,7 +76,7 @@ pub(super) struct Shared {
     pub(super) rules: Mutex<Rules>,
     /// Both sockets of each connection, to cut them.
     pub(super) open: Mutex<Vec<(u64, TcpStream, TcpStream)>>,
-    pub(super) mangled: AtomicU64,
+    pub(super) disturbed: AtomicU64,
     pub(super) stopped: AtomicBool,
 }
 
@@ -85,7 +85,7 @@ impl Shared {
         *self.rules.lock().expect("nobody panics with it")
     }
 
-    pub(super) fn sever(&self) {
+    pub(super) fn close_connections(&self) {
         for (_, client, server) in self.open.lock().expect("nobody panics with it").iter() {
             // One that is gone already is as cut as it should be.
             let _ = client.shutdown(Shutdown::Both);

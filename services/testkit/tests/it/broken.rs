@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use headcount_testkit::{Goal, Opening, Snapshot, Viewers};
+use headcount_testkit::{Batch, Goal, Snapshot, Viewers};
 use headcount_wire::opening;
 
 use crate::server::{badge, head};
@@ -26,7 +26,7 @@ fn verdict(answer: Vec<u8>) -> Snapshot {
             }
         }
     });
-    let viewers = Viewers::start(Opening { count: 1, urls: vec![url], ..Opening::default() }).unwrap();
+    let viewers = Viewers::start(Batch { count: 1, urls: vec![url], ..Batch::default() }).unwrap();
     let (_, snapshot) = viewers.reach(Goal::AtMostLive(0), Duration::from_secs(10)).unwrap();
     server.join().unwrap();
     snapshot

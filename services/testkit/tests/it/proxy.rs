@@ -8,7 +8,7 @@ use std::{
 
 use headcount_testkit::{
     Proxy, RedisServer,
-    proxy::{Direction, Mangle},
+    proxy::{Direction, ScriptFaults},
     resp::{self, Value},
     wait_until,
 };
@@ -66,7 +66,14 @@ fn calls_are_doubled_and_reordered_behind_the_clients_back() {
     let redis = RedisServer::start().unwrap();
     let proxy = Proxy::start(redis.address()).unwrap();
     let later = Duration::from_millis(30);
-    proxy.mangle(Mangle { double: 0.3, echo: 0.3, hold_back: 0.5, later, seed: 3, ..Mangle::default() });
+    proxy.disturb_scripts(ScriptFaults {
+        double: 0.3,
+        echo: 0.3,
+        hold_back: 0.5,
+        later,
+        seed: 3,
+        ..ScriptFaults::default()
+    });
     let mut client = Client::connect(&proxy);
     for index in 0..100 {
         client.send(&[&SCRIPT[..], &[&index.to_string()]].concat());
@@ -76,7 +83,7 @@ fn calls_are_doubled_and_reordered_behind_the_clients_back() {
         assert_eq!(client.answer().unwrap().text(), index.to_string());
         assert_eq!(client.answer().unwrap().text(), format!("p{index}"));
     }
-    assert!(proxy.mangled() > 50, "{}", proxy.mangled());
+    assert!(proxy.disturbed() > 50, "{}", proxy.disturbed());
     let seen = wait_until("the echoes", SOON, || {
         let seen = seen(&redis);
         if seen.len() > 120 { Ok(seen) } else { Err(format!("{seen:?}")) }
@@ -89,7 +96,7 @@ fn calls_are_doubled_and_reordered_behind_the_clients_back() {
 fn a_lost_answer_ends_the_connection_after_the_deed() {
     let redis = RedisServer::start().unwrap();
     let proxy = Proxy::start(redis.address()).unwrap();
-    proxy.mangle(Mangle { lose_answer: 1.0, ..Mangle::default() });
+    proxy.disturb_scripts(ScriptFaults { lose_answer: 1.0, ..ScriptFaults::default() });
     let mut client = Client::connect(&proxy);
     client.send(&["PING", "a"]);
     assert_eq!(client.answer().unwrap().text(), "a");
@@ -112,7 +119,7 @@ fn only_deliveries_are_swallowed() {
     assert_eq!(client.answer().unwrap().list()[0].text(), "subscribe");
     redis.command(&["PUBLISH", "news", "1"]).unwrap();
     assert_eq!(client.answer().unwrap().list()[2].text(), "1");
-    proxy.swallow_deliveries();
+    proxy.drop_messages();
     redis.command(&["PUBLISH", "news", "2"]).unwrap();
     client.send(&["PING"]);
     assert_eq!(client.answer().unwrap().list()[0].text(), "pong");
