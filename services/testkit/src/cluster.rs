@@ -5,14 +5,14 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     Error, RedisServer,
     ports::{self, Reserved},
-    resp, wait_until,
+    wait_until,
 };
 
 /// Slots of a Redis Cluster.
 const SLOTS: u16 = 16_384;
 const MASTERS: u16 = 3;
 
-/// Time for the masters to agree.
+/// How long the masters may take to agree.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A Redis Cluster of three masters, without replicas.
@@ -21,12 +21,12 @@ pub struct RedisCluster {
     masters: Vec<RedisServer>,
     /// Their ids within the cluster.
     ids: Vec<String>,
-    /// On which they speak to each other.
+    /// The ports on which they talk to each other.
     _buses: Vec<Reserved>,
 }
 
 impl RedisCluster {
-    /// Starts it, and waits until every master takes it for whole.
+    /// Starts it, and waits until every master reports it complete.
     ///
     /// # Errors
     /// If it does not come up.
@@ -43,15 +43,15 @@ impl RedisCluster {
             let first = u32::from(SLOTS) * index / u32::from(MASTERS);
             let last = u32::from(SLOTS) * (index + 1) / u32::from(MASTERS) - 1;
             master.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()])?;
-            ids.push(master.command(&["CLUSTER", "MYID"])?.text());
-            let bus = master.command(&["CONFIG", "GET", "cluster-port"])?.list()[1].text();
+            ids.push(master.query(&["CLUSTER", "MYID"])?);
+            let (_, bus): (String, String) = master.query(&["CONFIG", "GET", "cluster-port"])?;
             masters[0].command(&["CLUSTER", "MEET", "127.0.0.1", &master.address().port().to_string(), &bus])?;
         }
         for master in &masters {
             wait_until("the cluster", PATIENCE, || {
-                let info = master.command(&["CLUSTER", "INFO"]).map_err(|error| error.to_string())?.text();
-                let whole = info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3");
-                if whole { Ok(()) } else { Err(info) }
+                let info: String = master.query(&["CLUSTER", "INFO"]).map_err(|error| error.to_string())?;
+                let complete = info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3");
+                if complete { Ok(()) } else { Err(info) }
             })?;
         }
         Ok(Self { masters, ids, _buses: buses })
@@ -71,28 +71,22 @@ impl RedisCluster {
     /// The slot of a key.
     ///
     /// # Errors
-    /// If there is no answer.
+    /// If there is no reply.
     pub fn slot_of(&self, key: &str) -> Result<u16, Error> {
-        let answer = self.masters[0].command(&["CLUSTER", "KEYSLOT", key])?;
-        answer.text().parse().map_err(|_| Error::Redis { command: "CLUSTER KEYSLOT".into(), answer: answer.text() })
+        self.masters[0].query(&["CLUSTER", "KEYSLOT", key])
     }
 
-    /// Which master has a slot, by its place in [`masters`](Self::masters).
+    /// The index in [`masters`](Self::masters) of the master that has a slot.
     ///
     /// # Errors
-    /// If there is no answer, or nobody has the slot.
+    /// If there is no reply, or no master has the slot.
     pub fn owner_of(&self, slot: u16) -> Result<usize, Error> {
-        let ranges = self.masters[0].command(&["CLUSTER", "SLOTS"])?;
-        let owner = ranges.list().iter().find_map(|range| {
-            let [resp::Value::Number(first), resp::Value::Number(last), node, ..] = range.list() else { return None };
-            let id = node.list().get(2)?.text();
-            (*first..=*last).contains(&i64::from(slot)).then(|| self.ids.iter().position(|known| *known == id))?
-        });
-        let nobody = || Error::Redis { command: "CLUSTER SLOTS".into(), answer: format!("nobody has slot {slot}") };
-        owner.ok_or_else(nobody)
+        let nodes: String = self.masters[0].query(&["CLUSTER", "NODES"])?;
+        let owner = self.ids.iter().position(|id| owns(&nodes, id, slot));
+        owner.ok_or_else(|| Error::Redis { command: "CLUSTER NODES".into(), answer: format!("nobody has slot {slot}") })
     }
 
-    /// Moves a slot with its keys to another master, and waits until all three say so. Gives the keys moved.
+    /// Moves a slot with its keys to another master, and waits until all three report it. Returns the number of keys moved.
     ///
     /// # Errors
     /// If a step fails.
@@ -107,8 +101,7 @@ impl RedisCluster {
         source.command(&["CLUSTER", "SETSLOT", &number, "MIGRATING", &self.ids[to]])?;
         let mut moved = 0;
         loop {
-            let answer = source.command(&["CLUSTER", "GETKEYSINSLOT", &number, "100"])?;
-            let keys: Vec<String> = answer.list().iter().map(resp::Value::text).collect();
+            let keys: Vec<String> = source.query(&["CLUSTER", "GETKEYSINSLOT", &number, "100"])?;
             if keys.is_empty() {
                 break;
             }
@@ -124,13 +117,8 @@ impl RedisCluster {
         }
         let known = || -> Result<(), String> {
             for master in &self.masters {
-                let nodes = master.command(&["CLUSTER", "NODES"]).map_err(|error| error.to_string())?.text();
-                let owner = nodes.lines().find(|line| line.starts_with(&self.ids[to])).unwrap_or_default();
-                let has = owner.split(' ').skip(8).any(|range| {
-                    let (first, last) = range.split_once('-').unwrap_or((range, range));
-                    matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if (first..=last).contains(&slot))
-                });
-                if !has {
+                let nodes: String = master.query(&["CLUSTER", "NODES"]).map_err(|error| error.to_string())?;
+                if !owns(&nodes, &self.ids[to], slot) {
                     return Err(nodes);
                 }
             }
@@ -139,6 +127,16 @@ impl RedisCluster {
         wait_until("the slot's new owner", PATIENCE, known)?;
         Ok(moved)
     }
+}
+
+/// Whether the reply to `CLUSTER NODES` gives a slot to the node `id`.
+fn owns(nodes: &str, id: &str, slot: u16) -> bool {
+    let node = nodes.lines().find(|line| line.starts_with(id)).unwrap_or_default();
+    // Eight fields come before the ranges of slots.
+    node.split(' ').skip(8).any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if (first..=last).contains(&slot))
+    })
 }
 
 #[cfg(test)]

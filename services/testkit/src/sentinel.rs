@@ -1,6 +1,7 @@
 //! [`Sentinels`]: a master, a replica and three sentinels, and a failover that loses the last writes.
 
 use std::{
+    collections::HashMap,
     fs,
     net::{Ipv4Addr, SocketAddr},
     process::{Command, Stdio},
@@ -12,17 +13,17 @@ use tempfile::TempDir;
 use crate::{
     Error, Process, Proxy, RedisServer,
     ports::{self, Reserved},
-    redis::ask,
-    resp, wait_until,
+    redis_server::query,
+    wait_until,
 };
 
 /// The service's name with the sentinels.
 const SERVICE: &str = "headcount";
 
-/// When a sentinel takes a silent master for dead.
+/// After this silence a sentinel considers a master down.
 const DOWN_AFTER: Duration = Duration::from_secs(1);
 
-/// Time for replicas and sentinels to find each other, and for a failover.
+/// How long replicas and sentinels may take to find each other, and a failover may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Redis under Sentinel.
@@ -46,7 +47,7 @@ impl Sentinels {
         let master = RedisServer::start()?;
         let replication = Proxy::raw(master.address()).map_err(Error::io("a proxy for the replica"))?;
         let replica = RedisServer::start_with(&["--repl-ping-replica-period", "1"])?;
-        // Sentinel learns of the replica from the master, which would otherwise see the proxy's port.
+        // Sentinel asks the master for its replicas, and the master would otherwise name the proxy's port.
         let port = replica.address().port().to_string();
         for setting in [["replica-announce-ip", "127.0.0.1"], ["replica-announce-port", &port]] {
             replica.command(&[&["CONFIG", "SET"], &setting[..]].concat())?;
@@ -83,13 +84,11 @@ impl Sentinels {
     }
 
     fn knows_all(&self, sentinel: SocketAddr) -> Result<(), String> {
-        let text = |error: Error| error.to_string();
-        let others = ask(sentinel, &["SENTINEL", "SENTINELS", SERVICE]).map_err(text)?.list().len();
-        let replicas = ask(sentinel, &["SENTINEL", "REPLICAS", SERVICE]).map_err(text)?;
-        let healthy = replicas.list().iter().any(|replica| {
-            let fields: Vec<String> = replica.list().iter().map(resp::Value::text).collect();
-            fields.windows(2).any(|pair| pair[0] == "flags" && pair[1] == "slave")
-        });
+        let list = |what| -> Result<Vec<HashMap<String, String>>, String> {
+            query(sentinel, &["SENTINEL", what, SERVICE]).map_err(|error| error.to_string())
+        };
+        let others = list("SENTINELS")?.len();
+        let healthy = list("REPLICAS")?.iter().any(|replica| replica["flags"] == "slave");
         if others == 2 && healthy { Ok(()) } else { Err(format!("{others} others, replica healthy: {healthy}")) }
     }
 
@@ -109,20 +108,19 @@ impl Sentinels {
         &self.replica
     }
 
-    /// Which server the sentinels name as the master.
+    /// The server that the sentinels name as the master.
     ///
     /// # Errors
-    /// If none of them answers.
+    /// If there is no reply.
     pub fn current_master(&self) -> Result<SocketAddr, Error> {
-        let answer = ask(self.sentinels[0].1, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
-        let words: Vec<String> = answer.list().iter().map(resp::Value::text).collect();
-        words.join(":").parse().map_err(|_| Error::Redis {
-            command: "SENTINEL GET-MASTER-ADDR-BY-NAME".into(),
-            answer: answer.to_string(),
-        })
+        let (host, port): (String, u16) =
+            query(self.sentinels[0].1, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
+        format!("{host}:{port}")
+            .parse()
+            .map_err(|_| Error::Redis { command: "SENTINEL GET-MASTER-ADDR-BY-NAME".into(), answer: host })
     }
 
-    /// From now on the replica gets nothing of what is written.
+    /// Cuts the replica off from all further writes.
     pub fn stop_replication(&self) {
         self.replication.hold_both();
     }

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, ensure};
-use headcount_testkit::{Data, Goal, NodeOptions, proxy::ScriptFaults, resp, wait_until};
+use headcount_testkit::{Data, Goal, NodeOptions, proxy::ScriptFaults, wait_until};
 use rand::{Rng, rngs::StdRng};
 
 use super::{
@@ -81,8 +81,14 @@ pub(super) fn deaf(
 pub(super) fn mangle(world: &mut World, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
     for index in world.everyone() {
         let later = Duration::from_millis(choice.random_range(20..500));
-        let mangle =
-            ScriptFaults { double: 0.3, echo: 0.3, hold_back: 0.3, lose_answer: 0.05, later, seed: choice.random() };
+        let mangle = ScriptFaults {
+            duplicate: 0.3,
+            repeat: 0.3,
+            reorder: 0.3,
+            lose_reply: 0.05,
+            max_delay: later,
+            seed: choice.random(),
+        };
         world.proxy(index).disturb_scripts(mangle);
     }
     timeline.add("reports are mangled");
@@ -121,8 +127,8 @@ pub(super) fn slot(world: &mut World, choice: &mut StdRng, timeline: &mut Timeli
     let Backend::Cluster(cluster) = &world.backend else { unreachable!("a slot's move wants a cluster") };
     let mut key = None;
     for master in cluster.masters() {
-        let keys = master.command(&["KEYS", &format!("*{COUNTER}*")])?;
-        key = key.or_else(|| keys.list().first().map(resp::Value::text));
+        let keys: Vec<String> = master.query(&["KEYS", &format!("*{COUNTER}*")])?;
+        key = key.or_else(|| keys.into_iter().next());
     }
     let slot = cluster.slot_of(&key.context("no master has keys of the counter")?)?;
     let to = (cluster.owner_of(slot)? + choice.random_range(1..3)) % 3;

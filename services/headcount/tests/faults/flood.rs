@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::{Latencies, Node, NodeOptions, RedisServer, usage, wait_until};
+use headcount_testkit::{Latencies, Node, NodeOptions, RedisServer, query, usage, wait_until};
 use socket2::{Domain, Socket, Type};
 
 use crate::{
@@ -146,12 +146,11 @@ impl Most {
     fn watch(redis: &RedisServer) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, address) = (Arc::clone(&stop), redis.address());
-        let ask = move |command: &[&str]| headcount_testkit::resp::ask(address, command).unwrap();
         let watcher = thread::spawn(move || {
             let (mut keys, mut memory) = (0, 0);
             while !stopped.load(Ordering::Relaxed) {
-                keys = keys.max(ask(&["DBSIZE"]).text().parse::<usize>().unwrap());
-                let info = ask(&["INFO", "memory"]).text();
+                keys = keys.max(query::<usize>(address, &["DBSIZE"]).unwrap());
+                let info: String = query(address, &["INFO", "memory"]).unwrap();
                 let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
                 memory = memory.max(used.trim().parse::<u64>().unwrap());
                 thread::sleep(Duration::from_millis(100));

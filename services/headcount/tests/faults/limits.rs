@@ -76,8 +76,8 @@ impl Service {
         wait_until(&format!("{streams} streams of addresses in Redis"), PATIENCE, || {
             let mut found = 0;
             for key in store::addresses(&self.redis)? {
-                let fields = self.redis.command(&["HKEYS", &key]).map_err(|error| error.to_string())?;
-                found += fields.list().iter().filter(|field| field.text().starts_with("s:")).count();
+                let fields: Vec<String> = self.redis.query(&["HKEYS", &key]).map_err(|error| error.to_string())?;
+                found += fields.iter().filter(|field| field.starts_with("s:")).count();
             }
             if found == streams { Ok(()) } else { Err(format!("{found}")) }
         })

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use headcount_testkit::{Batch, Behaviour, Data, Goal, Node, NodeOptions, RedisServer, Viewers, resp::Value};
+use headcount_testkit::redis::Value;
+use headcount_testkit::{Batch, Behaviour, Data, Goal, Node, NodeOptions, RedisServer, Viewers};
 use memchr::memmem;
 
 use crate::{
@@ -121,19 +122,19 @@ fn found_nowhere(redis: &RedisServer) {
     for key in redis.keys().unwrap() {
         everything.extend_from_slice(key.as_bytes());
         everything.push(b'\n');
-        let kind = redis.command(&["TYPE", &key]).unwrap().text();
-        let content = match kind.as_str() {
-            "string" => redis.command(&["GET", &key]),
-            "hash" => redis.command(&["HGETALL", &key]),
-            "zset" => redis.command(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]),
-            "list" => redis.command(&["LRANGE", &key, "0", "-1"]),
+        let kind: String = redis.query(&["TYPE", &key]).unwrap();
+        let content: &[&str] = match kind.as_str() {
+            "string" => &["GET", &key],
+            "hash" => &["HGETALL", &key],
+            "zset" => &["ZRANGE", &key, "0", "-1", "WITHSCORES"],
+            "list" => &["LRANGE", &key, "0", "-1"],
             "none" => continue,
             other => panic!("{key} is a {other}, which this test does not know"),
         };
-        add(&mut everything, &content.unwrap());
-        add(&mut everything, &redis.command(&["DUMP", &key]).unwrap());
+        add(&mut everything, &redis.query(content).unwrap());
+        add(&mut everything, &redis.query(&["DUMP", &key]).unwrap());
     }
-    add(&mut everything, &redis.command(&["SLOWLOG", "GET", "-1"]).unwrap());
+    add(&mut everything, &redis.query(&["SLOWLOG", "GET", "-1"]).unwrap());
     redis.command(&["SLOWLOG", "RESET"]).unwrap();
     for (address, form) in forms() {
         if let Some(at) = memmem::find(&everything, &form) {
@@ -147,10 +148,12 @@ fn found_nowhere(redis: &RedisServer) {
 
 fn add(everything: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Text(bytes) => everything.extend_from_slice(bytes),
-        Value::List(values) => values.iter().for_each(|value| add(everything, value)),
-        Value::Number(number) => everything.extend_from_slice(number.to_string().as_bytes()),
-        Value::Error(_) | Value::Nil => {}
+        Value::BulkString(bytes) => everything.extend_from_slice(bytes),
+        Value::SimpleString(text) => everything.extend_from_slice(text.as_bytes()),
+        Value::Array(values) => values.iter().for_each(|value| add(everything, value)),
+        Value::Int(number) => everything.extend_from_slice(number.to_string().as_bytes()),
+        Value::Nil => {}
+        other => panic!("RESP2 has no {other:?}"),
     }
     everything.push(b'\n');
 }

@@ -19,11 +19,11 @@ pub(crate) fn reports_are_mangled_on_the_way() {
     for (seed, post) in (1..).zip(&fleet.posts) {
         let later = Duration::from_millis(400);
         post.proxy().disturb_scripts(ScriptFaults {
-            double: 0.3,
-            echo: 0.3,
-            hold_back: 0.3,
-            lose_answer: 0.1,
-            later,
+            duplicate: 0.3,
+            repeat: 0.3,
+            reorder: 0.3,
+            lose_reply: 0.1,
+            max_delay: later,
             seed,
         });
     }

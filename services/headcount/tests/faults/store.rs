@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::{RedisServer, resp::Value, wait_until};
+use headcount_testkit::{RedisServer, wait_until};
 
 use crate::fleet::{COUNTER, Fleet};
 
@@ -103,17 +103,12 @@ impl Stored {
         // In the order of the table in keys.rs, which is not the alphabet's.
         others.sort_by_key(|key| (!key.ends_with(":state"), key.clone()));
         let leases = number(redis, &["ZCARD", &format!("hc:{{{COUNTER}}}:sessions")])?;
-        let visits = redis.command(&["HVALS", &format!("hc:{{{COUNTER}}}:visitors")]);
-        let visits = visits.map_err(|error| error.to_string())?;
-        let visits = visits.list().iter().filter_map(|times| times.text().parse::<i64>().ok()).sum();
+        let visits = redis.query::<Vec<i64>>(&["HVALS", &format!("hc:{{{COUNTER}}}:visitors")]);
+        let visits = visits.map_err(|error| error.to_string())?.iter().sum();
         Ok(Self { viewers, leases, visits, others })
     }
 }
 
 fn number(redis: &RedisServer, command: &[&str]) -> Result<i64, String> {
-    match redis.command(command) {
-        Ok(Value::Number(number)) => Ok(number),
-        Ok(other) => Err(format!("{command:?}: {other}")),
-        Err(error) => Err(error.to_string()),
-    }
+    redis.query(command).map_err(|error| error.to_string())
 }

@@ -3,7 +3,6 @@
 use headcount_testkit::{
     Batch, Behaviour, NodeOptions, RedisServer, Viewers,
     client::{ProxyHeader, ProxyVersion},
-    resp::Value,
     wait_until,
 };
 
@@ -72,8 +71,8 @@ pub(crate) fn a_loss_changes_no_visitor() {
     let known = Promise::begin("FLUSHALL: the key that makes visitors is back", HEALED);
     redis.command(&["FLUSHALL"]).unwrap();
     // A node that comes first makes another: who is known to the others is a stranger to it.
-    let back = wait_until("the key", known.left(), || match redis.command(&["EXISTS", store::VISITOR_KEY]) {
-        Ok(Value::Number(1)) => Ok(()),
+    let back = wait_until("the key", known.left(), || match redis.query(&["EXISTS", store::VISITOR_KEY]) {
+        Ok(1) => Ok(()),
         other => Err(format!("{other:?}")),
     });
     if let Err(found) = back {

@@ -1,16 +1,18 @@
-//! [`Proxy`]: stands between a node and its Redis and spoils what goes through: cuts, holds, delays, swallows what is
-//! published, and doubles, holds back or loses the answers of scripts.
+//! [`Proxy`]: stands between a node and its Redis and disturbs what passes: it closes, holds and delays, drops published
+//! messages, and duplicates, reorders or loses script calls.
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use super::{
     relay::Relay,
@@ -18,14 +20,14 @@ use super::{
     rules::{Direction, Rules, ScriptFaults, Shared},
 };
 
-/// Whether the proxy knows what goes through it.
+/// Whether the proxy understands what passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     Resp,
     Unknown,
 }
 
-/// A TCP proxy on a port of its own.
+/// A TCP proxy on a free port of 127.0.0.1.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -36,24 +38,24 @@ impl Proxy {
     /// A proxy for Redis clients of the server at `upstream`.
     ///
     /// # Errors
-    /// If there is no port or no thread for it.
+    /// If there is no port or thread for it.
     pub fn start(upstream: SocketAddr) -> io::Result<Self> {
-        Self::speaking(Protocol::Resp, upstream)
+        Self::listen(Protocol::Resp, upstream)
     }
 
-    /// A proxy for any bytes: it can cut, hold and delay them.
+    /// A proxy for any bytes: it can only close, hold and delay.
     ///
     /// # Errors
-    /// If there is no port or no thread for it.
+    /// If there is no port or thread for it.
     pub fn raw(upstream: SocketAddr) -> io::Result<Self> {
-        Self::speaking(Protocol::Unknown, upstream)
+        Self::listen(Protocol::Unknown, upstream)
     }
 
-    fn speaking(protocol: Protocol, upstream: SocketAddr) -> io::Result<Self> {
+    fn listen(protocol: Protocol, upstream: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            upstream: Mutex::new(upstream),
+            upstream,
             rules: Mutex::default(),
             open: Mutex::default(),
             disturbed: AtomicU64::new(0),
@@ -64,7 +66,7 @@ impl Proxy {
         Ok(Self { address, shared })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -74,24 +76,19 @@ impl Proxy {
         format!("redis://{}/", self.address)
     }
 
-    /// Closes all connections, and each new one, until it is healed.
+    /// Closes all connections, and each new one, until [`heal`](Self::heal).
     pub fn cut(&self) {
-        self.change(|rules| rules.shut = true);
+        self.shared.rules.lock().refuse = true;
         self.shared.close_connections();
     }
 
-    /// Closes all connections; new ones are let through.
-    pub fn close_connections(&self) {
-        self.shared.close_connections();
-    }
-
-    /// Lets nothing through in one direction, without closing anything, as a network does that loses every packet:
-    /// what was sent meanwhile arrives when it is healed.
+    /// Lets nothing pass in one direction and closes nothing, like a network that loses every packet. What is sent
+    /// meanwhile arrives after [`heal`](Self::heal).
     pub fn hold(&self, direction: Direction) {
-        self.change(|rules| rules.way_mut(direction).held = true);
+        self.shared.rules.lock().path(direction).held = true;
     }
 
-    /// Lets nothing through in either direction.
+    /// Lets nothing pass in either direction.
     pub fn hold_both(&self) {
         self.hold(Direction::ToServer);
         self.hold(Direction::ToClient);
@@ -99,41 +96,32 @@ impl Proxy {
 
     /// Delays everything in one direction.
     pub fn delay(&self, direction: Direction, by: Duration) {
-        self.change(|rules| rules.way_mut(direction).delay = by);
+        self.shared.rules.lock().path(direction).delay = by;
     }
 
-    /// Drops what is published to subscribers; their connections stay open, and what they ask is answered.
+    /// Drops what is published to subscribers; their connections stay open, and their requests get replies.
     pub fn drop_messages(&self) {
-        self.change(|rules| rules.drop_messages = true);
+        self.shared.rules.lock().drop_messages = true;
     }
 
-    /// Doubles, holds back, and cuts off script calls at random.
-    pub fn disturb_scripts(&self, script_faults: ScriptFaults) {
-        self.change(|rules| rules.script_faults = Some(script_faults));
+    /// Duplicates, reorders and loses script calls at random.
+    pub fn disturb_scripts(&self, faults: ScriptFaults) {
+        self.shared.rules.lock().script_faults = Some(faults);
     }
 
-    /// Lets everything through again.
+    /// Lets everything pass again.
     pub fn heal(&self) {
-        self.change(|rules| *rules = Rules::default());
+        *self.shared.rules.lock() = Rules::default();
     }
 
-    /// Script calls that were doubled, echoed, held back or cut off so far.
+    /// The number of faults of script calls so far.
     pub fn disturbed(&self) -> u64 {
         self.shared.disturbed.load(Ordering::Relaxed)
     }
 
-    /// Connections open through it.
+    /// The number of open connections.
     pub fn connections(&self) -> usize {
-        self.shared.open.lock().expect("nobody panics with it").len()
-    }
-
-    /// From now on, new connections go to another server.
-    pub fn retarget(&self, upstream: SocketAddr) {
-        *self.shared.upstream.lock().expect("nobody panics with it") = upstream;
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Rules)) {
-        change(&mut self.shared.rules.lock().expect("nobody panics with it"));
+        self.shared.open.lock().len()
     }
 }
 
@@ -141,7 +129,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
         self.shared.close_connections();
-        // Wakes the thread that accepts; it looks whether it should stop.
+        // Wakes the accepting thread, which then ends.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -152,32 +140,31 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, protocol: Protocol) {
             return;
         }
         let Ok(client) = client else { continue };
-        if shared.rules().shut {
+        if shared.rules().refuse {
             continue;
         }
-        // A client whose server is away, or for which there are no descriptors left, sees its connection closed.
+        // Without a server or a free descriptor, the client's connection is closed.
         let _ = join(client, shared, protocol, number);
     }
 }
 
-/// Connects a client through to the server, with a thread for each direction.
+/// Connects a client with the server, with a thread for each direction.
 fn join(client: TcpStream, shared: &Arc<Shared>, protocol: Protocol, number: u64) -> io::Result<()> {
-    let upstream = *shared.upstream.lock().expect("nobody panics with it");
-    let server = TcpStream::connect_timeout(&upstream, Duration::from_secs(2))?;
+    let server = TcpStream::connect_timeout(&shared.upstream, Duration::from_secs(2))?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    shared.open.lock().expect("nobody panics with it").push((number, client.try_clone()?, server.try_clone()?));
-    let exchange = (protocol == Protocol::Resp).then(|| Arc::new(ReplyMatcher::new(Arc::clone(shared), number)));
+    shared.open.lock().push((number, client.try_clone()?, server.try_clone()?));
+    let replies = (protocol == Protocol::Resp).then(|| Arc::new(ReplyMatcher::new(Arc::clone(shared), number)));
     for direction in [Direction::ToServer, Direction::ToClient] {
         let (from, to) = match direction {
             Direction::ToServer => (client.try_clone()?, server.try_clone()?),
             Direction::ToClient => (server.try_clone()?, client.try_clone()?),
         };
-        let lane = Relay::new(direction, from, to, Arc::clone(shared), exchange.clone());
+        let relay = Relay::new(direction, from, to, Arc::clone(shared), replies.clone());
         let shared = Arc::clone(shared);
-        thread::Builder::new().name("proxy lane".into()).spawn(move || {
-            lane.run();
-            shared.open.lock().expect("nobody panics with it").retain(|(open, ..)| *open != number);
+        thread::Builder::new().name("proxy relay".into()).spawn(move || {
+            relay.run();
+            shared.open.lock().retain(|(open, ..)| *open != number);
         })?;
     }
     Ok(())

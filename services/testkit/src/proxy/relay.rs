@@ -14,22 +14,21 @@ use super::{
 };
 use crate::resp;
 
-/// How long a lane waits for bytes when nothing else is due: how late it may see that the rules have changed.
-const IDLE_LOOK: Duration = Duration::from_millis(20);
-/// The same while something is due.
-const BUSY_LOOK: Duration = Duration::from_millis(1);
+/// How long a relay waits for bytes while its queue is empty: it notices changed rules this late.
+const IDLE_WAIT: Duration = Duration::from_millis(20);
+/// The same while the queue holds something.
+const BUSY_WAIT: Duration = Duration::from_millis(1);
 
 pub(super) struct Relay {
     direction: Direction,
     from: TcpStream,
     to: TcpStream,
     shared: Arc<Shared>,
-    /// `None` where the proxy does not know the protocol.
-    exchange: Option<Arc<ReplyMatcher>>,
-    /// Bytes of a message that is not complete yet.
-    begun: Vec<u8>,
-    /// What is to be sent, and when.
-    due: VecDeque<Message>,
+    /// `None` if the proxy does not know the protocol.
+    replies: Option<Arc<ReplyMatcher>>,
+    /// The bytes of an incomplete message.
+    incomplete: Vec<u8>,
+    queue: VecDeque<Message>,
 }
 
 impl Relay {
@@ -38,14 +37,14 @@ impl Relay {
         from: TcpStream,
         to: TcpStream,
         shared: Arc<Shared>,
-        exchange: Option<Arc<ReplyMatcher>>,
+        replies: Option<Arc<ReplyMatcher>>,
     ) -> Self {
-        Self { direction, from, to, shared, exchange, begun: Vec::new(), due: VecDeque::new() }
+        Self { direction, from, to, shared, replies, incomplete: Vec::new(), queue: VecDeque::new() }
     }
 
-    /// Runs until either end is gone, then closes both.
+    /// Runs until either end has closed, then closes both.
     pub(super) fn run(mut self) {
-        // An error is the end of the connection, which is what the two ends are to see.
+        // An error ends the connection, which both ends notice.
         let _ = self.forward();
         let _ = self.from.shutdown(Shutdown::Both);
         let _ = self.to.shutdown(Shutdown::Both);
@@ -53,73 +52,72 @@ impl Relay {
 
     fn forward(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; 64 << 10];
-        let mut look = Duration::ZERO;
+        let mut timeout = Duration::ZERO;
         let mut ended = false;
         loop {
-            let wanted = if self.due.is_empty() { IDLE_LOOK } else { BUSY_LOOK };
-            if wanted != look {
-                look = wanted;
-                self.from.set_read_timeout(Some(look))?;
+            let wanted = if self.queue.is_empty() { IDLE_WAIT } else { BUSY_WAIT };
+            if wanted != timeout {
+                timeout = wanted;
+                self.from.set_read_timeout(Some(timeout))?;
             }
             if ended {
-                std::thread::park_timeout(look);
+                std::thread::park_timeout(timeout);
             } else {
                 match self.from.read(&mut buffer) {
                     Ok(0) => ended = true,
-                    Ok(count) => self.take(&buffer[..count])?,
+                    Ok(count) => self.receive(&buffer[..count])?,
                     Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
                 }
             }
-            let held = self.shared.rules().way(self.direction).held;
+            let held = self.shared.path(self.direction).held;
             if !held {
-                self.send()?;
+                self.send_due()?;
             }
-            // An end is not seen on the other side of a network that lets nothing through.
-            if ended && !held && self.due.is_empty() {
+            // The end does not pass while the direction is held either.
+            if ended && !held && self.queue.is_empty() {
                 return Ok(());
             }
         }
     }
 
-    /// Puts what came where it is due.
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let at = Instant::now() + self.shared.rules().way(self.direction).delay;
-        let Some(exchange) = &self.exchange else {
-            self.due.push_back(Message { at, bytes: bytes.to_vec(), action: None });
+    /// Queues what has arrived.
+    fn receive(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let at = Instant::now() + self.shared.path(self.direction).delay;
+        let Some(replies) = &self.replies else {
+            self.queue.push_back(Message { at, bytes: bytes.to_vec(), action: None });
             return Ok(());
         };
-        self.begun.extend_from_slice(bytes);
+        self.incomplete.extend_from_slice(bytes);
         let mut used = 0;
-        while let Some((value, length)) = resp::message(&self.begun[used..])? {
-            let message = &self.begun[used..used + length];
+        while let Some((value, length)) = resp::message(&self.incomplete[used..])? {
+            let message = &self.incomplete[used..used + length];
             match self.direction {
-                Direction::ToServer => exchange.request(&value, message, at, &mut self.due),
+                Direction::ToServer => replies.request(&value, message, at, &mut self.queue),
                 Direction::ToClient => {
-                    for bytes in exchange.answer(&value, message)? {
-                        self.due.push_back(Message { at, bytes, action: None });
-                    }
+                    let ready = replies.reply(&value, message)?;
+                    self.queue.extend(ready.into_iter().map(|bytes| Message { at, bytes, action: None }));
                 }
             }
             used += length;
         }
-        self.begun.drain(..used);
+        self.incomplete.drain(..used);
         Ok(())
     }
 
     /// Sends what is due, in the order of its time.
-    fn send(&mut self) -> io::Result<()> {
+    fn send_due(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        while let Some(first) = self.due.iter().enumerate().min_by_key(|(_, parcel)| parcel.at).map(|(at, _)| at) {
-            if self.due[first].at > now {
+        while let Some(first) = self.queue.iter().enumerate().min_by_key(|(_, message)| message.at).map(|(at, _)| at) {
+            if self.queue[first].at > now {
                 return Ok(());
             }
-            let parcel = self.due.remove(first).expect("it was just found");
-            if let (Some(exchange), Some(action)) = (&self.exchange, parcel.action) {
-                exchange.sent(action);
+            let message = self.queue.remove(first).expect("the index was just found");
+            if let (Some(replies), Some(action)) = (&self.replies, message.action) {
+                replies.sent(action);
             }
-            self.to.write_all(&parcel.bytes)?;
+            self.to.write_all(&message.bytes)?;
         }
         Ok(())
     }

@@ -1,35 +1,36 @@
-//! [`ReplyMatcher`]: matches answers with requests on one connection, so that requests can be doubled and overtaken while
-//! the client still gets one answer to each, in its own order.
+//! [`ReplyMatcher`]: matches replies with requests on one connection, so that requests can be duplicated and reordered
+//! while the client still gets one reply to each, in its own order.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
+use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use redis::{FromRedisValue, PushKind, Value};
 
 use super::rules::Shared;
-use crate::resp::Value;
 
-/// Something on its way.
+/// A message to send, and when.
 pub(super) struct Message {
     pub(super) at: Instant,
     pub(super) bytes: Vec<u8>,
-    /// What is to become of the answer, where this is a request.
+    /// What happens to the reply, if this is a request.
     pub(super) action: Option<ReplyAction>,
 }
 
-/// What is to become of an answer.
+/// What happens to a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyAction {
-    /// It goes to the client as its answer number so-and-so.
-    Answer(u64),
-    /// Nobody asked for it.
+    /// It goes to the client as the reply with this number.
+    Forward(u64),
+    /// It is dropped: the client did not ask for it.
     Discard,
-    /// The connection is cut instead.
-    Cut,
+    /// The connection is closed instead.
+    Close,
 }
 
 pub(super) struct ReplyMatcher {
@@ -39,104 +40,107 @@ pub(super) struct ReplyMatcher {
 
 struct State {
     choice: StdRng,
-    /// A subscriber gets more answers than it asks for: they are passed as they come.
+    /// A subscriber gets more replies than it asks for: they pass as they come.
     subscribed: bool,
     requests: u64,
-    /// Fates of the answers to come, in the order in which the requests were sent.
+    /// The actions for the replies to come, in the order in which the requests were sent.
     actions: VecDeque<ReplyAction>,
-    /// Answers that came before those that the client expects first.
+    /// Replies that arrived before an earlier one, by number.
     early: BTreeMap<u64, Vec<u8>>,
-    answered: u64,
+    forwarded: u64,
 }
 
 impl ReplyMatcher {
-    pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
-        let seed = shared.rules().script_faults.map_or(0, |script_faults| script_faults.seed);
+    /// For the connection with this number.
+    pub(super) fn new(shared: Arc<Shared>, connection: u64) -> Self {
+        let seed = shared.rules().script_faults.map_or(0, |faults| faults.seed);
         let state = State {
-            choice: StdRng::seed_from_u64(seed.wrapping_add(number)),
+            choice: StdRng::seed_from_u64(seed.wrapping_add(connection)),
             subscribed: false,
             requests: 0,
             actions: VecDeque::new(),
             early: BTreeMap::new(),
-            answered: 0,
+            forwarded: 0,
         };
         Self { shared, state: Mutex::new(state) }
     }
 
-    /// Takes a request of the client, and puts what is to be sent for it into `due`.
-    pub(super) fn request(&self, value: &Value, message: &[u8], at: Instant, due: &mut VecDeque<Message>) {
-        let mut state = self.state.lock().expect("nobody panics with it");
-        let name = value.list().first().map(Value::text).unwrap_or_default().to_ascii_uppercase();
+    /// Takes a request of the client, and adds what to send for it to `queue`.
+    pub(super) fn request(&self, value: &Value, bytes: &[u8], at: Instant, queue: &mut VecDeque<Message>) {
+        let mut state = self.state.lock();
+        let name = first_word(value).to_ascii_uppercase();
         state.subscribed |= name.ends_with("SUBSCRIBE");
-        let mut action = ReplyAction::Answer(state.requests);
+        let mut action = ReplyAction::Forward(state.requests);
         state.requests += 1;
-        let mut parcel = |at, action| due.push_back(Message { at, bytes: message.to_vec(), action: Some(action) });
-        let script_faults = match self.shared.rules().script_faults {
-            Some(script_faults) if matches!(name.as_str(), "EVALSHA" | "EVAL" | "FCALL") && !state.subscribed => {
-                script_faults
-            }
-            _ => return parcel(at, action),
+        let mut send = |at, action| queue.push_back(Message { at, bytes: bytes.to_vec(), action: Some(action) });
+        let faults = match self.shared.rules().script_faults {
+            Some(faults) if matches!(name.as_str(), "EVALSHA" | "EVAL" | "FCALL") && !state.subscribed => faults,
+            _ => return send(at, action),
         };
         let mut chosen = |probability: f64| state.choice.random_bool(probability.clamp(0.0, 1.0));
-        let doubled = chosen(script_faults.double);
-        let (echoed, held_back, cut) =
-            (chosen(script_faults.echo), chosen(script_faults.hold_back), chosen(script_faults.lose_answer));
-        let mut later = || at + script_faults.later.mul_f64(state.choice.random());
-        let first = if held_back { later() } else { at };
-        let again = if echoed { Some(later()) } else { None };
-        if cut {
-            action = ReplyAction::Cut;
+        let duplicated = chosen(faults.duplicate);
+        let (repeated, reordered, lost) = (chosen(faults.repeat), chosen(faults.reorder), chosen(faults.lose_reply));
+        let mut later = || at + faults.max_delay.mul_f64(state.choice.random());
+        let first = if reordered { later() } else { at };
+        let again = if repeated { Some(later()) } else { None };
+        if lost {
+            action = ReplyAction::Close;
         }
-        parcel(first, action);
-        if doubled {
-            parcel(first, ReplyAction::Discard);
+        send(first, action);
+        if duplicated {
+            send(first, ReplyAction::Discard);
         }
         if let Some(again) = again {
-            parcel(again.max(first), ReplyAction::Discard);
+            send(again.max(first), ReplyAction::Discard);
         }
-        let disturbed = [doubled, echoed, held_back, cut].into_iter().filter(|done| *done).count();
+        let disturbed = [duplicated, repeated, reordered, lost].into_iter().filter(|fault| *fault).count();
         self.shared.disturbed.fetch_add(disturbed as u64, Ordering::Relaxed);
     }
 
-    /// A request was sent, whose answer has this action.
+    /// Called when a request has been sent, with the action for its reply.
     pub(super) fn sent(&self, action: ReplyAction) {
-        self.state.lock().expect("nobody panics with it").actions.push_back(action);
+        self.state.lock().actions.push_back(action);
     }
 
-    /// Takes an answer of the server, and gives what the client is to get now.
+    /// Takes a reply of the server, and returns what the client gets now.
     ///
     /// # Errors
-    /// If the connection is to be cut.
-    pub(super) fn answer(&self, value: &Value, message: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        let mut state = self.state.lock().expect("nobody panics with it");
-        let pushed = message.first() == Some(&b'>');
-        if pushed || state.subscribed {
-            let kind = value.list().first().map(Value::text).unwrap_or_default();
-            let delivery = matches!(kind.as_str(), "message" | "pmessage" | "smessage");
-            let dropped = delivery && self.shared.rules().drop_messages;
-            return Ok(if dropped { Vec::new() } else { vec![message.to_vec()] });
+    /// If the connection is to be closed.
+    pub(super) fn reply(&self, value: &Value, bytes: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        let mut state = self.state.lock();
+        if state.subscribed || matches!(value, Value::Push { .. }) {
+            let dropped = is_published(value) && self.shared.rules().drop_messages;
+            return Ok(if dropped { Vec::new() } else { vec![bytes.to_vec()] });
         }
         match state.actions.pop_front() {
-            Some(ReplyAction::Answer(number)) => {
-                state.early.insert(number, message.to_vec());
+            Some(ReplyAction::Forward(number)) => {
+                state.early.insert(number, bytes.to_vec());
             }
             Some(ReplyAction::Discard) => return Ok(Vec::new()),
-            Some(ReplyAction::Cut) => return Err(io::ErrorKind::ConnectionAborted.into()),
-            // The server says something unasked, as it does when it refuses a connection.
-            None => return Ok(vec![message.to_vec()]),
+            Some(ReplyAction::Close) => return Err(io::ErrorKind::ConnectionAborted.into()),
+            // Unasked, as when the server refuses a connection.
+            None => return Ok(vec![bytes.to_vec()]),
         }
         let mut ready = Vec::new();
         loop {
-            let next = state.answered;
-            let Some(answer) = state.early.remove(&next) else { return Ok(ready) };
-            ready.push(answer);
-            state.answered += 1;
+            let next = state.forwarded;
+            let Some(reply) = state.early.remove(&next) else { return Ok(ready) };
+            ready.push(reply);
+            state.forwarded += 1;
         }
     }
 }
 
-impl std::fmt::Debug for ReplyMatcher {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("ReplyMatcher").finish_non_exhaustive()
+/// Whether this is a published message, in RESP2 or RESP3.
+fn is_published(value: &Value) -> bool {
+    match value {
+        Value::Push { kind, .. } => matches!(kind, PushKind::Message | PushKind::PMessage | PushKind::SMessage),
+        value => matches!(first_word(value).as_str(), "message" | "pmessage" | "smessage"),
     }
+}
+
+/// The first element of an array as text, or nothing.
+fn first_word(value: &Value) -> String {
+    let Value::Array(values) = value else { return String::new() };
+    values.first().and_then(|first| String::from_redis_value_ref(first).ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! [`RedisServer`]: a redis-server of one's own.
+//! [`RedisServer`]: a redis-server for one test.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -7,23 +7,27 @@ use std::{
     time::Duration,
 };
 
+use redis::{Client, Cmd, Connection, FromRedisValue, RedisResult, Value};
 use tempfile::TempDir;
 
 use crate::{
     Error, Process, Usage,
     ports::{self, Reserved},
-    resp, wait_until,
+    wait_until,
 };
 
-/// How long a server may take to answer its first PING.
+/// How long a server may take until its first reply.
 const STARTUP: Duration = Duration::from_secs(10);
 
-/// What a server has in memory after it is started again.
+/// How long a connection, or a reply, may take.
+const REPLY: Duration = Duration::from_secs(5);
+
+/// What a server has in memory after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
     /// Nothing.
     Lost,
-    /// What it had: it saves a snapshot before it is killed.
+    /// What it had before: it saves a snapshot before it is killed.
     Kept,
 }
 
@@ -31,14 +35,14 @@ pub enum Data {
 #[derive(Debug)]
 pub struct RedisServer {
     process: Process,
-    /// Kept while the server is down as well.
+    /// Reserved while the server is down too.
     port: Reserved,
     arguments: Vec<String>,
     directory: TempDir,
 }
 
 impl RedisServer {
-    /// Starts one, and waits until it answers.
+    /// Starts one, and waits until it replies.
     ///
     /// # Errors
     /// If redis-server is not installed or does not come up.
@@ -62,26 +66,17 @@ impl RedisServer {
 
     fn await_up(&mut self) -> Result<(), Error> {
         let address = self.address();
+        let ping = || match connect(address).and_then(|mut connection| Cmd::new().arg("PING").exec(&mut connection)) {
+            // A server with a password replies too.
+            Err(error) if error.code() != Some("NOAUTH") => Err(error),
+            _ => Ok(()),
+        };
         let process = &mut self.process;
-        let mut dead = false;
-        let up = wait_until("Redis's first answer", STARTUP, || {
-            dead = !process.is_alive();
-            match resp::ask(address, &["PING"]) {
-                _ if dead => Ok(()),
-                // One with a password refuses, and one that still loads asks for patience.
-                Ok(resp::Value::Error(error)) if !error.starts_with("NOAUTH") => Err(error),
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.to_string()),
-            }
-        });
-        if dead {
-            return Err(Error::TooLate {
-                what: "Redis's first answer".into(),
-                within: STARTUP,
-                heard: "it ended".into(),
-            });
-        }
-        up
+        wait_until("Redis's first reply", STARTUP, || match ping() {
+            Err(error) if process.is_alive() => Err(error),
+            reply => Ok(reply),
+        })?
+        .map_err(|error| Error::Redis { command: "PING".into(), answer: format!("{error}; it has ended") })
     }
 
     /// Where it listens.
@@ -116,27 +111,44 @@ impl RedisServer {
             self.process.kill();
         }
         if data == Data::Lost {
-            // There is none where nothing was ever saved.
+            // Missing if nothing was ever saved.
             let _ = std::fs::remove_file(self.directory.path().join("dump.rdb"));
         }
         self.process = spawn(self.port.number(), self.directory.path(), &self.arguments)?;
         self.await_up()
     }
 
-    /// Runs a command, for instance `["FLUSHALL"]`.
+    /// A connection to it.
     ///
     /// # Errors
-    /// If there is no connection, or Redis answers with an error.
-    pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Result<resp::Value, Error> {
-        ask(self.address(), arguments)
+    /// If there is none.
+    pub fn connection(&self) -> Result<Connection, Error> {
+        connect(self.address())
+            .map_err(|error| Error::Redis { command: "a connection".into(), answer: error.to_string() })
+    }
+
+    /// Runs a command, for instance `["FLUSHALL"]`, and discards the reply.
+    ///
+    /// # Errors
+    /// If there is no connection, or the reply is an error.
+    pub fn command(&self, arguments: &[impl AsRef<[u8]>]) -> Result<(), Error> {
+        self.query::<Value>(arguments).map(drop)
+    }
+
+    /// Runs a command and returns its reply.
+    ///
+    /// # Errors
+    /// If there is no connection, or the reply is an error or of another type.
+    pub fn query<T: FromRedisValue>(&self, arguments: &[impl AsRef<[u8]>]) -> Result<T, Error> {
+        query(self.address(), arguments)
     }
 
     /// All keys, in order.
     ///
     /// # Errors
-    /// If there is no answer.
+    /// If there is no reply.
     pub fn keys(&self) -> Result<Vec<String>, Error> {
-        let mut keys: Vec<String> = self.command(&["KEYS", "*"])?.list().iter().map(resp::Value::text).collect();
+        let mut keys: Vec<String> = self.query(&["KEYS", "*"])?;
         keys.sort();
         Ok(keys)
     }
@@ -144,19 +156,19 @@ impl RedisServer {
     /// One field of `INFO`, for instance `total_commands_processed`.
     ///
     /// # Errors
-    /// If there is no answer, or no such field.
+    /// If there is no reply, or no such field.
     pub fn info(&self, field: &str) -> Result<String, Error> {
-        let info = self.command(&["INFO", "everything"])?.text();
+        let info: String = self.query(&["INFO", "everything"])?;
         let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).map(str::to_owned);
-        value.ok_or_else(|| Error::Redis { command: "INFO".into(), answer: format!("nothing about {field}") })
+        value.ok_or_else(|| Error::Redis { command: "INFO".into(), answer: format!("no field {field}") })
     }
 
     /// Makes it a replica of another.
     ///
     /// # Errors
-    /// If there is no answer.
+    /// If there is no reply.
     pub fn follow(&self, master: SocketAddr) -> Result<(), Error> {
-        self.command(&["REPLICAOF", &master.ip().to_string(), &master.port().to_string()]).map(drop)
+        self.command(&["REPLICAOF", &master.ip().to_string(), &master.port().to_string()])
     }
 
     /// Memory and processor time.
@@ -175,17 +187,25 @@ fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Result<Process, E
     Process::start(command)
 }
 
-/// Asks a Redis, and takes an error for one.
-pub(super) fn ask<A: AsRef<[u8]>>(address: SocketAddr, arguments: &[A]) -> Result<resp::Value, Error> {
-    let command = || {
-        let words: Vec<_> = arguments.iter().map(|argument| String::from_utf8_lossy(argument.as_ref())).collect();
-        words.join(" ")
-    };
-    match resp::ask(address, arguments) {
-        Ok(resp::Value::Error(answer)) => Err(Error::Redis { command: command(), answer }),
-        Ok(value) => Ok(value),
-        Err(source) => Err(Error::Io { what: format!("{} to Redis at {address}", command()), source }),
+/// Runs one command on a connection of its own.
+///
+/// # Errors
+/// If there is no connection, no reply within 5 s, an error as the reply, or a reply of another type.
+pub fn query<T: FromRedisValue>(address: SocketAddr, arguments: &[impl AsRef<[u8]>]) -> Result<T, Error> {
+    let mut command = Cmd::new();
+    for argument in arguments {
+        command.arg(argument.as_ref());
     }
+    connect(address).and_then(|mut connection| command.query(&mut connection)).map_err(|source| {
+        let words: Vec<_> = arguments.iter().map(|argument| String::from_utf8_lossy(argument.as_ref())).collect();
+        Error::Redis { command: words.join(" "), answer: source.to_string() }
+    })
+}
+
+fn connect(address: SocketAddr) -> RedisResult<Connection> {
+    let connection = Client::open(format!("redis://{address}/"))?.get_connection_with_timeout(REPLY)?;
+    connection.set_read_timeout(Some(REPLY))?;
+    Ok(connection)
 }
 
 #[cfg(test)]
