@@ -1,10 +1,11 @@
-//! What stands before the images: the boundary in the response's head, and the head of each part.
+//! The headers that describe a stream: the boundary in the response's `Content-Type`, and the head of each part.
 
-use crate::ReadError;
-use crate::read::MAX_PART_BYTES;
+pub use crate::error::excerpt;
+use crate::error::{MAX_PART_BYTES, ReadError};
 
-/// The boundary that a response's `Content-Type` names, without its two leading dashes; `None` where it is not a
-/// multipart stream with one. Some cameras write the dashes into the header too; they are taken off, as browsers do.
+/// Returns the boundary that a response's `Content-Type` names, without its two leading dashes, or `None` if it is
+/// not a multipart stream with a boundary. Some cameras write the dashes into the header too; like browsers, this
+/// removes them.
 pub fn boundary(content_type: &str) -> Option<&str> {
     let mut fields = content_type.split(';').map(str::trim);
     if !fields.next()?.eq_ignore_ascii_case("multipart/x-mixed-replace") {
@@ -18,20 +19,21 @@ pub fn boundary(content_type: &str) -> Option<&str> {
     (!boundary.is_empty()).then_some(boundary)
 }
 
-/// What a part's headers say.
+/// The headers of a part that matter for reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartHead<'a> {
-    /// The part's `Content-Type`, empty where it has none.
+    /// The part's `Content-Type`; empty if it has none.
     pub content_type: &'a str,
-    /// Bytes of its body, [`MAX_PART_BYTES`] at most; `None` where only the next boundary ends it.
+    /// Bytes of its body, at most [`MAX_PART_BYTES`]; `None` if only the next boundary ends it.
     pub length: Option<usize>,
 }
 
 impl<'a> PartHead<'a> {
-    /// Reads a part's headers, without the blank line that ends them. Others than these two are passed over.
+    /// Parses a part's headers, given without the blank line that ends them. Ignores all other headers.
     ///
     /// # Errors
-    /// [`ReadError::Header`] where a line is no header, or a length no number; [`ReadError::LongPart`].
+    /// Fails with [`ReadError::Header`] if a line is not a header or the length is not a number, and with
+    /// [`ReadError::LongPart`] if the length is above [`MAX_PART_BYTES`].
     pub fn parse(lines: &'a [u8]) -> Result<Self, ReadError> {
         let mut head = Self::default();
         for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
@@ -54,9 +56,4 @@ impl<'a> PartHead<'a> {
         }
         Ok(head)
     }
-}
-
-/// The beginning of what was found instead, for the message of a [`ReadError`].
-pub fn excerpt(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned()
 }

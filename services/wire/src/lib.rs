@@ -1,18 +1,25 @@
-//! The `multipart/x-mixed-replace` stream of images: [`mod@write`] makes it in the one form that Chromium, Firefox and
-//! WebKit all paint at once, [`read`] takes such a stream apart again and accepts nothing that is broken.
+//! The `multipart/x-mixed-replace` stream of images. [`mod@write`] produces it in the one form that Chromium, Firefox
+//! and WebKit all paint at once. [`PartReader`] and [`PartScanner`] read such a stream and reject everything invalid.
 //!
-//! Neither touches a socket: both work on bytes.
+//! Nothing here touches a socket: both directions work on bytes.
 
+pub mod delimiter;
+pub mod error;
 pub mod head;
+pub mod parse;
 pub mod read;
+pub mod scan;
 pub mod write;
 
-pub use read::{Part, PartReader, ReadError};
+pub use delimiter::Delimiter;
+pub use error::ReadError;
+pub use read::{Part, PartReader};
+pub use scan::PartScanner;
 pub use write::{Frame, opening};
 
-/// Separates the parts. Long enough that no compressed image holds `--headcount` by chance (2⁻⁸⁸ for each position),
-/// short enough to cost little in each frame.
+/// Separates the parts. It is long enough that no compressed image contains `--headcount` by chance (2⁻⁸⁸ for each
+/// position), and short enough to cost little in each frame.
 pub const BOUNDARY: &str = "headcount";
 
-/// The response's `Content-Type`. The boundary stands here without the two dashes that open it in the body.
+/// The response's `Content-Type`. It names the boundary without the two dashes that precede it in the body.
 pub const CONTENT_TYPE: &str = "multipart/x-mixed-replace; boundary=headcount";

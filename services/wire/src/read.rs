@@ -1,245 +1,92 @@
-//! Reading a stream: [`PartReader`] is fed bytes as they come and gives whole parts, or says what is broken.
-//!
-//! It reads what the RFC (2046 §5.1) and today's streamers write: parts with and without `Content-Length`, with
-//! advance headers or without, for any boundary.
+//! [`PartReader`]: is fed the bytes of a stream as they arrive, and returns whole parts.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::head::{PartHead, boundary, excerpt};
-
-/// Longest part body accepted. A badge at 3× is below 20 kB; cameras send a few hundred kB.
-pub const MAX_PART_BYTES: usize = 8 << 20;
-/// Longest block of part headers accepted; ours, with the padding, is 1,024 bytes.
-pub const MAX_HEADER_BYTES: usize = 8 << 10;
+pub use crate::error::{MAX_HEADER_BYTES, MAX_PART_BYTES};
+use crate::{
+    delimiter::Delimiter,
+    error::ReadError,
+    head::boundary,
+    parse::{Event, Parser},
+};
 
 /// One part of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The part's `Content-Type`, empty where it has none.
+    /// The part's `Content-Type`; empty if it has none.
     pub content_type: String,
     /// The part's body: one image.
     pub body: Bytes,
 }
 
-/// What is broken in a stream. Nothing more can be read from it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    /// The body does not begin with the boundary that the response's head names.
-    #[error("the body begins with {found:?} where the boundary --{boundary} was due")]
-    NoBoundary {
-        /// The boundary that was due.
-        boundary: String,
-        /// What stands there instead, cut short.
-        found: String,
-    },
-    /// A boundary is followed by neither a line end nor the two dashes that close the stream.
-    #[error("a boundary is followed by {0:?}, neither a line end nor the closing dashes")]
-    BoundaryTail(String),
-    /// A part's headers are longer than [`MAX_HEADER_BYTES`].
-    #[error("a part's headers are longer than {MAX_HEADER_BYTES} bytes")]
-    LongHeaders,
-    /// A part header is not `name: value` in ASCII.
-    #[error("a part header is malformed: {0:?}")]
-    Header(String),
-    /// A part's body is longer than [`MAX_PART_BYTES`].
-    #[error("a part is longer than {MAX_PART_BYTES} bytes")]
-    LongPart,
-    /// A part's `Content-Length` does not lead to a boundary.
-    #[error("a part of Content-Length {0} is not followed by a boundary")]
-    Length(usize),
-    /// A part has no body at all, which browsers take for a broken image.
-    #[error("a part is empty")]
-    EmptyPart,
-    /// Bytes follow the closing boundary.
-    #[error("bytes follow the closing boundary: {0:?}")]
-    AfterEnd(String),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
-    /// Before the first boundary.
-    Start,
-    /// Behind a boundary's name: a line end or the closing dashes are due.
-    Tail,
-    Headers,
-    Body {
-        content_type: String,
-        length: Option<usize>,
-        /// So many bytes of the buffer are known to hold no delimiter's beginning.
-        searched: usize,
-    },
-    Ended,
-}
-
-/// Takes a multipart body apart. Feed it with [`push`](Self::push), then call [`next_part`](Self::next_part) until it
-/// gives `None`.
+/// Reads a multipart body. Feed it with [`push`](Self::push), then call [`next_part`](Self::next_part) until it
+/// returns `None`.
 #[derive(Clone, Debug)]
 pub struct PartReader {
-    delimiter: Vec<u8>,
-    buffer: BytesMut,
-    state: State,
+    delimiter: Delimiter,
+    parser: Parser,
+    /// Of the part whose headers were parsed last.
+    content_type: String,
+    unread: BytesMut,
 }
 
 impl PartReader {
-    /// A reader for the boundary that a response's `Content-Type` names, without its two leading dashes.
+    /// A reader for a boundary, which is given without its two leading dashes.
     pub fn new(boundary: &str) -> Self {
-        Self { delimiter: format!("\r\n--{boundary}").into_bytes(), buffer: BytesMut::new(), state: State::Start }
+        Self {
+            delimiter: Delimiter::new(boundary),
+            parser: Parser::new(),
+            content_type: String::new(),
+            unread: BytesMut::new(),
+        }
     }
 
-    /// Takes the boundary from a response's `Content-Type`; `None` where it is not a multipart stream with one: see
-    /// [`boundary`].
+    /// A reader for the boundary that a response's `Content-Type` names. Returns `None` if [`boundary`] finds none.
     pub fn for_content_type(content_type: &str) -> Option<Self> {
         boundary(content_type).map(Self::new)
     }
 
-    /// Adds bytes of the body as they came.
+    /// Adds bytes of the body in the order in which they arrived.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        self.unread.extend_from_slice(bytes);
     }
 
     /// Whether the closing boundary has been read.
     pub fn ended(&self) -> bool {
-        self.state == State::Ended
+        self.parser.ended()
     }
 
-    /// Whether the bytes so far stop inside an image (advance headers that wait for their image do not count): what
-    /// a stream that is cut off now would leave broken.
+    /// Whether the bytes so far stop inside an image, so that a stream cut off now would leave it broken. Advance
+    /// headers whose image has not begun do not count.
     pub fn inside_image(&self) -> bool {
-        matches!(self.state, State::Body { .. }) && !self.buffer.is_empty()
+        self.parser.in_body() && !self.unread.is_empty()
     }
 
-    /// The next whole part, or `None` until more bytes come.
+    /// Returns the next whole part, or `None` if it is not complete yet.
     ///
     /// # Errors
-    /// The first thing that is broken; it stays the answer to every further call.
+    /// Fails if the stream is invalid. Every further call fails with the same error, unless more bytes are pushed.
     pub fn next_part(&mut self) -> Result<Option<Part>, ReadError> {
         loop {
-            let went_on = match self.state.clone() {
-                State::Start => self.start()?,
-                State::Tail => self.tail()?,
-                State::Headers => self.headers()?,
-                State::Body { content_type, length, searched } => match self.body(length, searched)? {
-                    Some(body) => return Ok(Some(Part { content_type, body })),
-                    None => false,
-                },
-                State::Ended => self.after_end()?,
-            };
-            if !went_on {
-                return Ok(None);
+            let (event, consumed) = self.parser.next(&self.delimiter, &self.unread)?;
+            match event {
+                Event::Headers(head) => {
+                    head.content_type.clone_into(&mut self.content_type);
+                    self.unread.advance(consumed);
+                }
+                Event::Part(body) => {
+                    let body_bytes = body.len();
+                    let mut part = self.unread.split_to(consumed);
+                    part.truncate(body_bytes);
+                    return Ok(Some(Part { content_type: self.content_type.clone(), body: part.freeze() }));
+                }
+                Event::NeedMore => {
+                    self.unread.advance(consumed);
+                    return Ok(None);
+                }
             }
         }
     }
-
-    /// The delimiter without its line end, as it stands at the body's very beginning.
-    fn bare(&self) -> &[u8] {
-        &self.delimiter[2..]
-    }
-
-    fn start(&mut self) -> Result<bool, ReadError> {
-        while self.buffer.starts_with(b"\r\n") {
-            self.buffer.advance(2);
-        }
-        let due = self.bare().len();
-        let have = self.buffer.len().min(due);
-        if self.buffer[..have] != self.bare()[..have] && self.buffer[..] != b"\r"[..] {
-            let boundary = String::from_utf8_lossy(&self.bare()[2..]).into_owned();
-            return Err(ReadError::NoBoundary { boundary, found: self.excerpt() });
-        }
-        if have < due {
-            return Ok(false);
-        }
-        self.buffer.advance(due);
-        self.state = State::Tail;
-        Ok(true)
-    }
-
-    fn tail(&mut self) -> Result<bool, ReadError> {
-        if self.buffer.len() < 2 {
-            return Ok(false);
-        }
-        self.state = match &self.buffer[..2] {
-            b"\r\n" => State::Headers,
-            b"--" => State::Ended,
-            _ => return Err(ReadError::BoundaryTail(self.excerpt())),
-        };
-        self.buffer.advance(2);
-        Ok(true)
-    }
-
-    fn headers(&mut self) -> Result<bool, ReadError> {
-        // A part may have no headers: then the blank line comes at once.
-        let (block, skip) = if self.buffer.starts_with(b"\r\n") {
-            (0, 2)
-        } else if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
-            (end, 4)
-        } else if self.buffer.len() > MAX_HEADER_BYTES {
-            return Err(ReadError::LongHeaders);
-        } else {
-            return Ok(false);
-        };
-        if block > MAX_HEADER_BYTES {
-            return Err(ReadError::LongHeaders);
-        }
-        let head = self.buffer.split_to(block);
-        self.buffer.advance(skip);
-        let PartHead { content_type, length } = PartHead::parse(&head)?;
-        self.state = State::Body { content_type: content_type.to_owned(), length, searched: 0 };
-        Ok(true)
-    }
-
-    fn body(&mut self, length: Option<usize>, searched: usize) -> Result<Option<Bytes>, ReadError> {
-        let end = match length {
-            Some(length) => {
-                // The boundary behind a counted body is due at once; its line end may be missing.
-                let rest = self.buffer.get(length..).unwrap_or_default();
-                let delimiter =
-                    if rest.is_empty() || rest[0] == b'\r' { &self.delimiter[..] } else { &self.delimiter[2..] };
-                let have = rest.len().min(delimiter.len());
-                if rest[..have] != delimiter[..have] {
-                    return Err(ReadError::Length(length));
-                }
-                if have < delimiter.len() {
-                    return Ok(None);
-                }
-                (length, delimiter.len())
-            }
-            None => match find(&self.buffer[searched..], &self.delimiter) {
-                Some(at) => (searched + at, self.delimiter.len()),
-                None if self.buffer.len() > MAX_PART_BYTES => return Err(ReadError::LongPart),
-                None => {
-                    let safe = self.buffer.len().saturating_sub(self.delimiter.len() - 1);
-                    if let State::Body { searched, .. } = &mut self.state {
-                        *searched = safe;
-                    }
-                    return Ok(None);
-                }
-            },
-        };
-        if end.0 == 0 {
-            return Err(ReadError::EmptyPart);
-        }
-        let body = self.buffer.split_to(end.0).freeze();
-        self.buffer.advance(end.1);
-        self.state = State::Tail;
-        Ok(Some(body))
-    }
-
-    fn after_end(&mut self) -> Result<bool, ReadError> {
-        // RFC 2046 lets a line end follow the closing boundary.
-        let have = self.buffer.len().min(2);
-        if self.buffer.len() > 2 || self.buffer[..have] != b"\r\n"[..have] {
-            return Err(ReadError::AfterEnd(self.excerpt()));
-        }
-        Ok(false)
-    }
-
-    fn excerpt(&self) -> String {
-        excerpt(&self.buffer)
-    }
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 #[cfg(test)]
