@@ -2,12 +2,13 @@
 
 mod arguments;
 mod fault;
+mod inject;
 mod nodes;
 mod run;
 mod schedule;
+mod setup;
 mod stores;
 mod timeline;
-mod world;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use run::run;

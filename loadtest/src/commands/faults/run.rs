@@ -1,4 +1,4 @@
-//! `headcount-load faults`: breaks things in an order that a seed decides, and checks the promise after each.
+//! Runs the schedules of all seeds, and reports the promises that were kept.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,9 +7,10 @@ use anyhow::{Context, bail};
 use super::{
     arguments::Arguments,
     fault::Fault,
+    inject::inject,
     schedule::{self, Step},
+    setup::{Kept, Setup},
     timeline::Timeline,
-    world::{self, Kept, World},
 };
 use crate::{
     interrupt,
@@ -17,25 +18,19 @@ use crate::{
     report::{Report, Table, Weight},
 };
 
-/// After the last fault of a seed the number must stay right for so long: a node's whole heartbeat and what follows it.
+/// After the last fault of a seed the number stays right for this time: a node's whole heartbeat and what follows it.
 const AFTERMATH: Duration = Duration::from_secs(6);
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut report = Report::new("Faults, and whether the number was right after each");
-    let impossible = Fault::impossible();
-    for (fault, why) in &impossible {
-        report.note(format!("cannot be injected here, and is left out: {} ({why:#})", fault.name()));
-    }
     let runs = arguments.seed.all().count() * arguments.repeat;
     let mut progress = Progress::new("faults", (runs * arguments.steps) as u64);
     let mut held = KeptPromises::default();
-    let (mut done, mut left_out) = (0, 0);
+    let mut done = 0;
     for seed in (0..arguments.repeat).flat_map(|_| arguments.seed.all()) {
         progress.say(&format!("seed {seed}"));
         let mut timeline = Timeline::new();
-        let mut schedule = schedule::of_seed(seed, arguments.steps, &arguments.only);
-        schedule.retain(|step| impossible.iter().all(|(fault, _)| *fault != step.fault));
-        left_out += arguments.steps - schedule.len();
+        let schedule = schedule::of_seed(seed, arguments.steps, &arguments.only);
         let mut on_step = |fault: Fault| {
             done += 1;
             progress.at(done);
@@ -48,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             report.verdict(Weight::Promise, what, format!("{error:#}"), "every promise kept", false);
         }
         if outcome.is_err() || runs == 1 {
-            report.table(timeline.told(seed));
+            report.table(timeline.table(seed));
         }
         report.plot(timeline.plot(seed));
         if outcome.is_err() || interrupt::requested() {
@@ -56,16 +51,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         }
     }
     drop(progress);
-    let due = (runs * arguments.steps - left_out) as u64;
+    let due = (runs * arguments.steps) as u64;
     if due == 0 {
-        bail!("nothing is left to break: {:?}", arguments.only);
+        bail!("there is nothing to break: no seeds or no steps");
     }
     report.verdict(Weight::Promise, "faults survived", done.to_string(), due.to_string(), done == due);
     report.table(held.table());
     Ok(report)
 }
 
-/// Breaks what the schedule says, and holds the nodes to their promises.
+/// Injects the faults of a schedule, and checks what is promised after each.
 fn run_seed(
     schedule: Vec<Step>,
     arguments: &Arguments,
@@ -73,26 +68,26 @@ fn run_seed(
     held: &mut KeptPromises,
     mut on_step: impl FnMut(Fault),
 ) -> anyhow::Result<()> {
-    let mut world = None;
+    let mut setup = None;
     for (index, Step { fault, mut choice }) in schedule.into_iter().enumerate() {
         if interrupt::requested() {
             return Ok(());
         }
         timeline.breaks(index, fault.name());
-        let world: &mut World = world::for_fault(fault, &mut world, arguments, timeline)?;
-        world.sample(timeline)?;
+        let setup = Setup::for_fault(fault, &mut setup, arguments, timeline)?;
+        setup.sample(timeline)?;
         let kept =
-            fault.inject(world, &mut choice, timeline).with_context(|| format!("step {index}, {}", fault.name()))?;
+            inject(fault, setup, &mut choice, timeline).with_context(|| format!("step {index}, {}", fault.name()))?;
         held.add(fault, kept);
         on_step(fault);
     }
-    match &world {
-        Some(world) if !interrupt::requested() => world.stays_exact(AFTERMATH, timeline).context("in the end"),
+    match &setup {
+        Some(setup) if !interrupt::requested() => setup.stays_exact(AFTERMATH, timeline).context("in the end"),
         _ => Ok(()),
     }
 }
 
-/// The promises that were kept: how often, and how late at worst.
+/// The promises that were kept: how often, and the longest time that one took.
 #[derive(Default)]
 struct KeptPromises(BTreeMap<(&'static str, String), (usize, Kept)>);
 
@@ -108,7 +103,7 @@ impl KeptPromises {
     fn table(&self) -> Table {
         let mut table = Table::new("Promises kept", &["fault", "promise", "times", "bound", "longest"]);
         for ((fault, what), (times, worst)) in &self.0 {
-            let bound = format!("≤ {:.0?}", worst.within);
+            let bound = format!("≤ {:.0?}", worst.bound);
             table.row(vec![(*fault).into(), what.clone(), times.to_string(), bound, format!("{:.2?}", worst.took)]);
         }
         table

@@ -35,8 +35,8 @@ impl Timeline {
         self.history.at(self.begun.elapsed().as_secs_f64(), snapshot);
     }
 
-    /// All of it in words.
-    pub(super) fn told(&self, seed: u64) -> Table {
+    /// The events as a table.
+    pub(super) fn table(&self, seed: u64) -> Table {
         let mut table = Table::new(&format!("Timeline of seed {seed}"), &["s", "what"]);
         for (at, what) in &self.events {
             table.row(vec![format!("{at:.2}"), what.clone()]);

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use headcount_testkit::{Batch, CloseMode, Node, NodeOptions, RedisCluster, Viewers, Which, wait_until};
+use headcount_testkit::{
+    Batch, CloseMode, Node, NodeOptions, Promise, RedisCluster, Viewers, Which,
+    promise::{GONE, HEALED, SOON},
+    wait_until,
+};
 
 use crate::{
     fleet::{PATIENCE, start},
-    promise::{GONE, HEALED, Promise, SOON},
     status, store,
 };
 
@@ -24,10 +27,10 @@ struct Crowds {
     more: Viewers,
 }
 
-pub(crate) fn a_cluster_with_fifty_counters() {
+pub(crate) fn a_cluster_with_fifty_counters() -> anyhow::Result<()> {
     let cluster = RedisCluster::start().unwrap();
     let mut nodes: Vec<_> = (0..3).map(|_| Crowds::start(&cluster.url())).collect();
-    all_exact(&nodes, &Promise::begin("50 counters of 3 nodes in a cluster: exact", PATIENCE));
+    all_exact(&nodes, &Promise::begin("50 counters of 3 nodes in a cluster: exact", PATIENCE))?;
     let used = cluster.masters().iter().filter(|master| master.keys().unwrap().len() > 8).count();
     assert_eq!(used, 3, "the counters are not spread over the masters");
 
@@ -41,32 +44,31 @@ pub(crate) fn a_cluster_with_fifty_counters() {
         assert!(cluster.move_slot(slot, to).unwrap() > 3, "the slot of {} had no keys", name(counter));
         newcomers.opened(PATIENCE).unwrap();
         let residents = if counter < COUNTERS / 2 { FEW } else { MORE };
-        if let Err(found) = newcomers.all_see((3 * residents + 6) as u64, healed.left()) {
-            healed.broken(found);
-        }
-        healed.kept();
+        healed.check(newcomers.all_see((3 * residents + 6) as u64, healed.left()))?;
+        healed.kept()?;
         let healed = Promise::begin("viewers of a counter whose slot has moved leave: exact", SOON);
-        newcomers.leave(6, Which::Oldest, CloseMode::Close).unwrap();
-        all_exact(&nodes, &healed);
+        newcomers.leave(6, Which::Oldest, CloseMode::Close)?;
+        all_exact(&nodes, &healed)?;
     }
 
     let healed = Promise::begin("a master forgets everything: all 50 counters registered again", HEALED);
     cluster.masters()[0].command(&["FLUSHALL"]).unwrap();
     wait_until("all registrations", healed.left(), || is_registered(&cluster.url())).unwrap();
-    all_exact(&nodes, &healed);
+    all_exact(&nodes, &healed)?;
 
     let mut victim = nodes.pop().unwrap();
     let gone = Promise::begin("kill -9 of a node: its viewers leave all 50 counters", GONE);
     victim.node.kill();
-    all_exact(&nodes, &gone);
+    all_exact(&nodes, &gone)?;
     for mut it in nodes {
         it.few.close(COUNTERS / 2 * FEW).unwrap();
         it.more.close(COUNTERS / 2 * MORE).unwrap();
         assert!(it.node.stop(PATIENCE).unwrap().success());
     }
     for master in cluster.masters() {
-        store::is_empty(master);
+        store::is_empty(master)?;
     }
+    Ok(())
 }
 
 impl Crowds {
@@ -99,13 +101,11 @@ fn is_registered(url: &str) -> Result<(), String> {
 }
 
 /// Waits until all viewers of all counters see how many there are, and every node says so of every counter.
-fn all_exact(nodes: &[Crowds], promise: &Promise) {
+fn all_exact(nodes: &[Crowds], promise: &Promise) -> anyhow::Result<()> {
     let due = |counter: usize| (nodes.len() * if counter < COUNTERS / 2 { FEW } else { MORE }) as u64;
     for it in nodes {
         for (viewers, counter) in [(&it.few, 0), (&it.more, COUNTERS - 1)] {
-            if let Err(found) = viewers.all_see(due(counter), promise.left()) {
-                promise.broken(found);
-            }
+            promise.check(viewers.all_see(due(counter), promise.left()))?;
             assert_eq!(viewers.snapshot().unwrap().lost(), 0);
         }
         for counter in 0..COUNTERS {
@@ -113,10 +113,9 @@ fn all_exact(nodes: &[Crowds], promise: &Promise) {
                 let said = it.node.reading(&name(counter)).map_err(|error| error.to_string())?;
                 if said.count == due(counter) { Ok(()) } else { Err(format!("{}: {said:?}", name(counter))) }
             });
-            if let Err(found) = said {
-                promise.broken(found);
-            }
+            promise.check(said)?;
         }
     }
-    promise.kept();
+    promise.kept()?;
+    Ok(())
 }

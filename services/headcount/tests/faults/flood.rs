@@ -12,13 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::{Latencies, Node, NodeOptions, RedisServer, query, usage, wait_until};
+use headcount_testkit::{
+    COUNTER, Latencies, Node, NodeOptions, Promise, RedisServer, promise::SOON, query, usage, wait_until,
+};
 use socket2::{Domain, Socket, Type};
 
-use crate::{
-    fleet::{COUNTER, Fleet, PATIENCE, start},
-    promise::{Promise, SOON},
-};
+use crate::fleet::{self, PATIENCE, start};
 
 /// Names that are invented, over all nodes.
 const NAMES: usize = 100_000;
@@ -38,15 +37,15 @@ const KEYS: usize = 4;
 /// Looks go seconds after their viewers, and a counter's keys 12 s after them.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-pub(crate) fn a_hundred_thousand_names_are_invented() {
+pub(crate) fn a_hundred_thousand_names_are_invented() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let mut fleet = Fleet::open(&redis.url(), &[3, 3, 3]);
+    let mut fleet = fleet::open(&redis.url(), &[3, 3, 3])?;
     let memory = |redis: &RedisServer| redis.info("used_memory").unwrap().parse::<u64>().unwrap();
-    let nodes: Vec<SocketAddr> = fleet.posts.iter().map(|post| post.node.address()).collect();
+    let nodes: Vec<SocketAddr> = fleet.nodes.iter().map(|node| node.node.address()).collect();
     // Every node has drawn, spoken and allocated once.
     let warm = invent(&nodes, "warm", 300);
     assert_eq!(warm.shown.load(Ordering::Relaxed), 300);
-    let before: Vec<u64> = fleet.posts.iter().map(|post| post.node.usage().unwrap().pss_bytes).collect();
+    let before: Vec<u64> = fleet.nodes.iter().map(|node| node.node.usage().unwrap().pss_bytes).collect();
     let redis_before = memory(&redis);
 
     let begun = Instant::now();
@@ -56,10 +55,10 @@ pub(crate) fn a_hundred_thousand_names_are_invented() {
     let (most_keys, most_memory) = most.end();
     let (shown, refused) = (flood.shown.load(Ordering::Relaxed), flood.refused.load(Ordering::Relaxed));
     let growth: Vec<u64> = fleet
-        .posts
+        .nodes
         .iter()
         .zip(&before)
-        .map(|(post, before)| post.node.usage().unwrap().pss_bytes.saturating_sub(*before))
+        .map(|(node, before)| node.node.usage().unwrap().pss_bytes.saturating_sub(*before))
         .collect();
     println!(
         "{NAMES} invented names in {took:.0?}: {shown} shown, {refused} refused; the nodes grew by {:?} MB (bound {}), \
@@ -70,11 +69,11 @@ pub(crate) fn a_hundred_thousand_names_are_invented() {
     );
     assert_eq!(shown + refused, NAMES);
     assert!(growth.iter().all(|bytes| *bytes <= NODE_GROWTH), "{growth:?}");
-    assert!(most_keys <= fleet.posts.len() * (LOOKS + AT_ONCE) * KEYS, "{most_keys} keys");
+    assert!(most_keys <= fleet.nodes.len() * (LOOKS + AT_ONCE) * KEYS, "{most_keys} keys");
     assert!(most_memory - redis_before <= REDIS_GROWTH, "{most_memory} bytes after {redis_before}");
 
     // Those who were there before are still right, and newcomers are shown again.
-    fleet.exact(&Promise::begin("after the flood: exact", SOON));
+    fleet.exact(&Promise::begin("after the flood: exact", SOON))?;
     wait_until("Redis without the invented names", FORGOTTEN, || {
         match redis.keys().unwrap().into_iter().find(|key| key.contains("invented")) {
             Some(key) => Err(key),
@@ -85,9 +84,9 @@ pub(crate) fn a_hundred_thousand_names_are_invented() {
     let left = memory(&redis).saturating_sub(redis_before);
     println!("a minute later Redis holds {} kB more than before, and none of the names", left >> 10);
     assert!(left <= REDIS_LEFT, "{left} bytes");
-    fleet.posts[0].join(1);
-    fleet.exact(&Promise::begin("a newcomer after it: exact", SOON));
-    fleet.leave_nothing(&[&redis]);
+    fleet.nodes[0].join(1)?;
+    fleet.exact(&Promise::begin("a newcomer after it: exact", SOON))?;
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
 /// What came of a flood.
@@ -174,7 +173,7 @@ const HONEST: usize = 200;
 /// What the heads may add to the time until an honest viewer sees an image.
 const DELAY: Duration = Duration::from_millis(100);
 
-pub(crate) fn half_open_heads_delay_nobody() {
+pub(crate) fn half_open_heads_delay_nobody() -> anyhow::Result<()> {
     // As many as may wait by default, of whom the oldest are closed; and where all of them may wait.
     for heads in ["1024", "4096"] {
         let node = start(NodeOptions::default().with(["--max-heads", heads]));
@@ -206,6 +205,7 @@ pub(crate) fn half_open_heads_delay_nobody() {
         })
         .unwrap();
     }
+    Ok(())
 }
 
 /// How long each of some viewers, one after the other, waits for the first whole image.

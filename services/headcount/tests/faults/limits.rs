@@ -9,15 +9,15 @@ use std::{
 };
 
 use headcount_testkit::{
-    Batch, Behaviour, Data, Goal, Node, NodeOptions, RedisCluster, RedisServer, Snapshot, Viewers,
+    Batch, Behaviour, COUNTER, Data, Goal, Node, NodeOptions, Promise, RedisCluster, RedisServer, Snapshot, Viewers,
     client::{ProxyHeader, ProxyVersion},
-    wait_until,
+    promise::{GONE, SOON},
+    stream, wait_until,
 };
 use socket2::{Domain, Socket, Type};
 
 use crate::{
-    fleet::{BALANCER, COUNTER, PATIENCE, pass, start, stream},
-    promise::{GONE, Promise, SOON},
+    fleet::{BALANCER, PATIENCE, pass, start},
     store,
 };
 
@@ -146,7 +146,7 @@ pub(crate) fn ask(node: &Node, address: &str, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-pub(crate) fn one_address_has_no_more_than_its_limit() {
+pub(crate) fn one_address_has_no_more_than_its_limit() -> anyhow::Result<()> {
     let service = Service::start(3, &[FAST]);
     let attackers = service.attempt(10_000, ADDRESS, &service.nodes);
     assert_eq!(service.decided_alone(), 0, "Redis did not answer in time");
@@ -195,10 +195,11 @@ pub(crate) fn one_address_has_no_more_than_its_limit() {
         keys => Err(format!("{keys:?}")),
     })
     .unwrap();
-    forgotten.kept();
+    forgotten.kept()?;
+    Ok(())
 }
 
-pub(crate) fn an_ipv6_network_is_one_address() {
+pub(crate) fn an_ipv6_network_is_one_address() -> anyhow::Result<()> {
     let service = Service::start(2, &[FAST]);
     let (first, second) = service.nodes.split_at(1);
     let one = service.attempt(20, "2001:db8:1:1::1", first);
@@ -209,9 +210,10 @@ pub(crate) fn an_ipv6_network_is_one_address() {
     let other = service.attempt(20, "2001:db8:1:2::1", second);
     are_live(&other, 20, 0);
     service.counts(52);
+    Ok(())
 }
 
-pub(crate) fn an_address_opens_streams_at_its_pace() {
+pub(crate) fn an_address_opens_streams_at_its_pace() -> anyhow::Result<()> {
     let service = Service::start(2, &["--max-address-rate", "4", "--max-address-streams-in-all", "12"]);
     let begun = std::time::Instant::now();
     let crowd = service.attempt(30, ADDRESS, &service.nodes);
@@ -231,9 +233,10 @@ pub(crate) fn an_address_opens_streams_at_its_pace() {
     are_live(&service.attempt(12, "198.51.100.8", &service.nodes), 12, 0);
     pass(Duration::from_secs(3));
     are_live(&service.attempt(12, ADDRESS, &service.nodes), 12, 0);
+    Ok(())
 }
 
-pub(crate) fn exempt_addresses_have_no_limits_and_cost_redis_nothing() {
+pub(crate) fn exempt_addresses_have_no_limits_and_cost_redis_nothing() -> anyhow::Result<()> {
     let service = Service::start(1, &[]);
     let node = &service.nodes[0];
     let loopback = Viewers::open(300, &[stream(node)]).unwrap();
@@ -256,9 +259,10 @@ pub(crate) fn exempt_addresses_have_no_limits_and_cost_redis_nothing() {
     let viewers = Viewers::start(Batch { count: 40, urls: vec![stream(&alone)], ..Batch::default() }).unwrap();
     viewers.reach(Goal::Opened, PATIENCE).unwrap();
     are_live(&viewers, LIMIT, 40 - LIMIT);
+    Ok(())
 }
 
-pub(crate) fn a_dead_nodes_streams_free_their_address() {
+pub(crate) fn a_dead_nodes_streams_free_their_address() -> anyhow::Result<()> {
     let mut service = Service::start(2, &[FAST]);
     let (doomed, rest) = service.nodes.split_at(1);
     let dying = service.attempt(20, ADDRESS, doomed);
@@ -274,19 +278,20 @@ pub(crate) fn a_dead_nodes_streams_free_their_address() {
     let one = Batch { count: 1, urls: vec![url.clone()], behaviour: from(ADDRESS), ..Batch::default() };
     while living.snapshot().unwrap().live == 12 {
         if free.left().is_zero() {
-            free.broken("none is free");
+            return Err(free.broken("none is free").into());
         }
         living.add(&one).unwrap();
         living.reach(Goal::Opened, PATIENCE).unwrap();
     }
-    free.kept();
+    free.kept()?;
     living.add(&Batch { count: 40, ..one }).unwrap();
     living.reach(Goal::Opened, PATIENCE).unwrap();
     assert_eq!(living.snapshot().unwrap().live, LIMIT);
     drop(dying);
+    Ok(())
 }
 
-pub(crate) fn without_redis_each_nodes_own_limits_hold() {
+pub(crate) fn without_redis_each_nodes_own_limits_hold() -> anyhow::Result<()> {
     let mut service = Service::start(2, &[FAST]);
     let (first, second) = service.nodes.split_at(1);
     let one = service.attempt(20, ADDRESS, first);
@@ -295,7 +300,7 @@ pub(crate) fn without_redis_each_nodes_own_limits_hold() {
     service.redis.process().freeze().unwrap();
     let let_in = Promise::begin("Redis is frozen: another viewer is let in", Duration::from_secs(2));
     are_live(&service.attempt(1, "198.51.100.8", first), 1, 0);
-    let_in.kept();
+    let_in.kept()?;
     service.redis.kill();
     // Nobody is refused because Redis is away, and no node lets in more than it would.
     let more = service.attempt(20, ADDRESS, first);
@@ -311,9 +316,10 @@ pub(crate) fn without_redis_each_nodes_own_limits_hold() {
     are_live(&service.attempt(20, "198.51.100.9", first), 12, 8);
     are_live(&more, 12, 8);
     assert!(service.decided_alone() >= 12 + 20);
+    Ok(())
 }
 
-pub(crate) fn a_cluster_keeps_the_limits() {
+pub(crate) fn a_cluster_keeps_the_limits() -> anyhow::Result<()> {
     let cluster = RedisCluster::start().unwrap();
     let options = NodeOptions::redis(cluster.url()).with(["--proxy-protocol-from", BALANCER, FAST]);
     let nodes: Vec<Node> = (0..3).map(|_| start(options.clone())).collect();
@@ -340,5 +346,6 @@ pub(crate) fn a_cluster_keeps_the_limits() {
         if left.iter().all(Vec::is_empty) { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .unwrap();
-    forgotten.kept();
+    forgotten.kept()?;
+    Ok(())
 }

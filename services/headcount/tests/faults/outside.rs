@@ -7,15 +7,14 @@ use std::{
 };
 
 use headcount_testkit::{
-    Batch, Behaviour, Node, NodeOptions, RedisServer, Viewers,
+    Batch, Behaviour, COUNTER, Node, NodeOptions, RedisServer, Viewers,
     client::{ProxyHeader, ProxyVersion},
     http,
+    promise::SOON,
+    stream,
 };
 
-use crate::{
-    fleet::{COUNTER, PATIENCE, start, stream},
-    promise::SOON,
-};
+use crate::fleet::{PATIENCE, start};
 
 /// Requests of every kind, good and bad.
 const REQUESTS: [&str; 26] = [
@@ -69,7 +68,7 @@ fn watch(nodes: &[Node]) -> Viewers {
     viewers
 }
 
-pub(crate) fn the_public_port_tells_nothing_else() {
+pub(crate) fn the_public_port_tells_nothing_else() -> anyhow::Result<()> {
     let mut redis = RedisServer::start_with(&["--requirepass", "open-sesame"]).unwrap();
     let url = redis.url().replace("redis://", "redis://:open-sesame@");
     let arguments = ["--proxy-protocol-from", BALANCER, "--redis-prefix", "hidden-prefix:"];
@@ -104,6 +103,7 @@ pub(crate) fn the_public_port_tells_nothing_else() {
     redis.kill();
     all_is_quiet("without Redis");
     drop(viewers);
+    Ok(())
 }
 
 /// What is answered within a moment: of a stream, its beginning.

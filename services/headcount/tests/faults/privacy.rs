@@ -3,18 +3,18 @@
 use std::net::IpAddr;
 
 use headcount_testkit::redis::Value;
-use headcount_testkit::{Batch, Behaviour, Data, Goal, Node, NodeOptions, RedisServer, Viewers};
+use headcount_testkit::{Batch, Behaviour, COUNTER, Data, Goal, Node, NodeOptions, RedisServer, Viewers, stream};
 use memchr::memmem;
 
 use crate::{
-    fleet::{BALANCER, COUNTER, PATIENCE, start, stream},
+    fleet::{BALANCER, PATIENCE, start},
     limits::{Service, ask},
 };
 
 /// Each is used in every way in which an address reaches a node.
 const ADDRESSES: [&str; 2] = ["198.51.100.77", "2001:db8:85a3:8d3:1319:8a2e:370:7348"];
 
-pub(crate) fn no_address_is_in_redis_or_in_a_log() {
+pub(crate) fn no_address_is_in_redis_or_in_a_log() -> anyhow::Result<()> {
     let mut service = Service::start(2, &["--log", "trace", "--max-address-streams", "3"]);
     // All commands, whole: what is sent to Redis need not be kept by it.
     for (setting, value) in [("slowlog-max-len", "100000"), ("slowlog-log-slower-than", "0")] {
@@ -72,6 +72,7 @@ pub(crate) fn no_address_is_in_redis_or_in_a_log() {
             assert!(line.is_none(), "{address} as {form:?}: {line:?}");
         }
     }
+    Ok(())
 }
 
 /// Viewers who come through a proxy that names them in a header.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use headcount_testkit::{RedisServer, wait_until};
-
-use crate::fleet::{COUNTER, Fleet};
+use headcount_testkit::{COUNTER, Fleet, RedisServer, wait_until};
 
 /// The only key that nobody owns.
 pub(crate) const VISITOR_KEY: &str = "hc:visitor-key";
@@ -22,9 +20,10 @@ const FORGOTTEN: Duration = Duration::from_secs(20);
 const LONGEST_LIFE: i64 = 300_000;
 
 /// Waits until Redis holds what the fleet's nodes have registered, all of it and nothing else.
-pub(crate) fn holds_only(redis: &RedisServer, fleet: &Fleet) {
-    holds_besides_addresses(redis, fleet);
+pub(crate) fn holds_only(redis: &RedisServer, fleet: &Fleet) -> anyhow::Result<()> {
+    holds_besides_addresses(redis, fleet)?;
     assert_eq!(addresses(redis), Ok(Vec::new()), "viewers from loopback leave nothing of their address");
+    Ok(())
 }
 
 /// The keys of client addresses.
@@ -35,11 +34,11 @@ pub(crate) fn addresses(redis: &RedisServer) -> Result<Vec<String>, String> {
 }
 
 /// The same where viewers come from public addresses.
-pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) {
+pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) -> anyhow::Result<()> {
     let registered = || -> Result<(), String> {
         let found = Stored::of(redis)?;
         let mut nodes =
-            fleet.posts.iter().filter(|post| post.open > 0).map(|post| post.open as i64).collect::<Vec<_>>();
+            fleet.nodes.iter().filter(|node| node.open > 0).map(|node| node.open as i64).collect::<Vec<_>>();
         nodes.sort_unstable();
         let due = Stored {
             others: ["state", "sessions", "visitors"].map(|key| format!("hc:{{{COUNTER}}}:{key}")).to_vec(),
@@ -49,21 +48,21 @@ pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) {
         };
         if found == due { Ok(()) } else { Err(format!("{found:?} instead of {due:?}")) }
     };
-    wait_until("Redis holding the open connections and nothing else", CLEARED, registered).unwrap_or_else(|error| {
-        panic!("{error}");
-    });
+    wait_until("Redis holding the open connections and nothing else", CLEARED, registered)?;
+    Ok(())
 }
 
 /// Waits until nothing is left but the key that makes visitors, which has a life of a day.
-pub(crate) fn is_empty(redis: &RedisServer) {
+pub(crate) fn is_empty(redis: &RedisServer) -> anyhow::Result<()> {
     let empty = || -> Result<(), String> {
         let keys = redis.keys().map_err(|error| error.to_string())?;
         if keys.iter().all(|key| key == VISITOR_KEY) { Ok(()) } else { Err(format!("{keys:?}")) }
     };
-    wait_until("an empty Redis", FORGOTTEN, empty).unwrap_or_else(|error| panic!("{error}"));
+    wait_until("an empty Redis", FORGOTTEN, empty)?;
     for key in redis.keys().unwrap() {
         assert!((1..=86_400_000).contains(&number(redis, &["PTTL", &key]).unwrap()), "{key} stays for ever");
     }
+    Ok(())
 }
 
 /// Sees that everything in Redis vanishes by itself within five minutes, or is the key that makes visitors.

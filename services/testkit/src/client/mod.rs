@@ -5,7 +5,6 @@
 
 mod command;
 mod connect;
-mod part_scanner;
 mod pending;
 mod pictures;
 mod response;

@@ -2,11 +2,10 @@
 
 use std::{io, rc::Rc};
 
-use headcount_wire::ReadError;
+use headcount_wire::{Delimiter, PartScanner, ReadError};
 use mio::net::TcpStream;
 
 use super::{
-    part_scanner::{Grammar, Scanner},
     pictures::{PictureCache, PictureCheck, PictureError, Shown},
     response::{self, Chunks, ResponseError},
     target::{Behaviour, Target, TargetError},
@@ -75,7 +74,7 @@ pub(crate) struct Viewer {
 #[derive(Debug)]
 enum Progress {
     Head(Vec<u8>),
-    Body { grammar: Rc<Grammar>, chunks: Option<Chunks>, scanner: Scanner },
+    Body { delimiter: Rc<Delimiter>, chunks: Option<Chunks>, scanner: PartScanner },
 }
 
 /// How a stream came to its end.
@@ -108,19 +107,19 @@ impl Viewer {
         &mut self,
         bytes: &[u8],
         pictures: &mut PictureCache,
-        grammars: &mut Grammars,
+        delimiters: &mut Delimiters,
         mut on_picture: impl FnMut(Option<Shown>, Shown),
     ) -> Result<(), Complaint> {
         let kept;
         let mut bytes: &[u8] = bytes;
         if let Progress::Head(begun) = &mut self.progress {
             begun.extend_from_slice(bytes);
-            let Some((body, used)) = Self::body(begun, &self.spec.behaviour, grammars)? else { return Ok(()) };
+            let Some((body, used)) = Self::body(begun, &self.spec.behaviour, delimiters)? else { return Ok(()) };
             kept = begun.split_off(used);
             bytes = &kept;
             self.progress = body;
         }
-        let Progress::Body { grammar, chunks, scanner } = &mut self.progress else { return Ok(()) };
+        let Progress::Body { delimiter, chunks, scanner } = &mut self.progress else { return Ok(()) };
         let (query, check) = (self.spec.target.query(), self.spec.behaviour.check);
         let shown = &mut self.shown;
         let mut on_part = |image: &[u8]| {
@@ -137,11 +136,11 @@ impl Viewer {
             Ok(())
         };
         match chunks {
-            None => scanner.feed(grammar, bytes, on_part),
+            None => scanner.push(delimiter, bytes, on_part),
             Some(chunks) => {
                 while !bytes.is_empty() {
                     let payload = chunks.payload(&mut bytes)?;
-                    scanner.feed(grammar, payload, &mut on_part)?;
+                    scanner.push(delimiter, payload, &mut on_part)?;
                 }
                 Ok(())
             }
@@ -152,22 +151,22 @@ impl Viewer {
     fn body(
         begun: &[u8],
         behaviour: &Behaviour,
-        grammars: &mut Grammars,
+        delimiters: &mut Delimiters,
     ) -> Result<Option<(Progress, usize)>, ResponseError> {
         let Some(head) = response::head(begun)? else { return Ok(None) };
         if head.status != 200 {
             return Err(ResponseError::Status(head.status));
         }
-        let (grammar, scanner) = match &behaviour.bare_boundary {
-            Some(boundary) => (grammars.of(boundary), Scanner::inside_part()),
+        let (delimiter, scanner) = match &behaviour.bare_boundary {
+            Some(boundary) => (delimiters.of(boundary), PartScanner::inside_part()),
             None => {
                 let boundary = headcount_wire::head::boundary(head.content_type)
                     .ok_or_else(|| ResponseError::ContentType(head.content_type.into()))?;
-                (grammars.of(boundary), Scanner::new())
+                (delimiters.of(boundary), PartScanner::new())
             }
         };
         let chunks = head.chunked.then_some(Chunks::START);
-        Ok(Some((Progress::Body { grammar, chunks, scanner }, head.bytes)))
+        Ok(Some((Progress::Body { delimiter, chunks, scanner }, head.bytes)))
     }
 
     /// How the stream ends if it ends here.
@@ -184,17 +183,17 @@ impl Viewer {
     }
 }
 
-/// The grammars in use, one for each boundary.
+/// The delimiters in use, one for each boundary.
 #[derive(Default)]
-pub(crate) struct Grammars(Vec<Rc<Grammar>>);
+pub(crate) struct Delimiters(Vec<Rc<Delimiter>>);
 
-impl Grammars {
-    fn of(&mut self, boundary: &str) -> Rc<Grammar> {
-        if let Some(known) = self.0.iter().find(|grammar| grammar.is(boundary)) {
+impl Delimiters {
+    fn of(&mut self, boundary: &str) -> Rc<Delimiter> {
+        if let Some(known) = self.0.iter().find(|delimiter| delimiter.boundary() == boundary.as_bytes()) {
             return Rc::clone(known);
         }
-        let grammar = Rc::new(Grammar::new(boundary));
-        self.0.push(Rc::clone(&grammar));
-        grammar
+        let delimiter = Rc::new(Delimiter::new(boundary));
+        self.0.push(Rc::clone(&delimiter));
+        delimiter
     }
 }

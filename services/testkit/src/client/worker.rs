@@ -19,7 +19,7 @@ use super::{
     response::ResponseError,
     snapshot::COMPLAINTS_KEPT,
     statistics::Statistics,
-    viewer::{Complaint, End, Grammars, ReadState, Viewer},
+    viewer::{Complaint, Delimiters, End, ReadState, Viewer},
 };
 use crate::{clock::now_ns, prefer_this_thread};
 
@@ -52,7 +52,7 @@ pub(super) struct Worker {
     waits: Vec<Wait>,
     pub(super) statistics: Statistics,
     pictures: PictureCache,
-    grammars: Grammars,
+    delimiters: Delimiters,
     buffer: Vec<u8>,
 }
 
@@ -82,7 +82,7 @@ impl Worker {
             waits: Vec::new(),
             statistics: Statistics::default(),
             pictures: PictureCache::new(),
-            grammars: Grammars::default(),
+            delimiters: Delimiters::default(),
             buffer: vec![0; 64 << 10],
         }
     }
@@ -182,7 +182,7 @@ impl Worker {
             let (statistics, ordinal, asked_ns) = (&mut self.statistics, viewer.ordinal, viewer.asked_ns);
             statistics.snapshot.bytes += count as u64;
             let received =
-                viewer.receive(&self.buffer[..count], &mut self.pictures, &mut self.grammars, |before, shown| {
+                viewer.receive(&self.buffer[..count], &mut self.pictures, &mut self.delimiters, |before, shown| {
                     if before.is_none() {
                         statistics.snapshot.asking -= 1;
                         statistics.snapshot.live += 1;
