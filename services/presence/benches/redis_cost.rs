@@ -9,13 +9,8 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use headcount_presence::{AddressLimits, Client, Counter, CounterName, Presence, RedisUrl, Registration, Settings};
+use headcount_testkit::RedisServer;
 use tokio::runtime::Runtime;
-
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-#[path = "../tests/presence/server.rs"]
-mod server;
-
-use server::Server;
 
 const NODES: usize = 20;
 
@@ -53,12 +48,12 @@ struct Node {
 
 impl Node {
     /// A node that asks Redis about nobody's address.
-    fn start(server: &Server) -> Node {
+    fn start(server: &RedisServer) -> Node {
         let exempt = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()].into();
         Node::limited(server, AddressLimits { exempt, ..AddressLimits::default() })
     }
 
-    fn limited(server: &Server, limits: AddressLimits) -> Node {
+    fn limited(server: &RedisServer, limits: AddressLimits) -> Node {
         let settings = Settings { limits, ..Settings::default() };
         let presence = Presence::redis(RedisUrl::parse(&server.url()).unwrap(), settings);
         let counter = presence.counter(&CounterName::parse("online").unwrap()).unwrap();
@@ -126,7 +121,7 @@ fn info(connection: &mut redis::Connection, field: &str) -> f64 {
 
 /// 20 nodes, 20,000 viewers from as many addresses, no change.
 async fn quiet() -> Vec<Row> {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let mut nodes: Vec<_> = (0..NODES).map(|_| Node::limited(&server, AddressLimits::default())).collect();
     for (number, node) in (0..).zip(&mut nodes) {
         node.join(number * 1_000..(number + 1) * 1_000).await;
@@ -136,7 +131,7 @@ async fn quiet() -> Vec<Row> {
     }
     // The beginning of an epoch settles first.
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let mut connection = server.connection();
+    let mut connection = server.connection().unwrap();
     let (before, started) = (info(&mut connection, "total_commands_processed"), Instant::now());
     tokio::time::sleep(QUIET).await;
     let commands = info(&mut connection, "total_commands_processed") - before - 1.0;
@@ -151,8 +146,8 @@ async fn quiet() -> Vec<Row> {
 
 /// What it costs to ask about each viewer's address: those that have one stream, and those that have two.
 async fn addresses() -> Vec<Row> {
-    let server = Server::start();
-    let mut connection = server.connection();
+    let server = RedisServer::start().unwrap();
+    let mut connection = server.connection().unwrap();
     let mut node = Node::limited(&server, AddressLimits::default());
     node.shows(0, 0).await;
     let cpu = |connection: &mut redis::Connection| info(connection, "used_cpu_user") + info(connection, "used_cpu_sys");
@@ -186,8 +181,8 @@ async fn addresses() -> Vec<Row> {
 
 /// A million registrations of distinct people.
 async fn million() -> Vec<Row> {
-    let server = Server::start();
-    let mut connection = server.connection();
+    let server = RedisServer::start().unwrap();
+    let mut connection = server.connection().unwrap();
     let mut nodes: Vec<_> = (0..NODES).map(|_| Node::start(&server)).collect();
     for node in &nodes {
         node.shows(0, 0).await;
@@ -215,8 +210,8 @@ async fn million() -> Vec<Row> {
 
 /// A node dies with 500,000 viewers, which another has to take apart.
 fn reaping(runtime: &Runtime) -> Vec<Row> {
-    let server = Server::start();
-    let mut connection = server.connection();
+    let server = RedisServer::start().unwrap();
+    let mut connection = server.connection().unwrap();
     let survivor = runtime.block_on(async {
         let mut survivor = Node::start(&server);
         survivor.join(0..10).await;

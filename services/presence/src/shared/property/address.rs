@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use headcount_testkit::RedisServer;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use super::{TIMING, environment, server};
+use super::{TIMING, environment};
 use crate::gate::Standing;
 use crate::roll::ViewerId;
 use crate::shared::addresses::{Answer, Verdict};
@@ -271,7 +272,7 @@ async fn the_script_of_addresses_does_what_the_model_does() {
     let seed = environment("HEADCOUNT_SEED", rand::random());
     let cases = environment("HEADCOUNT_CASES", CASES);
     println!("HEADCOUNT_SEED={seed} HEADCOUNT_CASES={cases}");
-    let server = server::Server::start();
+    let server = RedisServer::start().unwrap();
     let connection = super::connect(&server).await;
     assert!(
         run("case", seed, cases, || Scripts::new(&TIMING), &connection).await,
@@ -281,7 +282,7 @@ async fn the_script_of_addresses_does_what_the_model_does() {
 
 #[tokio::test]
 async fn the_model_of_addresses_notices_mistakes() {
-    let server = server::Server::start();
+    let server = RedisServer::start().unwrap();
     let connection = super::connect(&server).await;
     for (number, (right, wrong)) in MISTAKES.into_iter().enumerate() {
         let scripts = || Scripts::new(&TIMING).with_mistake(right, wrong);

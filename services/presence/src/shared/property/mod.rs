@@ -7,12 +7,10 @@
 mod address;
 mod case;
 mod model;
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-#[path = "../../../tests/presence/server.rs"]
-mod server;
 
 use std::time::Duration;
 
+use headcount_testkit::RedisServer;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
@@ -71,7 +69,7 @@ fn environment(name: &str, otherwise: u64) -> u64 {
 }
 
 /// A connection that waits as long as a busy machine takes.
-async fn connect(server: &server::Server) -> MultiplexedConnection {
+async fn connect(server: &RedisServer) -> MultiplexedConnection {
     let client = redis::Client::open(server.url()).unwrap();
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
@@ -82,7 +80,7 @@ async fn the_scripts_do_what_the_model_does() {
     let seed = environment("HEADCOUNT_SEED", rand::random());
     let cases = environment("HEADCOUNT_CASES", CASES);
     println!("HEADCOUNT_SEED={seed} HEADCOUNT_CASES={cases}");
-    let server = server::Server::start();
+    let server = RedisServer::start().unwrap();
     let connection = connect(&server).await;
     let all_pass = run(seed, "case", cases, || Scripts::new(&TIMING), &connection).await;
     assert!(all_pass, "HEADCOUNT_SEED={seed} repeats this");
@@ -90,7 +88,7 @@ async fn the_scripts_do_what_the_model_does() {
 
 #[tokio::test]
 async fn the_model_notices_mistakes() {
-    let server = server::Server::start();
+    let server = RedisServer::start().unwrap();
     let connection = connect(&server).await;
     for (number, (right, wrong)) in MISTAKES.into_iter().enumerate() {
         let scripts = || Scripts::new(&TIMING).with_mistake(right, wrong);
