@@ -6,11 +6,12 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{ChildStderr, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 use crate::{Error, Process, Usage, http, program, wait_until};
@@ -125,7 +126,7 @@ impl Node {
         let reader = thread::Builder::new().name("node log".into());
         reader.spawn(move || read_log(stderr, &kept, &found)).map_err(Error::io("a thread for a node's log"))?;
         let up = wait_until("a node's address", STARTUP, || {
-            let found = *addresses.lock().expect("nobody panics with it");
+            let found = *addresses.lock();
             match found {
                 Some(addresses) => Ok(Ok(addresses)),
                 None if !process.is_alive() => Ok(Err(())),
@@ -249,12 +250,12 @@ impl Node {
 
     /// Its last log lines, JSON each.
     pub fn log(&self) -> Vec<String> {
-        self.log.lock().expect("nobody panics with it").iter().cloned().collect()
+        self.log.lock().iter().cloned().collect()
     }
 }
 
 fn last_lines(log: &Mutex<VecDeque<String>>) -> String {
-    let log = log.lock().expect("nobody panics with it");
+    let log = log.lock();
     let lines: Vec<&str> = log.iter().rev().take(5).rev().map(String::as_str).collect();
     if lines.is_empty() { "nothing".into() } else { lines.join("\n") }
 }
@@ -265,9 +266,9 @@ fn read_log(stderr: ChildStderr, log: &Mutex<VecDeque<String>>, addresses: &Mute
         if line.contains("listening")
             && let Some(found) = listening(&line)
         {
-            *addresses.lock().expect("nobody panics with it") = Some(found);
+            *addresses.lock() = Some(found);
         }
-        let mut log = log.lock().expect("nobody panics with it");
+        let mut log = log.lock();
         if log.len() == Node::LOG_LINES {
             log.pop_front();
         }

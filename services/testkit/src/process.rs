@@ -5,7 +5,6 @@ use std::{
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,19 +14,16 @@ use nix::{
 };
 
 use crate::priority;
+use parking_lot::Mutex;
+
 use crate::{Error, Usage, usage, wait_until};
 
 /// The process groups of all children that have not been waited for.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-fn groups() -> MutexGuard<'static, BTreeSet<i32>> {
-    // Nothing panics while it is held.
-    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// `kill -9` to every [`Process`] of this program and those that they started: for an exit that drops nothing.
 pub fn kill_all() {
-    for group in &*groups() {
+    for group in GROUPS.lock().iter() {
         let _ = signal::killpg(Pid::from_raw(*group), Signal::SIGKILL);
     }
 }
@@ -49,7 +45,7 @@ impl Process {
         command.process_group(0);
         let program = PathBuf::from(command.get_program());
         // Held over the start, or `kill_all` would miss a child that is just being born.
-        let mut groups = groups();
+        let mut groups = GROUPS.lock();
         let child = command.spawn().map_err(|source| Error::Start { program: program.clone(), source })?;
         let process = Self { child, program };
         groups.insert(process.pid().as_raw());
@@ -98,7 +94,7 @@ impl Process {
             let _ = signal::killpg(self.pid(), Signal::SIGKILL);
         }
         let _ = self.child.wait();
-        groups().remove(&self.pid().as_raw());
+        GROUPS.lock().remove(&self.pid().as_raw());
     }
 
     /// Stops it where it stands (SIGSTOP).

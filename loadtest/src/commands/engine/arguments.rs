@@ -10,8 +10,6 @@ pub(super) enum Part {
     Peers,
     /// One third of the viewers stop reading
     Stall,
-    /// 200 joins and leaves a second
-    Churn,
 }
 
 #[derive(Debug, Args)]
@@ -26,11 +24,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 3)]
     pub(super) rounds: usize,
     /// Only these
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "peers,stall,churn")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "peers,stall")]
     pub(super) only: Vec<Part>,
-    /// How long the churn goes on, in seconds
-    #[arg(long, default_value_t = 60)]
-    pub(super) churn_seconds: u64,
     /// Further options of the node, as one text: --options "--shards 1"
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub(super) options: String,

@@ -17,7 +17,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         match part {
             Part::Peers => compare::compare(arguments, &mut report)?,
             Part::Stall => stall::stall(arguments, &mut report)?,
-            Part::Churn => stall::churn(arguments, &mut report)?,
         }
     }
     Ok(report)

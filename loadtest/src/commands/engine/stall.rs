@@ -1,11 +1,8 @@
-//! The engine under viewers that stop reading, and under viewers that come and go.
+//! One third of the viewers stop reading: the others notice nothing, and those who resume catch up.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use headcount_testkit::{Batch, Behaviour, Goal, Node, Viewers, Which};
+use headcount_testkit::{Batch, Behaviour, Viewers, Which};
 
 use super::{
     super::checks::{check_parts, median, millis, wait_for_count, wait_until_open},
@@ -13,11 +10,7 @@ use super::{
     measured::{Measured, push_at_leisure},
     subject::{PATIENCE, Subject},
 };
-use crate::{
-    interrupt,
-    progress::Progress,
-    report::{Plot, Report, Weight},
-};
+use crate::report::{Report, Weight};
 
 /// A small receive buffer: who stops reading is soon seen to, because less is in flight to him.
 const STALLER_BUFFER_BYTES: usize = 4096;
@@ -119,60 +112,4 @@ fn rounds_quickly(subject: &mut Subject, steady: &Viewers) -> anyhow::Result<usi
         steady.all_see(due, PATIENCE)?;
     }
     Ok(STALLED_PUSHES)
-}
-
-/// 200 joins and as many leaves a second.
-pub(super) fn churn(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
-    const STEADY: usize = 15_000;
-    const PER_SECOND: u32 = 200;
-    let steady = STEADY.min(arguments.viewers);
-    let node = Node::start(&arguments.node())?;
-    node.ready(PATIENCE)?;
-    let urls = vec![node.url("online.png")];
-    let viewers = Viewers::start(Batch { count: steady, urls: urls.clone(), ..Batch::default() })?;
-    wait_until_open(&viewers, "opening viewers", PATIENCE)?;
-    viewers.all_see(steady as u64, PATIENCE)?;
-    // The crowd that comes and goes has a thread of its own, with some viewers to begin with.
-    let extra = Viewers::open(PER_SECOND as usize, &urls)?;
-    let before = node.usage()?;
-    let begun = Instant::now();
-    let seconds = arguments.churn_seconds;
-    let mut progress = Progress::new("200 joins and leaves a second", seconds * u64::from(PER_SECOND));
-    let mut plot = Plot::new("churn-cpu", "The node under joins and leaves", "s", "cores");
-    let (mut cores, mut last) = (Vec::new(), (Duration::ZERO, Duration::ZERO));
-    let mut done = 0;
-    while begun.elapsed() < Duration::from_secs(seconds) && !interrupt::requested() {
-        let due = (begun.elapsed().as_secs_f64() * f64::from(PER_SECOND)) as u64;
-        let step = due - done;
-        if step > 0 {
-            extra.add(&Batch { count: step as usize, urls: urls.clone(), ..Batch::default() })?;
-            extra.leave(step as usize, Which::Oldest, headcount_testkit::CloseMode::Close)?;
-            done = due;
-            progress.at(done);
-        }
-        if begun.elapsed() - last.0 > Duration::from_secs(1) {
-            let (now, cpu) = (begun.elapsed(), (node.usage()? - before).cpu);
-            cores.push((now.as_secs_f64(), (cpu - last.1).as_secs_f64() / (now - last.0).as_secs_f64()));
-            last = (now, cpu);
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    drop(progress);
-    let used = (node.usage()? - before).cpu.as_secs_f64() / begun.elapsed().as_secs_f64();
-    plot.line("node", cores);
-    report.plot(plot);
-    let (what, bound) = (format!("{done} joins and leaves over {steady} viewers: the node used"), "< 1 core");
-    report.verdict(Weight::Goal, what, format!("{used:.2} cores"), bound, used < 1.0);
-    let snapshot = extra.reach(Goal::Opened, PATIENCE)?.1;
-    let due = (steady + snapshot.live) as u64;
-    let exact = viewers.all_see(due, Duration::from_secs(5));
-    let measured = match &exact {
-        Ok(time) => format!("{due} after {}", millis(*time)),
-        Err(error) => error.to_string(),
-    };
-    report.verdict(Weight::Promise, "then everybody sees the exact number", measured, "≤ 5 s", exact.is_ok());
-    check_parts(report, "viewers that stay", &viewers.snapshot()?);
-    check_parts(report, "viewers that come and go", &snapshot);
-    report.fact("churn_cores", used);
-    Ok(())
 }

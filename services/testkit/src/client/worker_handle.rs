@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdin, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -18,6 +18,7 @@ use std::{
 };
 
 use mio::{Poll, Waker};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -108,12 +109,12 @@ impl WorkerHandle {
             .spawn(move || {
                 for line in output.lines().map_while(Result::ok) {
                     let Ok(Response { id, reply }) = serde_json::from_str(&line) else { break };
-                    if let Some(answer) = awaited.lock().expect("nobody panics with it").remove(&id) {
+                    if let Some(answer) = awaited.lock().remove(&id) {
                         // Who asked may have given up.
                         let _ = answer.send(reply);
                     }
                 }
-                awaited.lock().expect("nobody panics with it").clear();
+                awaited.lock().clear();
             })
             .map_err(WorkerError::Start)?;
         Ok(Self::Process(Process { child, input, answers, next_id: AtomicU64::new(0) }))
@@ -139,9 +140,9 @@ impl WorkerHandle {
             }
             Self::Process(process) => {
                 let id = process.next_id.fetch_add(1, Ordering::Relaxed);
-                process.answers.lock().expect("nobody panics with it").insert(id, answer);
+                process.answers.lock().insert(id, answer);
                 let line = serde_json::to_string(&Request { id, command }).expect("commands are plain data");
-                let mut input = process.input.lock().expect("nobody panics with it");
+                let mut input = process.input.lock();
                 writeln!(input, "{line}").map_err(|_| WorkerError::Gone)?;
             }
         }
