@@ -27,7 +27,7 @@ pub(super) fn wait_until_open(viewers: &Viewers, what: &str, within: Duration) -
     }
 }
 
-/// Waits until a node says that a counter stands at `number`.
+/// Waits until a node's JSON shows `number`.
 pub(super) fn wait_for_count(node: &Node, counter: &str, number: u64, within: Duration) -> Result<(), Error> {
     wait_until(&format!("{number} in {counter}.json"), within, || match node.reading(counter) {
         Ok(reading) if reading.count == number => Ok(()),
@@ -46,12 +46,12 @@ pub(super) fn check_parts(report: &mut Report, whose: &str, snapshot: &Snapshot)
     report.verdict(Weight::Promise, what, measured, "none broken", snapshot.broken == 0);
 }
 
-/// A time in milliseconds, in words.
+/// A time in milliseconds, as text.
 pub(super) fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-/// The middle one; zero where there is none.
+/// The median; zero if there are no values.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)

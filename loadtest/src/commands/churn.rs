@@ -1,4 +1,4 @@
-//! `headcount-load churn`: viewers come and go at a rate; how long does it take until everybody's number includes it?
+//! `headcount-load churn`: viewers come and go at a rate; measures the time until every viewer's number includes each change.
 //!
 //! Joins come in a row, then as many leaves, and so on: as long as the number only rises, a viewer that shows `base` +
 //! k has seen k joins, whichever node they went to. The time is taken from each request, or close, to the frame.
@@ -29,10 +29,10 @@ use crate::{
 /// What is promised at up to 100 changes a second.
 const PROMISED_P99: Duration = Duration::from_millis(250);
 
-/// Time for everybody's number to become exact when nothing changes any more.
+/// Time for every viewer's number to become exact after the last change.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// From then on it must stay exact for so long: a node's whole heartbeat and what follows it.
+/// It stays exact for this time after that: a node's whole heartbeat and what follows it.
 const STAYS: Duration = Duration::from_secs(6);
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut history = History::default();
     let mut progress = Progress::new("seconds of joins and leaves", arguments.seconds);
     let mut extra: usize = 0;
-    // A turn begins when everybody has seen the whole of the one before it.
+    // A turn begins when all viewers have seen the whole previous one.
     let mut exact = viewers.all_see(steady, QUIET);
     while exact.is_ok() && begun.elapsed() < Duration::from_secs(arguments.seconds) && !interrupt::requested() {
         let direction = if extra == 0 { Direction::Joins } else { Direction::Leaves };
@@ -110,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let bound = format!("≤ {QUIET:.0?}, and it stays");
     report.verdict(Weight::Promise, "everybody sees the exact number in the end", measured, bound, exact.is_ok());
     for (index, node) in nodes.iter().enumerate() {
-        // Who looks at its viewers has waited long enough.
+        // Its viewers show the number already, so the JSON follows soon.
         let said = wait_for_count(node, "online", due, Duration::from_secs(1));
         let measured = said.as_ref().map_or_else(ToString::to_string, |()| due.to_string());
         report.verdict(Weight::Promise, format!("node {index} says so"), measured, due.to_string(), said.is_ok());
@@ -119,7 +119,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     check_parts(&mut report, "all viewers", &snapshot);
     tell(&mut report, arguments, snapshot.track.unwrap_or_default());
     report.plot(history.plot());
-    // Where the number was wrong, what is left in Redis is no news.
+    // If the number was wrong, the keys in Redis tell nothing new.
     if let (Some(redis), Ok(_)) = (&redis, &exact) {
         let left = leave_nothing(viewers, redis);
         report.verdict(
@@ -133,7 +133,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Checks that everybody goes on seeing the number.
+/// Checks that all viewers go on seeing the number.
 fn stays(viewers: &Viewers, due: u64) -> Result<(), ViewersError> {
     match viewers.reach(Goal::Other(due), STAYS) {
         Err(ViewersError::TimedOut { .. }) => Ok(()),
@@ -144,7 +144,7 @@ fn stays(viewers: &Viewers, due: u64) -> Result<(), ViewersError> {
     }
 }
 
-/// Makes `turn` changes at the rate, or fewer where it is interrupted; gives how many.
+/// Makes `turn` changes at the rate, or fewer if interrupted, and returns how many.
 fn take_turn(
     arguments: &Arguments,
     viewers: &Viewers,
@@ -199,7 +199,7 @@ fn tell(report: &mut Report, arguments: &Arguments, tracked: Tracked) {
     report.fact("tracked", tracked);
 }
 
-/// Lets all viewers go; gives how many keys of the counter are left in Redis then.
+/// Closes all viewers, and returns how many keys of the counter are left in Redis then.
 fn leave_nothing(viewers: Viewers, redis: &RedisServer) -> String {
     drop(viewers);
     let counters = || -> Result<usize, String> {

@@ -14,7 +14,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Records how viewers stand at a moment, in seconds.
+    /// Records the state of viewers at a time, in seconds.
     pub(super) fn at(&mut self, seconds: f64, snapshot: &Snapshot) {
         self.live.push((seconds, snapshot.live as f64));
         if let (Some((low, _)), Some((high, _))) =
@@ -25,7 +25,7 @@ impl History {
         }
     }
 
-    /// Something is done at a moment.
+    /// Marks an event at a time, in seconds.
     pub(super) fn mark(&mut self, seconds: f64, what: impl Into<String>) {
         self.marks.push((seconds, what.into()));
     }

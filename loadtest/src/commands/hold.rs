@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let held = Instant::now();
     let mut history = History::default();
     while held.elapsed() < Duration::from_secs(arguments.seconds) && !interrupt::requested() {
-        // Waits for half a second, unless nobody is left.
+        // Waits for half a second, or until no viewer is left.
         let snapshot = match viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
             Ok((_, snapshot)) => snapshot,
             Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,

@@ -1,4 +1,4 @@
-//! What `headcount-load` can be told to do.
+//! The commands of `headcount-load`.
 
 mod checks;
 mod churn;

@@ -39,7 +39,7 @@ pub(super) fn serve(port: u16) -> anyhow::Result<()> {
                 for sender in &senders {
                     sender.send(Order::Push(frame.clone())).context("a thread that sends is gone")?;
                 }
-                // Who posted may be gone.
+                // The client may be gone.
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
             }
             None => {

@@ -1,5 +1,4 @@
-//! The servers that the engine is compared with. Each is a process of its own that shows everybody the frame that was
-//! last posted to it.
+//! The servers that the engine is compared with. Each is a process that pushes the frame last posted to it to all viewers.
 
 mod body_stream;
 mod floor;
@@ -117,13 +116,13 @@ impl Peer {
         format!("http://{}/online.png", self.address)
     }
 
-    /// How viewers have to read it.
+    /// The behaviour of viewers of this server.
     pub(crate) fn behaviour(&self) -> Behaviour {
         let bare_boundary = (self.kind == PeerKind::Nchan).then(|| headcount_wire::BOUNDARY.to_owned());
         Behaviour { check: PictureCheck::Stamp, bare_boundary, ..Behaviour::default() }
     }
 
-    /// Shows `number` to everybody; gives the moment before.
+    /// Pushes `number` to all viewers, and returns the time just before.
     pub(crate) fn publish(&mut self, number: u64) -> anyhow::Result<u64> {
         let frame = self.frames.next(number);
         let since = now_ns();

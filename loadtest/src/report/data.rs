@@ -54,7 +54,7 @@ impl From<bool> for Outcome {
 pub(crate) enum Weight {
     /// Something is wrong: the run has failed.
     Promise,
-    /// A figure is not as good as it was meant to be.
+    /// A figure is worse than its goal.
     Goal,
 }
 
@@ -116,13 +116,13 @@ impl Report {
         self.plots.push(plot);
     }
 
-    /// Records a figure under a name, for the JSON.
+    /// Records a figure for the JSON.
     pub(crate) fn fact(&mut self, name: &str, value: impl Serialize) {
         let value = serde_json::to_value(value).unwrap_or(Value::Null);
         self.facts.insert(name.into(), value);
     }
 
-    /// Records something in words.
+    /// Records a line of text.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }

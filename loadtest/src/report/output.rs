@@ -11,7 +11,7 @@ use super::{
     machine::Ticks,
 };
 
-/// A host that keeps more of the processors than this for others is worth a word.
+/// A host that takes more than this share of the processors for other machines is noted in the report.
 const STOLEN_WORTH_TELLING: f64 = 0.01;
 
 /// Where a report goes.
@@ -26,7 +26,7 @@ pub(crate) struct Output {
 }
 
 impl Report {
-    /// Prints the report, writes its page, and gives the process's exit status: a failure where a promise was broken.
+    /// Prints the report, writes its page, and returns the process's exit status: a failure if a promise was broken.
     pub(crate) fn finish(mut self, output: &Output) -> anyhow::Result<ExitCode> {
         self.interrupted = crate::interrupt::requested();
         let stolen = Ticks::now().stolen_since(self.begun);

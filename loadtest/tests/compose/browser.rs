@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::command::Running;
 
-/// A browser that says nothing for so long has hung. Starting one on a busy machine takes several seconds.
+/// A browser without an answer for this time hangs. Starting one on a busy machine takes several seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How far from the ideal picture a painted one may be: mean difference of a channel, of 255. The browser's colour
 /// management comes to less than 1.

@@ -1,4 +1,4 @@
-//! Viewers through the load balancer, and whether everybody agrees on how many there are.
+//! [`Crowd`]: viewers through the load balancer, and whether all agree on their number.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use headcount_testkit::{Batch, Goal, Snapshot, Viewers};
 
 use crate::{stack::Stack, timing::within};
 
-/// A crowd of viewers of one counter on the plain port.
+/// Viewers of one counter on the plain port.
 pub(crate) struct Crowd<'a> {
     stack: &'a Stack,
     counter: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct Crowd<'a> {
 }
 
 impl<'a> Crowd<'a> {
-    /// Opens so many viewers.
+    /// Opens this many viewers.
     pub(crate) fn open(stack: &'a Stack, counter: &'static str, count: usize) -> anyhow::Result<Self> {
         let url = format!("http://{}/{counter}.png", stack.service()?);
         let viewers = Viewers::open(count, &[&url])?;
@@ -33,7 +33,7 @@ impl<'a> Crowd<'a> {
         Ok(())
     }
 
-    /// How the viewers stand.
+    /// The state of the viewers.
     pub(crate) fn snapshot(&self) -> anyhow::Result<Snapshot> {
         Ok(self.viewers.snapshot()?)
     }

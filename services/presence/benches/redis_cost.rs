@@ -1,4 +1,4 @@
-//! What presence costs Redis, on a redis-server of its own, with the bounds that are promised. Fails if one is missed.
+//! What presence costs Redis, on a separate redis-server, with the promised bounds. Fails if one is missed.
 //!
 //! `cargo bench -p headcount-presence --bench redis_cost [-- quiet|addresses|million|reaping]`: two minutes. The cost is Redis's, so neither this program's
 //! optimisation nor other load on the machine changes it much.
@@ -47,7 +47,7 @@ struct Node {
 }
 
 impl Node {
-    /// A node that asks Redis about nobody's address.
+    /// A node that asks Redis about no address.
     fn start(server: &RedisServer) -> Node {
         let exempt = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()].into();
         Node::limited(server, AddressLimits { exempt, ..AddressLimits::default() })
@@ -60,7 +60,7 @@ impl Node {
         Node { presence, counter, registrations: Vec::new() }
     }
 
-    /// Seats distinct people.
+    /// Adds viewers of distinct visitors.
     async fn join(&mut self, people: std::ops::Range<u32>) {
         for person in people {
             let address = Ipv4Addr::from_bits(0x1000_0000 + person).into();

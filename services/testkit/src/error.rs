@@ -4,10 +4,10 @@ use std::{io, path::PathBuf, time::Duration};
 
 use crate::program;
 
-/// Why the rig could not do something.
+/// Why a process, a socket or a server of a test failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A program is not to be found.
+    /// A program was not found.
     #[error(transparent)]
     Program(#[from] program::ProgramError),
     /// A process could not be started.
@@ -15,17 +15,17 @@ pub enum Error {
     Start {
         /// The program.
         program: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// A process did not come to be ready, or did not end.
+    /// A condition was not met in time: a process did not become ready, or did not end.
     #[error("{what} not within {within:?}; last heard: {heard}")]
     TooLate {
         /// What was awaited.
         what: String,
         /// How long.
         within: Duration,
-        /// The last that was heard of it.
+        /// The last error of the condition.
         heard: String,
     },
     /// Files, sockets or signals failed.
@@ -33,18 +33,18 @@ pub enum Error {
     Io {
         /// What was tried.
         what: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Redis answered with an error, or with nonsense.
-    #[error("Redis says to {command}: {answer}")]
+    /// Redis replied with an error, or with a value of another type.
+    #[error("Redis replied to {command}: {answer}")]
     Redis {
         /// The command.
         command: String,
         /// The answer.
         answer: String,
     },
-    /// A node answered with another status than 200, or with nonsense.
+    /// A node answered with another status than 200, or with malformed JSON.
     #[error("{url} answered {status}: {body}")]
     Answer {
         /// The address.
@@ -63,10 +63,10 @@ impl Error {
     }
 }
 
-/// Waits until `met` gives something, asking it again and again.
+/// Calls `met` every 5 ms until it succeeds, and returns its value.
 ///
 /// # Errors
-/// If the time runs out: `what` was awaited, and `met`'s last error.
+/// If the time runs out; with `met`'s last error.
 pub fn wait_until<T, E: std::fmt::Display>(
     what: &str,
     within: Duration,

@@ -1,4 +1,4 @@
-//! One HTTP request, and the whole answer: enough for a node's JSON, health and metrics.
+//! One HTTP request with its whole answer, for a node's JSON, health and metrics.
 
 use std::{
     io::{self, Read, Write},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::client::{Chunks, head};
 
-/// How long a server may be silent.
+/// How long a connection, a read or a write may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An answer.
@@ -16,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// The head as it came, the blank line included.
+    /// The head with its blank line.
     pub head: String,
-    /// The body, its chunks undone.
+    /// The body without its chunk headers.
     pub body: Vec<u8>,
 }
 

@@ -22,11 +22,11 @@ const STARTUP: Duration = Duration::from_secs(20);
 /// How a node is started.
 #[derive(Clone, Debug, Default)]
 pub struct NodeOptions {
-    /// The binary; that of this workspace where there is none.
+    /// The binary; by default that of this workspace.
     pub program: Option<PathBuf>,
-    /// `--redis`; embedded presence where there is none.
+    /// `--redis`; embedded presence by default.
     pub redis: Option<String>,
-    /// Further arguments of `serve`. Later ones win over those that the rig gives.
+    /// Further arguments of `serve`.
     pub arguments: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
@@ -38,14 +38,14 @@ impl NodeOptions {
         Self { redis: Some(url.into()), ..Self::default() }
     }
 
-    /// With these arguments of `serve` besides.
+    /// Adds arguments of `serve`.
     #[must_use]
     pub fn with<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
-    /// With its clock shifted, for instance by `+1h`, by libfaketime; monotonic clocks stay as they are.
+    /// Shifts its clock with libfaketime, for instance by `+1h`; monotonic clocks stay as they are.
     #[must_use]
     pub fn with_clock(mut self, shift: &str) -> Self {
         let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"]
@@ -62,7 +62,7 @@ impl NodeOptions {
     }
 }
 
-/// What `GET /{counter}.json` says.
+/// The answer to `GET /{counter}.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Reading {
     /// The viewers.
@@ -91,10 +91,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// Log lines kept; what comes before them is forgotten.
+    /// The number of log lines kept; older ones are dropped.
     pub const LOG_LINES: usize = 20_000;
 
-    /// Starts a node, and waits until it listens; with [`ready`](Self::ready) one waits for the rest.
+    /// Starts a node, and waits until it listens. [`ready`](Self::ready) waits until it is ready.
     ///
     /// # Errors
     /// If it does not come up.
@@ -105,7 +105,7 @@ impl Node {
         };
         let mut command = Command::new(program);
         command.args(["serve", "--log-format", "json"]);
-        // An option may be given once only: the caller's replaces the rig's.
+        // An option may be given only once: the caller's replaces the default.
         for (name, value) in [("--listen", "127.0.0.1:0"), ("--admin", "127.0.0.1:0")] {
             let given = |argument: &String| argument == name || argument.starts_with(&format!("{name}="));
             if !options.arguments.iter().any(given) {
@@ -151,7 +151,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Waits until `/readyz` says yes.
+    /// Waits until `/readyz` answers 200.
     ///
     /// # Errors
     /// If the time runs out.
@@ -178,7 +178,7 @@ impl Node {
         format!("http://{}/{path}", self.listen)
     }
 
-    /// What the node says of a counter by `GET /{counter}.json`.
+    /// The node's answer to `GET /{counter}.json`.
     ///
     /// # Errors
     /// If it does not answer, or not with a reading.
@@ -199,7 +199,7 @@ impl Node {
         Ok(self.get(self.admin, "/metrics")?.1.text())
     }
 
-    /// The sum of all series of one metric; zero where there is none.
+    /// The sum of all series of one metric; zero if there is none.
     ///
     /// # Errors
     /// If it does not answer.

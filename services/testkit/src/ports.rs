@@ -7,8 +7,8 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-/// A port of 127.0.0.1 that is kept for a server that will be told of it, and for its successors: while it is kept, the
-/// system gives it to nobody who asks for any port, and who connects to it is refused unless the server listens.
+/// A port of 127.0.0.1 that is reserved for a server and its restarts. While it is reserved, the system assigns it to no
+/// other socket, and connections to it are refused unless the server listens.
 #[derive(Debug)]
 pub struct Reserved {
     number: u16,
@@ -35,7 +35,7 @@ pub fn reserve() -> io::Result<Reserved> {
     Ok(Reserved { number: bound.port(), _socket: socket })
 }
 
-/// A port of 127.0.0.1 that nobody listens on now. Who wants it must hurry: another may take it.
+/// A port of 127.0.0.1 on which no socket listens now. Another process may take it at any time.
 ///
 /// # Errors
 /// If there is none.
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reserved_port_is_for_who_knows_of_it() {
+    fn a_reserved_port_can_be_bound_again_and_again() {
         let port = reserve().unwrap();
         let address = (Ipv4Addr::LOCALHOST, port.number());
         for _ in 0..2 {

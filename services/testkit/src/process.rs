@@ -71,8 +71,8 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Lets its first thread have a core before the nodes do, as one on a machine of its own would. Only root may; for
-    /// anybody else nothing changes.
+    /// Raises the priority of its first thread above that of the nodes, as if it had a machine to itself. Has no effect
+    /// without root.
     pub fn prefer(&self) {
         priority::prefer(rustix::process::Pid::from_raw(self.pid().as_raw()));
     }
@@ -97,7 +97,7 @@ impl Process {
         GROUPS.lock().remove(&self.pid().as_raw());
     }
 
-    /// Stops it where it stands (SIGSTOP).
+    /// Stops its execution (SIGSTOP).
     ///
     /// # Errors
     /// If the process has ended.
@@ -105,7 +105,7 @@ impl Process {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Continues its execution (SIGCONT).
     ///
     /// # Errors
     /// If the process has ended.

@@ -1,4 +1,4 @@
-//! Finds the project's own binaries: beside the running one, or by building them.
+//! Finds the workspace's binaries: in the directory of the running one, or by building them.
 
 use std::{
     env, io,
@@ -9,7 +9,7 @@ use std::{
 /// Why a program was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// The running program does not know where it is.
+    /// The path of the running program is unknown.
     #[error("cannot tell where this program is: {0}")]
     Here(#[source] io::Error),
     /// It was not there, and building it failed.
@@ -17,11 +17,11 @@ pub enum ProgramError {
     Build {
         /// The program.
         program: String,
-        /// Where it was looked for.
+        /// The directory that was searched.
         directory: PathBuf,
         /// What was tried.
         command: String,
-        /// What came of it.
+        /// How it failed.
         reason: String,
     },
 }
@@ -29,7 +29,7 @@ pub enum ProgramError {
 /// The path of `program`, one of the workspace's binaries.
 ///
 /// # Errors
-/// If it is neither beside the running program nor can be built.
+/// If it is not in the directory of the running program, and cannot be built.
 pub fn find(program: &str) -> Result<PathBuf, ProgramError> {
     let here = env::current_exe().map_err(ProgramError::Here)?;
     if here.file_name().is_some_and(|name| name == program) {

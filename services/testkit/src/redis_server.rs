@@ -187,7 +187,7 @@ fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Result<Process, E
     Process::start(command)
 }
 
-/// Runs one command on a connection of its own.
+/// Runs one command on a new connection.
 ///
 /// # Errors
 /// If there is no connection, no reply within 5 s, an error as the reply, or a reply of another type.

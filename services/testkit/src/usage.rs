@@ -35,7 +35,7 @@ impl Sub for Usage {
 /// What one process uses.
 ///
 /// # Errors
-/// If it has ended, or belongs to somebody else.
+/// If it has ended, or belongs to another user.
 pub fn of(process: u32) -> io::Result<Usage> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let kib =
@@ -46,7 +46,7 @@ pub fn of(process: u32) -> io::Result<Usage> {
 /// The open files of one process.
 ///
 /// # Errors
-/// If it has ended, or belongs to somebody else.
+/// If it has ended, or belongs to another user.
 pub fn descriptors(process: u32) -> io::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{process}/fd"))?.count())
 }
@@ -54,11 +54,11 @@ pub fn descriptors(process: u32) -> io::Result<usize> {
 /// What a process and its children use, theirs too.
 ///
 /// # Errors
-/// If it has ended, or belongs to somebody else.
+/// If it has ended, or belongs to another user.
 pub fn of_family(process: u32) -> io::Result<Usage> {
     let mut usage = of(process)?;
     for child in children(process)? {
-        // A child may end while we look.
+        // A child may end meanwhile.
         usage = usage + of_family(child).unwrap_or_default();
     }
     Ok(usage)

@@ -1,4 +1,4 @@
-//! A node beside other servers of streams, in turns.
+//! Compares a node with other servers of streams, in turns.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -18,8 +18,8 @@ use crate::{
     report::{Plot, Report, Table, Weight},
 };
 
-/// Before the memory is measured: what holding viewers takes, not the rush by which they came, whose buffers an allocator
-/// gives back a while later (ours after a second).
+/// The pause before memory is measured: allocators return the buffers of opening the viewers only after a while (ours after
+/// a second).
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub(super) fn compare(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {

@@ -6,11 +6,11 @@ use headcount_testkit::{Latencies, Snapshot, Viewers, clock::now_ns};
 
 use super::subject::{PATIENCE, Subject};
 
-/// Time between two pushes that are measured: the load's own pace, well above the time that a server takes for a pass and
-/// rests after it, so that each push finds it idle. That all have the push before it is awaited first.
+/// Time between two measured pushes: well above the time that a server takes for one, so that each push finds it idle. All
+/// viewers have the previous push before.
 const PAUSE: Duration = Duration::from_millis(400);
 
-/// What one turn, or all turns of a server, gave.
+/// The figures of one turn, or of all turns of a server.
 #[derive(Default)]
 pub(super) struct Measured {
     pub(super) memory_bytes: Vec<f64>,

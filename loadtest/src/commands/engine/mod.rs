@@ -1,4 +1,4 @@
-//! `headcount-load engine`: a node beside other servers of streams, in turns.
+//! `headcount-load engine`: compares a node with other servers of streams.
 
 mod arguments;
 mod compare;

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::report::{Report, Weight};
 
-/// A small receive buffer: who stops reading is soon seen to, because less is in flight to him.
+/// A small receive buffer: a viewer that stops reading is noticed soon, because less is in flight.
 const STALLER_BUFFER_BYTES: usize = 4096;
 
 /// `--stall-limit` and `--keepalive` of the node whose viewers stop reading, in seconds.
-/// The limit is well above [`STALLED_PUSHING`] and the pushes that are measured after it: nobody is to reach it before.
+/// The limit is well above [`STALLED_PUSHING`] and the pushes that are measured after it, so no viewer reaches it before.
 const STALL_LIMIT_SECONDS: u64 = 60;
 const KEEPALIVE_SECONDS: u64 = 15;
 
@@ -91,7 +91,7 @@ pub(super) fn stall(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
     Ok(())
 }
 
-/// Pushes one after the other; gives the median of their p99 in milliseconds.
+/// Pushes one after the other, and returns the median of their p99 in milliseconds.
 fn rounds(subject: &mut Subject, steady: &Viewers, pushes: usize) -> anyhow::Result<f64> {
     let mut measured = Measured::default();
     for _ in 0..pushes {
@@ -100,7 +100,7 @@ fn rounds(subject: &mut Subject, steady: &Viewers, pushes: usize) -> anyhow::Res
     Ok(median(measured.p99))
 }
 
-/// Pushes without measuring, as fast as they are seen; gives how often.
+/// Pushes without measuring, as fast as they are seen, and returns how often.
 fn rounds_quickly(subject: &mut Subject, steady: &Viewers) -> anyhow::Result<usize> {
     let begun = Instant::now();
     for pushed in 0..STALLED_PUSHES {

@@ -6,7 +6,7 @@ use headcount_testkit::{Behaviour, Node, NodeOptions, Usage, Viewers};
 
 use crate::peers::Peer;
 
-/// How long anything may take before it is given up.
+/// How long anything may take before the run fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One of the servers in its turn.
@@ -64,7 +64,7 @@ impl Subject {
         })
     }
 
-    /// The number that everybody shows now, and the one that the next push brings.
+    /// The number that all viewers show now, and the number after the next push.
     pub(super) fn numbers(&self) -> (u64, u64) {
         match self {
             Self::Headcount { steady, extra: None, .. } => (*steady, steady + 1),

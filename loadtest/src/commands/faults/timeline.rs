@@ -1,4 +1,4 @@
-//! [`Timeline`]: what happened when, while a seed ran.
+//! [`Timeline`]: the events of a seed's run.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use headcount_testkit::Snapshot;
 use super::super::history::History;
 use crate::report::{Plot, Table};
 
-/// What happened when, and how all viewers stood.
+/// Events, and the state of all viewers, over time.
 pub(super) struct Timeline {
     begun: Instant,
     events: Vec<(f64, String)>,
@@ -24,13 +24,13 @@ impl Timeline {
         self.events.push((self.begun.elapsed().as_secs_f64(), what.into()));
     }
 
-    /// Records that step number `step` begins now, and is going to break this.
+    /// Records that step number `step` begins now, with this fault.
     pub(super) fn breaks(&mut self, step: usize, fault: &'static str) {
         self.history.mark(self.begun.elapsed().as_secs_f64(), fault);
         self.add(format!("step {step}: {fault}"));
     }
 
-    /// Records how all viewers stand now.
+    /// Records the state of all viewers now.
     pub(super) fn sample(&mut self, snapshot: &Snapshot) {
         self.history.at(self.begun.elapsed().as_secs_f64(), snapshot);
     }

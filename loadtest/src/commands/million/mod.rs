@@ -31,7 +31,7 @@ use crate::{
     report::{Plot, Report, Weight},
 };
 
-/// What comes and goes when everybody is there.
+/// The number of viewers that come and go when all are there.
 const CHANGES: usize = 1_000;
 
 /// PictureCache that are pushed to all viewers together while the number changes, by default: each takes a node, the kernel and
@@ -41,10 +41,10 @@ const PUSHES_PER_SECOND: f64 = 50_000.0;
 /// PictureCache that are sent again for no news, to all viewers together, at most by default: a push takes a node 10 µs.
 const REPEATS_PER_SECOND: u64 = 10_000;
 
-/// Memory is looked at so many times while the viewers come: adding up what a node's pages take is work.
+/// How often memory is measured while the viewers come: adding up a node's pages takes time.
 const LOOKS_AT_MEMORY: usize = 40;
 
-/// Files that a node keeps from viewers: 512 for itself, and those of `--max-heads` connections without a request.
+/// Open files that a node reserves: 512 for itself, and one for each of `--max-heads` connections without a request.
 const NODE_RESERVE: usize = 512 + 1024;
 
 /// Time for the viewers of a killed node to see that their streams have ended.
@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     }
     let available = needs::available_bytes()?;
     let redis = RedisServer::start()?;
-    // Among so many nodes that all want the same two cores, it would have its turn so late that they take it for gone.
+    // Many nodes share two cores: without priority, Redis would reply so late that they consider it down.
     redis.process().prefer();
     let mut nodes = Vec::with_capacity(count);
     let mut progress = Progress::new("starting nodes", count as u64);
@@ -132,7 +132,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let urls: Vec<String> = nodes.iter().map(|node| node.url(&format!("{COUNTER}.png"))).collect();
     let begun = Instant::now();
     let batch = Batch { count: arguments.viewers, urls, ..Batch::default() };
-    // Or this thread would hardly come to look at them. The nodes run already: they would inherit it.
+    // Without priority this thread would rarely run. The nodes have started already and do not inherit it.
     headcount_testkit::prefer_this_thread();
     let viewers = Viewers::start_in(arguments.viewers.div_ceil(capacity()), &batch)?;
     let mut run = Run { redis, nodes, viewers, begun, history: History::default() };
@@ -154,7 +154,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         exact(&mut run, &mut report, &format!("{live} viewers"), live)?;
         costs(&run, &mut report, idle, available, full.live)?;
     }
-    // Where not all have found room, none is left for those who come on top.
+    // If not all fit, there is no room for more.
     if full.live == arguments.viewers && !interrupt::requested() {
         holds(&mut run, &mut report, live)?;
         change(&mut run, &mut report, live)?;
@@ -164,7 +164,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Opens the viewers; gives how long it took.
+/// Opens the viewers, and returns how long it took.
 fn fill(arguments: &Arguments, run: &mut Run, report: &mut Report) -> anyhow::Result<Duration> {
     let mut progress = Progress::new("opening viewers", arguments.viewers as u64);
     let begun = run.begun;
@@ -191,7 +191,7 @@ fn fill(arguments: &Arguments, run: &mut Run, report: &mut Report) -> anyhow::Re
     Ok(took)
 }
 
-/// Lets a thousand come and go, one more, and kills a node.
+/// Closes and opens one viewer, then a thousand, and kills a node.
 fn change(run: &mut Run, report: &mut Report, live: u64) -> anyhow::Result<()> {
     let urls: Vec<String> = run.nodes.iter().map(|node| node.url(&format!("{COUNTER}.png"))).collect();
     let mark = |run: &mut Run, report: &mut Report, what: &str, number: u64, name: &str| -> anyhow::Result<()> {
@@ -221,7 +221,7 @@ fn change(run: &mut Run, report: &mut Report, live: u64) -> anyhow::Result<()> {
     run.viewers.mark(live + CHANGES as u64, now_ns())?;
     run.history.mark(run.begun.elapsed().as_secs_f64(), "a thousand more");
     let extra = Viewers::start(Batch { count: CHANGES, urls, ..Batch::default() })?;
-    // They come while each of them is pushed to everybody.
+    // Each of them is pushed to all viewers while they come.
     extra.opened(EXACT)?;
     mark(run, report, "a thousand more", live + CHANGES as u64, "thousand-joins")?;
     run.viewers.mark(live, now_ns())?;

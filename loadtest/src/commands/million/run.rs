@@ -19,7 +19,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Records how the viewers stand.
+    /// Records the state of the viewers.
     pub(super) fn record(&mut self, snapshot: &Snapshot) {
         self.history.at(self.begun.elapsed().as_secs_f64(), snapshot);
     }

@@ -1,4 +1,4 @@
-//! What is awaited of a million viewers: one number everywhere, that it stays, that some have gone.
+//! Waits for a million viewers: for one number everywhere, for its staying, for the end of some streams.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,10 @@ use crate::{
 /// nodes may wait for twenty before it. Six such waits and the opening stay within 25 minutes.
 pub(super) const EXACT: Duration = Duration::from_secs(90);
 
-/// The number must stay right for so long when all are there and nobody comes or goes. The nodes have earned by then to show
-/// the next changes at once.
+/// The number stays right for this time while no viewer comes or goes. By then the nodes may push the next changes at once.
 const HOLDS: Duration = Duration::from_secs(60);
 
-/// Checks that everybody sees, and every node says, this number.
+/// Checks that all viewers and all nodes' JSON show this number.
 pub(super) fn exact(run: &mut Run, report: &mut Report, what: &str, number: u64) -> anyhow::Result<()> {
     let seen = all_see(run, number);
     let mut wrong = Vec::new();
@@ -41,7 +40,7 @@ pub(super) fn exact(run: &mut Run, report: &mut Report, what: &str, number: u64)
     Ok(())
 }
 
-/// Waits until everybody sees this number, with a bar, or until it is interrupted; gives how long it took.
+/// Waits until all viewers see this number or the run is interrupted, with a bar, and returns how long it took.
 fn all_see(run: &mut Run, number: u64) -> Result<Duration, ViewersError> {
     let begun = Instant::now();
     let mut progress = None;
@@ -64,14 +63,14 @@ fn all_see(run: &mut Run, number: u64) -> Result<Duration, ViewersError> {
     }
 }
 
-/// Checks that nobody sees anything but this number for a while.
+/// Checks that no viewer sees another number for a while.
 pub(super) fn holds(run: &mut Run, report: &mut Report, number: u64) -> anyhow::Result<()> {
     run.viewers.forget_extremes()?;
     let begun = Instant::now();
     let mut progress = Progress::new("holding them, in seconds", HOLDS.as_secs());
     while begun.elapsed() < HOLDS && !interrupt::requested() {
         progress.at(begun.elapsed().as_secs());
-        // Waits for a second, unless nobody is left.
+        // Waits for a second, or until no viewer is left.
         only(run, 0, Duration::from_secs(1))?;
     }
     let held = begun.elapsed();
@@ -89,7 +88,7 @@ pub(super) fn holds(run: &mut Run, report: &mut Report, number: u64) -> anyhow::
     Ok(())
 }
 
-/// Waits until no more than so many viewers are live.
+/// Waits until at most this many viewers are live.
 pub(super) fn only(run: &mut Run, live: usize, within: Duration) -> Result<Snapshot, ViewersError> {
     let begun = Instant::now();
     loop {

@@ -111,7 +111,7 @@ fn certify(directory: &Path) {
     }
 }
 
-/// A node that Redis does not let in serves, is not ready, and says why where an operator looks.
+/// A node that Redis rejects serves viewers, is not ready, and logs the reason.
 fn is_never_ready(options: &NodeOptions, why: &str) {
     let node = start(options.clone());
     wait_until("the reason in the log", PATIENCE, || {

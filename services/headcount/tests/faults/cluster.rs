@@ -100,7 +100,7 @@ fn is_registered(url: &str) -> Result<(), String> {
     if (counters.len(), sum) == (COUNTERS, due) { Ok(()) } else { Err(format!("{} counters, {sum}", counters.len())) }
 }
 
-/// Waits until all viewers of all counters see how many there are, and every node says so of every counter.
+/// Waits until all viewers of all counters see the right number, and every node's JSON shows it for every counter.
 fn all_exact(nodes: &[Crowds], promise: &Promise) -> anyhow::Result<()> {
     let due = |counter: usize| (nodes.len() * if counter < COUNTERS / 2 { FEW } else { MORE }) as u64;
     for it in nodes {

@@ -1,4 +1,4 @@
-//! What needs the whole machine: how soon everybody sees a change, and the death of a node with a crowd.
+//! Many viewers: how soon all see a change, the death of a node with 15,000 viewers, and viewers whose machine vanishes.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ const CHANGES: usize = 500;
 const CROWD: usize = 15_000;
 /// So many of them come in a second: they are still coming when the lease of the dead ends.
 const COMING: f64 = 1_500.0;
-/// Time for a crowd to be let in.
+/// Time for all of them to be accepted.
 const LET_IN: Duration = Duration::from_secs(90);
 
 pub(crate) fn everybody_sees_a_change_at_once() -> anyhow::Result<()> {
@@ -70,7 +70,7 @@ pub(crate) fn fifteen_thousand_die_and_as_many_come() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::open(&redis.url(), &[10])?;
     let options = with_redis(redis.url());
-    // Their viewers are opened by processes of their own: this one may not have so many files open.
+    // Other processes open their viewers: this one may not have that many open files.
     let (mut doomed, mut refuge) = (NodeWithViewers::start(&options, 0)?, NodeWithViewers::start(&options, 0)?);
     let crowd = |node: &NodeWithViewers, per_second| {
         let urls = vec![stream(&node.node)];

@@ -31,7 +31,7 @@ pub(crate) fn a_failover_loses_the_last_writes() -> anyhow::Result<()> {
     // What was right before may be what is shown all along: a change shows that the nodes have found the new master.
     fleet.nodes[1].leave(5)?;
     fleet.exact(&healed)?;
-    // The 60 who left were there for the replica, until their node said otherwise.
+    // The replica counts the 60 viewers that left until their node registers again.
     fleet.showed_only(truth - 5, truth + 60)?;
     let told = status::counters(&redis.url());
     assert_eq!(told[0].count, fleet.truth(), "{told:?}");

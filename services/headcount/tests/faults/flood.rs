@@ -23,7 +23,7 @@ use crate::fleet::{self, PATIENCE, start};
 const NAMES: usize = 100_000;
 /// Connections of the flood at a time.
 const AT_ONCE: usize = 32;
-/// What a node may keep of it: a megabyte for each 20 looks that it may hold, buffers and allocator included.
+/// The most that a node may grow: a megabyte for each 20 looks that it may hold, with buffers and the allocator.
 const NODE_GROWTH: u64 = 64 << 20;
 /// What Redis may keep of it.
 const REDIS_GROWTH: u64 = 16 << 20;
@@ -72,7 +72,7 @@ pub(crate) fn a_hundred_thousand_names_are_invented() -> anyhow::Result<()> {
     assert!(most_keys <= fleet.nodes.len() * (LOOKS + AT_ONCE) * KEYS, "{most_keys} keys");
     assert!(most_memory - redis_before <= REDIS_GROWTH, "{most_memory} bytes after {redis_before}");
 
-    // Those who were there before are still right, and newcomers are shown again.
+    // Viewers from before still see the right number, and new viewers are accepted again.
     fleet.exact(&Promise::begin("after the flood: exact", SOON))?;
     wait_until("Redis without the invented names", FORGOTTEN, || {
         match redis.keys().unwrap().into_iter().find(|key| key.contains("invented")) {
@@ -97,7 +97,7 @@ struct Flood {
     next: AtomicUsize,
 }
 
-/// Opens a stream of each of so many names that nobody has heard of, and leaves it at the first byte.
+/// Opens a stream of each of this many unknown names, and closes it at the first byte.
 fn invent(nodes: &[SocketAddr], prefix: &str, names: usize) -> Arc<Flood> {
     let flood = Arc::new(Flood::default());
     thread::scope(|scope| {
@@ -109,7 +109,7 @@ fn invent(nodes: &[SocketAddr], prefix: &str, names: usize) -> Arc<Flood> {
                     if number >= names {
                         return;
                     }
-                    // Another address now and then: one has too few ports for so many connections.
+                    // One address has too few ports for all connections.
                     let from = Ipv4Addr::new(127, 1 + (number / 5_000) as u8, 0, 1 + thread as u8);
                     match status(from, nodes[number % nodes.len()], &format!("/{prefix}-{number}.png")) {
                         200 => flood.shown.fetch_add(1, Ordering::Relaxed),
@@ -180,7 +180,7 @@ pub(crate) fn half_open_heads_delay_nobody() -> anyhow::Result<()> {
         drop(honest(&node));
         let without = honest(&node);
         let slow = Slow::open(&node);
-        // Whoever comes in the middle of a burst waits for its rest, at --accept-rate.
+        // A viewer within the burst would wait for the rest of it, at --accept-rate.
         wait_until("all of them accepted", PATIENCE, || match node.metric("headcount_connections_accepted_total") {
             Ok(accepted) if accepted >= (2 * HONEST + HALF_OPEN) as f64 => Ok(()),
             other => Err(format!("{other:?}")),

@@ -58,7 +58,7 @@ impl Service {
         viewers
     }
 
-    /// Waits until everybody, in JSON and pictures, says that there are so many viewers besides those who watch.
+    /// Waits until JSON and pictures show this many viewers in addition to the watching ones.
     fn counts(&self, viewers: usize) {
         let count = (viewers + self.nodes.len()) as u64;
         self.watching.all_see(count, SOON).unwrap();
@@ -71,7 +71,7 @@ impl Service {
         }
     }
 
-    /// Waits until Redis knows of so many streams, of all addresses together.
+    /// Waits until Redis holds this many streams, of all addresses together.
     pub(crate) fn redis_knows(&self, streams: usize) {
         wait_until(&format!("{streams} streams of addresses in Redis"), PATIENCE, || {
             let mut found = 0;
@@ -84,7 +84,7 @@ impl Service {
         .unwrap();
     }
 
-    /// Waits until Redis knows of so many addresses.
+    /// Waits until Redis holds this many addresses.
     pub(crate) fn redis_knows_addresses(&self, addresses: usize) {
         wait_until(&format!("{addresses} addresses in Redis"), PATIENCE, || {
             let found = store::addresses(&self.redis)?.len();
@@ -113,7 +113,7 @@ impl Service {
     }
 }
 
-/// Viewers who come from this address, by the load balancer.
+/// Viewers from this address, behind the load balancer.
 fn from(address: &str) -> Behaviour {
     Behaviour {
         proxy_header: Some(ProxyHeader { version: ProxyVersion::V2, first: address.parse().unwrap(), distinct: 1 }),
@@ -122,7 +122,7 @@ fn from(address: &str) -> Behaviour {
     }
 }
 
-/// Sees that so many are live, that the rest was refused with 429, and that nobody was lost in another way.
+/// Checks that this many are live, that the rest was refused with 429, and that none was lost otherwise.
 fn are_live(viewers: &Viewers, live: usize, refused: usize) -> Snapshot {
     let seen = viewers.snapshot().unwrap();
     let refusals = seen.refused.get(&429).copied().unwrap_or_default();
@@ -169,7 +169,7 @@ pub(crate) fn one_address_has_no_more_than_its_limit() -> anyhow::Result<()> {
         let request = format!("GET /{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert!(ask(&service.nodes[1], ADDRESS, &request).starts_with("HTTP/1.1 200 "), "{path}");
     }
-    // Others are not concerned, and who leaves makes room.
+    // Other addresses are not affected, and a viewer that leaves makes room.
     let others = service.attempt(5, "198.51.100.8", &service.nodes);
     are_live(&others, 5, 0);
     attackers.close(10).unwrap();
@@ -247,7 +247,7 @@ pub(crate) fn exempt_addresses_have_no_limits_and_cost_redis_nothing() -> anyhow
     let warnings = || node.log().iter().filter(|line| line.contains("most viewers come from one address")).count();
     assert_eq!(warnings(), 1, "{:#?}", node.log());
     drop((loopback, private));
-    // Nobody is exempt where nobody is named.
+    // With an empty list no address is exempt.
     let options = NodeOptions::redis(service.redis.url()).with(["--limit-exempt", "", FAST]);
     let strict = start(options.clone());
     strict.ready(PATIENCE).unwrap();
@@ -269,7 +269,7 @@ pub(crate) fn a_dead_nodes_streams_free_their_address() -> anyhow::Result<()> {
     let living = service.attempt(20, ADDRESS, rest);
     are_live(&dying, 20, 0);
     are_live(&living, 12, 8);
-    // Longer than a lease: those who stay keep their places.
+    // Longer than a lease: live streams keep their places.
     pass(GONE);
     are_live(&service.attempt(1, ADDRESS, rest), 0, 1);
     let free = Promise::begin("kill -9 of a node: its streams of an address free their places", FREE);
@@ -302,14 +302,14 @@ pub(crate) fn without_redis_each_nodes_own_limits_hold() -> anyhow::Result<()> {
     are_live(&service.attempt(1, "198.51.100.8", first), 1, 0);
     let_in.kept()?;
     service.redis.kill();
-    // Nobody is refused because Redis is away, and no node lets in more than it would.
+    // Without Redis no viewer is refused, and each node enforces the same limits alone.
     let more = service.attempt(20, ADDRESS, first);
     are_live(&more, 12, 8);
     let others = service.attempt(20, "198.51.100.9", second);
     are_live(&others, 20, 0);
     are_live(&one, 20, 0);
     are_live(&other, 12, 8);
-    // What was let in meanwhile is told, counts, and stays.
+    // Viewers admitted meanwhile are reported, count, and stay.
     service.redis.restart(Data::Lost).unwrap();
     service.redis_knows(32 + 12 + 20);
     are_live(&service.attempt(3, ADDRESS, second), 0, 3);

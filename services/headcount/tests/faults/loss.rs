@@ -13,10 +13,10 @@ use crate::{
     status, store,
 };
 
-/// A node's heartbeats come this often: its last word from Redis may be as old when Redis goes.
+/// The time between a node's heartbeats: its last reply from Redis may be this old when Redis goes away.
 const HEARTBEAT: Duration = Duration::from_millis(5_500);
 
-/// What nothing confirms stays unmarked at least for so long: nobody is alarmed by one late heartbeat.
+/// A number that nothing confirms stays unmarked for at least this time: one late heartbeat marks nothing.
 const UNMARKED: Duration = Duration::from_secs(9);
 
 /// Longer than a lease, and than the time after which a number is marked.
@@ -77,11 +77,11 @@ pub(crate) fn redis_is_away_for_a_minute() -> anyhow::Result<()> {
         is_degraded(&node.node);
     }
     fleet.showed_only(before, before)?;
-    // Who comes now sees the last number, and that it is old.
+    // New viewers see the last number, marked as stale.
     fleet.nodes[0].join(5)?;
     fleet.nodes[1].leave(40)?;
     fleet.all_marked(Marked::Stale, &Promise::begin("viewers who come while Redis is away see the mark", SOON))?;
-    // Nobody misses a node that goes now before Redis is back.
+    // A node that ends now leaves the count only when Redis is back.
     fleet.nodes.pop().unwrap().node.kill();
     let status = fleet.nodes.pop().unwrap().node.stop(PATIENCE).unwrap();
     assert!(status.success(), "a node that is stopped while Redis is away ends with {status}");
@@ -121,14 +121,13 @@ pub(crate) fn redis_comes_back_with_an_old_state() -> anyhow::Result<()> {
     begins_an_epoch(&fleet, epoch, &healed)?;
     is_registered(&redis, &fleet, &healed)?;
     fleet.exact(&healed)?;
-    // The 60 who left were there for Redis, until their node said otherwise. Nobody must see fewer than there are.
+    // Redis counts the 60 viewers that left until their node registers again. No viewer sees fewer than there are.
     fleet.showed_only(truth, truth + 60)?;
     store::holds_only(&redis, &fleet)?;
     fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// Redis stands still: connections stay open, nothing is answered, and what was asked is done later, when all leases
-/// have ended.
+/// Redis is frozen: connections stay open, nothing is answered, and requests run later, after all leases have ended.
 pub(crate) fn redis_freezes() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let fleet = fleet::open(&redis.url(), &[30, 100, 7])?;
@@ -156,7 +155,7 @@ pub(crate) fn redis_is_full() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All leases end at the same time, though no viewer has left: nobody is shown fewer than there are.
+/// All leases end at the same time although no viewer has left: no viewer sees fewer than there are.
 fn lapses(
     event: &str,
     mut fleet: Fleet,
@@ -216,7 +215,7 @@ fn is_registered(redis: &RedisServer, fleet: &Fleet, promise: &Promise) -> anyho
     Ok(())
 }
 
-/// Ready, and says why it is behind; alive.
+/// Checks that the node is alive, and ready with the reason of its degradation.
 fn is_degraded(node: &Node) {
     let ready = http::get(node.admin(), "/readyz").unwrap();
     assert_eq!(ready.status, 200, "{}", ready.text());

@@ -71,7 +71,7 @@ fn a_partition_heals(event: &str, part: impl Fn(&Proxy)) -> anyhow::Result<()> {
     fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// Redis hears the node, and the node does not hear Redis: its reports take effect, and it repeats them.
+/// A node's reports arrive, but the replies are lost: the reports take effect, and the node repeats them.
 pub(crate) fn the_answers_to_a_node_are_lost() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::behind_proxies(&redis, &[3, 4, 50])?;
@@ -79,7 +79,7 @@ pub(crate) fn the_answers_to_a_node_are_lost() -> anyhow::Result<()> {
     fleet.nodes[2].join(5)?;
     fleet.nodes[2].leave(10)?;
     fleet.nodes[0].join(2)?;
-    // Its lease lasts from its first word that was not answered, however often it is said.
+    // Its lease counts from the first report without a reply, however often it is repeated.
     let mut deaf = fleet.nodes.pop().unwrap();
     let gone = Promise::begin("answers to a node are lost: its viewers leave the others' count", GONE);
     fleet.exact(&gone)?;
@@ -92,7 +92,7 @@ pub(crate) fn the_answers_to_a_node_are_lost() -> anyhow::Result<()> {
     fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// Slow is not gone; too slow to be heard in time is as good as gone, and heals as well.
+/// A slow node still counts. One that is slower than its lease does not, and counts again when it is faster.
 pub(crate) fn the_way_to_redis_is_long() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::behind_proxies(&redis, &[3, 4, 50])?;
@@ -122,7 +122,7 @@ pub(crate) fn the_way_to_redis_is_long() -> anyhow::Result<()> {
 pub(crate) fn a_subscription_delivers_nothing() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::behind_proxies(&redis, &[3, 4, 50])?;
-    // Until nothing is left to look after but heartbeats.
+    // From then on only heartbeats are sent.
     pass(QUIET);
     is_replaced("nothing changes and a subscription delivers nothing: noticed and replaced", &fleet)?;
     let heard = Promise::begin("deliveries pass again: the new subscription hears them", HEALED);
@@ -140,7 +140,7 @@ pub(crate) fn a_subscription_delivers_nothing() -> anyhow::Result<()> {
     }
     pass(QUIET);
     is_replaced("nothing changes again and a subscription delivers nothing: noticed and replaced", &fleet)?;
-    // Others hear what is published, and are left alone.
+    // The other nodes receive what is published, and replace nothing.
     for other in &fleet.nodes[..2] {
         assert_eq!(other.node.metric(DEAD_SUBSCRIPTIONS).unwrap(), 0.0);
     }
@@ -154,7 +154,7 @@ pub(crate) fn a_subscription_delivers_nothing() -> anyhow::Result<()> {
     fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// The last node hears nothing from now on, finds out, and says so in a metric.
+/// The last node receives no published message from now on, notices, and counts it in a metric.
 fn is_replaced(event: &str, fleet: &Fleet) -> anyhow::Result<()> {
     let node = &fleet.nodes[2].node;
     let before = node.metric(DEAD_SUBSCRIPTIONS).unwrap();

@@ -19,7 +19,7 @@ const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(12);
 pub(crate) fn a_node_is_killed() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::open(&redis.url(), &[3, 4, 49])?;
-    // Killed right after its last word, it has the longest time to count that there is.
+    // Killed right after a report, its lease has the longest time left.
     fleet.nodes[2].join(1)?;
     fleet.soon_exact()?;
     let mut victim = fleet.nodes.pop().unwrap();
@@ -116,7 +116,7 @@ fn seconds_after_now(time: SystemTime) -> f64 {
     time.duration_since(now).map_or_else(|earlier| -earlier.duration().as_secs_f64(), |later| later.as_secs_f64())
 }
 
-/// Nobody is left to clear up: what remains must end by itself.
+/// No node is left to clear up: everything in Redis expires.
 pub(crate) fn the_last_node_is_killed() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::open(&redis.url(), &[3, 50])?;
@@ -127,14 +127,14 @@ pub(crate) fn the_last_node_is_killed() -> anyhow::Result<()> {
     store::will_be_empty(&redis);
     pass(LONGER_THAN_A_LEASE);
     store::will_be_empty(&redis);
-    // Whoever comes next, however late, finds none of the dead.
+    // A later node finds none of them.
     let fleet = fleet::open(&redis.url(), &[2])?;
     store::holds_only(&redis, &fleet)?;
     fleet.showed_only(0, 2)?;
     fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// A node that knew nothing of a counter shows its first viewers no number of its own making.
+/// A node shows the first viewers of a counter the number of all nodes, not only its own.
 pub(crate) fn newcomers_see_everybody_at_once() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::open(&redis.url(), &[20, 0])?;
@@ -154,7 +154,7 @@ pub(crate) fn newcomers_see_everybody_at_once() -> anyhow::Result<()> {
     fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// Redis takes nothing from one node any more, but goes on telling it what others say.
+/// Redis accepts no report from one node, but still delivers what is published.
 pub(crate) fn a_node_may_not_report() -> anyhow::Result<()> {
     let rights = |rules: &[&str], redis: &RedisServer| {
         let command = [&["ACL", "SETUSER", "alice"], rules].concat();

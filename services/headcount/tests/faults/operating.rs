@@ -14,7 +14,7 @@ use crate::{
 pub(crate) fn nodes_start_before_redis() -> anyhow::Result<()> {
     let mut redis = RedisServer::start().unwrap();
     redis.kill();
-    // Each counts alone as long as it knows of nobody else.
+    // Each counts only its own viewers until it reaches Redis.
     let start = |viewers| NodeWithViewers::of(start(NodeOptions::redis(redis.url())), viewers);
     let mut fleet = Fleet { nodes: vec![start(3)?, start(5)?] };
     for node in &fleet.nodes {

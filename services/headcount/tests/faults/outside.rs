@@ -1,5 +1,4 @@
-//! What the public port tells: the number, and nothing about other viewers, nodes or Redis, whatever is asked and whatever is
-//! broken.
+//! The public port exposes the number, and nothing about other viewers, nodes or Redis, for any request and during faults.
 
 use std::{
     io::{Read, Write},
@@ -46,10 +45,10 @@ const REQUESTS: [&str; 26] = [
     "nonsense\r\n",
 ];
 
-/// The fields of the JSON; all that programs are told.
+/// All fields of the JSON.
 const FIELDS: [&str; 7] = ["counter", "count", "visitors", "stale", "as_of", "epoch", "version"];
 
-/// Where the load balancer of these tests is. Whoever asks from elsewhere sends no PROXY header.
+/// The address of the load balancer in these tests. Requests from elsewhere carry no PROXY header.
 const BALANCER: &str = "127.0.0.2";
 /// The viewers behind it: 203.0.113.77 to .79.
 const PEOPLE: u32 = 3;

@@ -45,7 +45,7 @@ pub(crate) fn no_address_is_in_redis_or_in_a_log() -> anyhow::Result<()> {
     }
     service.redis_knows(2 * 3);
     found_nowhere(&service.redis);
-    // Whatever goes wrong is logged, and must not name anybody.
+    // Errors are logged, and must not contain an address.
     service.redis.command(&["FLUSHALL"]).unwrap();
     // Of an address's streams, those come back that their nodes do not take for its only one.
     service.redis_knows_addresses(ADDRESSES.len());
@@ -75,7 +75,7 @@ pub(crate) fn no_address_is_in_redis_or_in_a_log() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Viewers who come through a proxy that names them in a header.
+/// Viewers behind a proxy that sends their address in a header.
 fn forwarded(node: &Node, address: &str) -> Viewers {
     let behaviour = Behaviour {
         headers: vec![("X-Forwarded-For".into(), address.into())],

@@ -1,4 +1,4 @@
-//! Reports that are doubled, echoed, overtaken, or answered in vain.
+//! Reports that are duplicated, repeated, overtaken, or lose their reply.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::{
     store,
 };
 
-/// Longer than the leases of sessions that a doubled greeting has left behind.
+/// Longer than the leases of sessions that a duplicated hello has left behind.
 const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(10);
 
-pub(crate) fn reports_are_mangled_on_the_way() -> anyhow::Result<()> {
+pub(crate) fn reports_are_disturbed_on_the_way() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::behind_proxies(&redis, &[20, 30, 40])?;
     for (seed, node) in (1..).zip(&fleet.nodes) {
@@ -59,8 +59,8 @@ pub(crate) fn reports_are_mangled_on_the_way() -> anyhow::Result<()> {
     fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// The dead stay dead: what a node said before it died arrives when its lease has ended.
-pub(crate) fn the_last_words_of_a_dead_node_come_late() -> anyhow::Result<()> {
+/// A killed node's last report arrives after its lease has ended, and has no effect.
+pub(crate) fn the_last_report_of_a_killed_node_is_late() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::behind_proxies(&redis, &[3, 4, 50])?;
     let mut victim = fleet.nodes.pop().unwrap();

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use headcount_testkit::{COUNTER, Fleet, RedisServer, wait_until};
 
-/// The only key that nobody owns.
+/// The only key that belongs to no counter or address.
 pub(crate) const VISITOR_KEY: &str = "hc:visitor-key";
 
 /// What the keys of client addresses begin with.
 const ADDRESSES: &str = "hc:address:";
 
-/// Time for what is over to be taken out of Redis: a session that nobody uses ends with its lease, 9 s.
+/// Time until ended sessions are removed from Redis: an unused session ends with its lease, 9 s.
 const CLEARED: Duration = Duration::from_secs(15);
 
-/// A counter's state stays for 12 s after its last viewer, for those who still watch.
+/// A counter's state stays for 12 s after its last viewer, for nodes that still show it.
 const FORGOTTEN: Duration = Duration::from_secs(20);
 
-/// The longest life of a key that nobody prolongs: 5 minutes, in Redis's milliseconds.
+/// The longest life of a key that is not renewed: 5 minutes, in milliseconds.
 const LONGEST_LIFE: i64 = 300_000;
 
 /// Waits until Redis holds what the fleet's nodes have registered, all of it and nothing else.
@@ -52,7 +52,7 @@ pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) -> any
     Ok(())
 }
 
-/// Waits until nothing is left but the key that makes visitors, which has a life of a day.
+/// Waits until nothing is left but the visitor key, which lives for a day.
 pub(crate) fn is_empty(redis: &RedisServer) -> anyhow::Result<()> {
     let empty = || -> Result<(), String> {
         let keys = redis.keys().map_err(|error| error.to_string())?;
@@ -65,7 +65,7 @@ pub(crate) fn is_empty(redis: &RedisServer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sees that everything in Redis vanishes by itself within five minutes, or is the key that makes visitors.
+/// Checks that every key in Redis expires within five minutes, except the visitor key.
 pub(crate) fn will_be_empty(redis: &RedisServer) {
     let keys = redis.keys().unwrap();
     for key in keys.iter().filter(|key| *key != VISITOR_KEY) {

@@ -60,7 +60,7 @@ pub(crate) fn visitors_survive_faults() -> anyhow::Result<()> {
     fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// Whoever comes after Redis has lost everything, to whichever node, is the same visitor as before.
+/// A visitor who opens another stream after Redis lost everything is the same visitor on every node.
 pub(crate) fn a_loss_changes_no_visitor() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = behind_a_balancer(&redis, 2)?;
@@ -70,7 +70,7 @@ pub(crate) fn a_loss_changes_no_visitor() -> anyhow::Result<()> {
     are(&fleet, 4, &Promise::begin("4 people with 16 connections: the visitors", SOON))?;
     let known = Promise::begin("FLUSHALL: the key that makes visitors is back", HEALED);
     redis.command(&["FLUSHALL"]).unwrap();
-    // A node that comes first makes another: who is known to the others is a stranger to it.
+    // A node that is first would create another key, and count known visitors again.
     let back = wait_until("the key", known.left(), || match redis.query(&["EXISTS", store::VISITOR_KEY]) {
         Ok(1) => Ok(()),
         other => Err(format!("{other:?}")),
@@ -103,7 +103,7 @@ fn behaviour(first: &str, people: u32, browser: &str) -> Behaviour {
     }
 }
 
-/// Waits until every node says that there are so many visitors, and the exact number of viewers.
+/// Waits until every node's JSON shows this number of visitors, and the exact number of viewers.
 fn are(fleet: &Fleet, visitors: u64, promise: &Promise) -> anyhow::Result<()> {
     let truth = fleet.truth();
     for node in &fleet.nodes {

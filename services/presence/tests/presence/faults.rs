@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::shared::{Node, SOON, all_show, keys};
 
-/// A node on a runtime of its own: dropping the runtime is its sudden death.
+/// A node on a runtime of its own: shutting the runtime down kills the node.
 fn node_to_be_killed(url: &str, first: u16, many: u16) -> (Runtime, Node) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let node = tokio::task::block_in_place(|| {
@@ -29,7 +29,7 @@ async fn a_killed_nodes_viewers_are_gone_within_ten_seconds_and_not_before_its_l
     survivor.join(0, 2).await;
     let (runtime, node) = node_to_be_killed(&server.url(), 10, 3_000);
     survivor.shows(3_002, SOON).await;
-    // Its last word is at most a heartbeat ago, so its lease cannot end before this.
+    // Its last report is at most a heartbeat ago, so its lease cannot end before this.
     let Timing { heartbeat, lease, .. } = Timing::default();
     let killed = Instant::now();
     runtime.shutdown_background();
@@ -46,7 +46,7 @@ async fn a_killed_nodes_viewers_are_gone_within_ten_seconds_and_not_before_its_l
     assert_eq!(keys(&server).len(), 4, "state, sessions, visitors and the survivor's viewers: {:?}", keys(&server));
 }
 
-/// Watches a node's number in the background, and says how low it got.
+/// Watches a node's number in the background, and returns the lowest.
 fn lowest(node: &Node) -> tokio::task::JoinHandle<u64> {
     let mut readings = node.counter.watch();
     tokio::spawn(async move {
@@ -139,7 +139,7 @@ async fn without_redis_the_number_stays_and_is_marked_stale_and_leaves_are_not_f
 }
 
 #[tokio::test]
-async fn registrations_that_somebody_deletes_come_back() {
+async fn deleted_registrations_come_back() {
     let server = RedisServer::start().unwrap();
     let timing = Timing { heartbeat: Duration::from_millis(500), lease: Duration::from_secs(1), ..Timing::default() };
     let settings = Settings { timing, ..Settings::default() };

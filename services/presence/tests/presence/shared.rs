@@ -7,7 +7,7 @@ use headcount_testkit::{Data, RedisServer};
 
 use crate::embedded::{client, name};
 
-/// How long a change may take to be seen by everybody, here where machine and tests are busy.
+/// How long a change may take to reach all nodes, on a machine that is busy with tests.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 /// A node: a presence with one counter.
@@ -28,7 +28,7 @@ impl Node {
         Node { presence, counter, registrations: Vec::new() }
     }
 
-    /// Seats so many viewers, the people from this number on.
+    /// Adds this many viewers, for the visitors from this number on.
     pub(crate) async fn join(&mut self, first: u16, many: u16) {
         for person in first..first + many {
             let mut registration = self.presence.admit(&self.counter, &client(person)).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_counter_is_read_where_it_is_not_live() {
 }
 
 #[tokio::test]
-async fn a_released_node_is_missed_by_nobody_for_longer_than_a_second() {
+async fn the_viewers_of_a_released_node_leave_within_a_second() {
     let server = RedisServer::start().unwrap();
     let (mut leaving, mut staying) = (Node::start(&server.url()), Node::start(&server.url()));
     leaving.join(0, 2_000).await;
@@ -142,7 +142,7 @@ async fn a_released_node_is_missed_by_nobody_for_longer_than_a_second() {
 }
 
 #[tokio::test]
-async fn counters_that_nobody_views_leave_nothing_behind() {
+async fn counters_without_viewers_leave_nothing_behind() {
     let server = RedisServer::start().unwrap();
     // The state goes a lease and a settling time after the last viewer.
     let timing = headcount_presence::Timing {

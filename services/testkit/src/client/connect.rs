@@ -1,4 +1,4 @@
-//! How viewers come in: connections are begun at their pace, and each asks as soon as it stands.
+//! Opens viewers: connects at the pace of their batch, and sends the request as soon as the connection is established.
 
 use std::{
     io::{self, Write},
@@ -18,12 +18,12 @@ use super::{
 };
 use crate::clock::now_ns;
 
-/// Viewers that have asked and wait for their first image, at most, when no rate is given: below every listen queue,
-/// for a full one drops connections and their next attempt comes a second later.
+/// The most viewers that wait for their first image when no rate is given. It is below every listen queue: a full queue
+/// drops connections, and they retry only a second later.
 const ASKING_AT_MOST: usize = 500;
 
-/// Viewers with the same local address. Linux hands out every other port of its range of 28,000 first; when those are
-/// used up, each connection searches them all in vain before it takes one of the others.
+/// Viewers with the same local address. Linux assigns every other port of its range of 28,000 first; when those are used
+/// up, each connection searches them all before it takes one of the others.
 const VIEWERS_PER_SOURCE: u32 = 8_000;
 
 impl Worker {
@@ -43,7 +43,7 @@ impl Worker {
         self.pending.push(PendingBatch::new(specs, batch.count, batch.per_second, now_ns()));
     }
 
-    /// Opens what is due.
+    /// Connects the viewers that are due.
     pub(super) fn connect_due(&mut self) {
         if self.pending.is_empty() {
             return;
@@ -88,14 +88,14 @@ impl Worker {
         let key = self.viewers.insert(Viewer::new(stream, spec, ordinal));
         self.by_ordinal.insert(ordinal, key);
         self.statistics.snapshot.asking += 1;
-        // Over loopback the connection stands already: then nobody need be told that the socket is writable.
+        // Over loopback the connection is established already, so no event for a writable socket is needed.
         self.ask(key);
         let Some(viewer) = self.viewers.get_mut(key) else { return Ok(()) };
         let interest = if viewer.asked_ns == 0 { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         self.poll.registry().register(&mut viewer.stream, Token(key), interest)
     }
 
-    /// Sends the request, if the connection stands.
+    /// Sends the request if the connection is established.
     pub(super) fn ask(&mut self, key: usize) {
         let viewer = &mut self.viewers[key];
         let request = viewer.spec.target.request(&viewer.spec.behaviour, viewer.ordinal);

@@ -1,7 +1,7 @@
 //! Viewers by the thousand: [`Viewers`] opens them, lets them leave, stall and resume, and reports what they see.
 //!
-//! One thread with one poller drives all sockets of a process. Where there are more viewers than a process may have
-//! open files, `headcount-load` runs itself again as often as needed; see [`worker_handle`].
+//! One thread with one poller drives all sockets of a process. If there are more viewers than a process may have open
+//! files, `headcount-load` runs itself again as often as needed; see [`worker_handle`].
 
 mod command;
 mod connect;

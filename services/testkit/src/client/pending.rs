@@ -18,12 +18,12 @@ impl PendingBatch {
         Self { specs, count, opened: 0, per_second, since_ns }
     }
 
-    /// How many are still to be opened.
+    /// The number still to be opened.
     pub(super) fn left(&self) -> usize {
         self.count - self.opened
     }
 
-    /// How many of them are due.
+    /// The number due now.
     pub(super) fn due(&self, now_ns: u64) -> usize {
         let Some(per_second) = self.per_second else { return self.left() };
         let seconds = now_ns.saturating_sub(self.since_ns) as f64 / 1e9;
@@ -32,7 +32,7 @@ impl PendingBatch {
         by_now.min(self.count).saturating_sub(self.opened)
     }
 
-    /// Opens the next: its spec, all in turn.
+    /// Takes the next: returns its spec, all in turn.
     pub(super) fn next(&mut self) -> Rc<ViewerSpec> {
         let spec = &self.specs[self.opened % self.specs.len()];
         self.opened += 1;

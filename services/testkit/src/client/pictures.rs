@@ -1,18 +1,18 @@
-//! From a part's bytes to what it shows. Thousands of viewers get the same few pictures, so each distinct one is
-//! decoded and checked once and remembered for a while.
+//! [`PictureCache`]: decodes and checks pictures. Thousands of viewers receive the same few pictures, so each is checked
+//! once and remembered for a while.
 
 use std::collections::VecDeque;
 
 use headcount_drawing::{Artist, Count, Figure, Look, Stamp, StampError, read_stamp};
 use serde::{Deserialize, Serialize};
 
-/// PictureCache remembered. A push reaches all viewers within moments, so a few distinct looks and counters fit.
+/// The number of pictures remembered. A push reaches all viewers within moments, so a few looks and counters fit.
 const REMEMBERED: usize = 16;
 
-/// How closely the pictures are looked at.
+/// How strictly pictures are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PictureCheck {
-    /// Any bytes do; the stream is that of a foreign server without stamps.
+    /// Not at all; the stream is that of another server, without stamps.
     Framing,
     /// Each picture must decode and carry a stamp.
     #[default]
@@ -31,7 +31,7 @@ pub(crate) struct Shown {
     pub(crate) freshness: Freshness,
 }
 
-/// Whether the picture says that its number may be old.
+/// Whether the picture is marked as stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
     Fresh,
@@ -46,7 +46,7 @@ pub enum PictureError {
     Stamp {
         /// The picture's size.
         bytes: usize,
-        /// What the reader of stamps says.
+        /// The error of reading the stamp.
         source: StampError,
     },
     /// It is no image.
@@ -54,15 +54,15 @@ pub enum PictureError {
     Decode {
         /// The picture's size.
         bytes: usize,
-        /// What the decoder says.
+        /// The decoder's error.
         source: image::ImageError,
     },
-    /// It shows something else than its stamp says.
+    /// Its pixels do not show what its stamp says.
     #[error("the pixels are not those of {stamp} with the look {look:?}")]
     Pixels {
-        /// What the stamp says.
+        /// The stamp.
         stamp: String,
-        /// The look that was asked for.
+        /// The look that was requested.
         look: String,
     },
 }
@@ -78,7 +78,7 @@ impl PictureCache {
         Self { recent: VecDeque::with_capacity(REMEMBERED), artist: None }
     }
 
-    /// What `image`, asked for with the options `query`, shows.
+    /// Checks `image`, which was requested with this query, and returns what it shows.
     pub(crate) fn check(&mut self, image: &[u8], query: &str, check: PictureCheck) -> Result<Shown, PictureError> {
         if check == PictureCheck::Framing {
             return Ok(Shown { number: None, epoch: 0, version: 0, freshness: Freshness::Fresh });

@@ -1,4 +1,4 @@
-//! [`Statistics`]: counts what a crowd sees, picture by picture, in constant time for each.
+//! [`Statistics`]: what viewers see, updated with each picture in constant time.
 
 use super::{
     command::{Direction, Goal},

@@ -1,4 +1,4 @@
-//! What a viewer asks for, and where.
+//! What a viewer requests, and how it behaves.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pictures::PictureCheck;
 
-/// Why an address cannot be asked.
+/// Why a URL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// It is not `http://host[:port]/path`.
@@ -20,12 +20,12 @@ pub enum TargetError {
     Unknown {
         /// The address.
         url: String,
-        /// What the resolver says.
+        /// The resolver's error.
         source: io::Error,
     },
 }
 
-/// A stream's address, taken apart.
+/// The parts of a stream's URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
@@ -51,7 +51,7 @@ impl Target {
         Ok(Self { address, authority: authority.into(), path: path.into() })
     }
 
-    /// The options behind the path, empty where there are none.
+    /// The query, empty if there is none.
     pub(crate) fn query(&self) -> &str {
         self.path.split_once('?').map_or("", |(_, query)| query)
     }
@@ -74,21 +74,21 @@ impl Target {
     }
 }
 
-/// How viewers behave beyond asking for a stream.
+/// The behaviour of viewers apart from the stream that they request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// Request headers besides `Host`; a `User-Agent` here replaces the client's own.
+    /// Request headers in addition to `Host`; a `User-Agent` replaces the default.
     pub headers: Vec<(String, String)>,
-    /// The address that a PROXY protocol header before the request claims.
+    /// The PROXY protocol header before the request.
     pub proxy_header: Option<ProxyHeader>,
     /// The local address that connections come from: each has some 28,000 ports for one destination.
     pub source: Option<Ipv4Addr>,
     /// `SO_RCVBUF` in bytes; small, where a viewer that stops reading should be noticed soon.
     pub receive_buffer: Option<usize>,
-    /// How closely the pictures are looked at.
+    /// How strictly pictures are checked.
     pub check: PictureCheck,
-    /// The boundary of streams that begin within their first part, and whose head does not name it, as nchan's raw
-    /// streams do.
+    /// The boundary of streams that begin within their first part and do not name it in their head, like nchan's raw
+    /// streams.
     pub bare_boundary: Option<String>,
 }
 
@@ -99,7 +99,7 @@ pub struct ProxyHeader {
     pub version: ProxyVersion,
     /// The first viewer's claimed address.
     pub first: IpAddr,
-    /// So many addresses are claimed in turn, from `first` on.
+    /// The number of addresses that are claimed in turn, beginning with `first`.
     pub distinct: u32,
 }
 

@@ -1,4 +1,4 @@
-//! One viewer: its socket, where its stream stands, and what it was last shown. Some 200 bytes while idle.
+//! [`Viewer`]: its socket, the state of its stream, and what it was last shown. It takes about 200 bytes while idle.
 
 use std::{io, rc::Rc};
 
@@ -11,19 +11,19 @@ use super::{
     target::{Behaviour, Target, TargetError},
 };
 
-/// What a viewer finds wrong.
+/// What is wrong with a viewer's stream.
 #[derive(Debug, thiserror::Error)]
 pub enum Complaint {
-    /// The address cannot be asked.
+    /// The URL cannot be used.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// No connection came about.
+    /// The connection was not established.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Socket(io::Error),
-    /// The response is no image stream.
+    /// The response is not an image stream.
     #[error(transparent)]
     Response(#[from] ResponseError),
     /// The multipart framing is broken.
@@ -62,7 +62,7 @@ pub(crate) enum ReadState {
 pub(crate) struct Viewer {
     pub(crate) stream: TcpStream,
     pub(crate) spec: Rc<ViewerSpec>,
-    /// Counts the crowd's viewers in the order in which they came.
+    /// The viewer's number, in the order of opening.
     pub(crate) ordinal: u32,
     pub(crate) read_state: ReadState,
     /// When it sent its request; 0 before.
@@ -101,8 +101,8 @@ impl Viewer {
         }
     }
 
-    /// Reads `bytes` of the response, and gives what each whole picture shows to `on_picture`, with what was shown
-    /// before it.
+    /// Parses `bytes` of the response. Calls `on_picture` for each complete picture, with what was shown before it and what
+    /// it shows.
     pub(crate) fn receive(
         &mut self,
         bytes: &[u8],
@@ -147,7 +147,7 @@ impl Viewer {
         }
     }
 
-    /// The body's state behind a complete head, and the head's length.
+    /// The state of the body after a complete head, and the length of the head.
     fn body(
         begun: &[u8],
         behaviour: &Behaviour,
@@ -169,7 +169,7 @@ impl Viewer {
         Ok(Some((Progress::Body { delimiter, chunks, scanner }, head.bytes)))
     }
 
-    /// How the stream ends if it ends here.
+    /// How the stream has ended if it ends here.
     pub(crate) fn end(&self) -> End {
         match &self.progress {
             Progress::Body { scanner, .. } if scanner.ended() => End::Ended,

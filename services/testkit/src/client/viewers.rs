@@ -1,7 +1,4 @@
-//! Viewers by the thousand: [`Viewers`] opens them, lets them leave, stall and resume, and says what they see.
-//!
-//! One thread with one poller drives all sockets of a process. Where there are more viewers than a process may have
-//! open files, `headcount-load` runs itself again as often as needed; see [`worker`].
+//! [`Viewers`]: opens viewers, closes, stalls and resumes them, and reports what they see.
 
 use std::time::Duration;
 
@@ -12,13 +9,13 @@ use super::{
 };
 use crate::clock::{between, now_ns};
 
-/// Files that a process needs besides its viewers' sockets.
+/// Open files that a process needs in addition to its viewers' sockets.
 const RESERVED_FILES: usize = 200;
 
-/// Viewers in one process at most, whatever the limit of open files: one thread moves them all.
+/// The most viewers in one process, whatever the limit of open files: one thread drives them all.
 const VIEWERS_PER_PROCESS: usize = 19_000;
 
-/// Why the viewers did not get to where they were awaited.
+/// Why viewers did not reach a goal.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewersError {
     /// The time ran out.
@@ -28,18 +25,18 @@ pub enum ViewersError {
         goal: Goal,
         /// How long.
         within: Duration,
-        /// How the viewers stood then.
+        /// The state of the viewers then.
         snapshot: Box<Snapshot>,
     },
     /// Viewers were lost while they were being opened.
     #[error("not all viewers could be opened: {0}")]
     NotOpened(Box<Snapshot>),
-    /// The thread or process that moves the viewers is gone.
+    /// The worker that drives the viewers is gone.
     #[error(transparent)]
     Worker(#[from] WorkerError),
 }
 
-/// A crowd of viewers; when it is dropped they leave.
+/// Many viewers. They leave when this is dropped.
 pub struct Viewers {
     workers: Vec<WorkerHandle>,
 }
@@ -67,7 +64,7 @@ impl Viewers {
         }
     }
 
-    /// Begins to open viewers in this process, however many, and returns at once.
+    /// Begins to open any number of viewers in this process, and returns at once.
     ///
     /// # Errors
     /// If no thread could be started.
@@ -77,7 +74,7 @@ impl Viewers {
         Ok(viewers)
     }
 
-    /// Begins to open viewers in so many processes besides this one, and returns at once.
+    /// Begins to open viewers in this number of other processes, and returns at once.
     ///
     /// # Errors
     /// If a process could not be started.
@@ -88,7 +85,7 @@ impl Viewers {
         Ok(viewers)
     }
 
-    /// Begins to open more viewers, spread over the processes that there are.
+    /// Begins to open more viewers, spread over the existing processes.
     ///
     /// # Errors
     /// If the viewers' thread or process is gone.
@@ -98,7 +95,7 @@ impl Viewers {
             let mut part = batch.clone();
             part.count = share(batch.count, workers, index);
             part.per_second = batch.per_second.map(|rate| rate / workers as f64);
-            // Each process begins elsewhere in the list, or the first addresses would get the odd ones of all.
+            // Each process begins at another URL, so that the remainders are spread too.
             let turn = index % part.urls.len().max(1);
             part.urls.rotate_left(turn);
             (worker, Command::Open(part))
@@ -117,15 +114,15 @@ impl Viewers {
         Ok(snapshot)
     }
 
-    /// Waits until all live viewers show `number`, and says how long that took from now.
+    /// Waits until all live viewers show `number`, and returns how long that took from now.
     ///
     /// # Errors
-    /// If the time runs out; the error says what they show instead.
+    /// If the time runs out; with what they show instead.
     pub fn all_see(&self, number: u64, within: Duration) -> Result<Duration, ViewersError> {
         Ok(self.reach(Goal::Number(number), within)?.0)
     }
 
-    /// Waits for `goal`, and says how long that took from now, and how the viewers stood then.
+    /// Waits for `goal`, and returns how long that took from now, and the state of the viewers then.
     ///
     /// # Errors
     /// If the time runs out.
@@ -147,7 +144,7 @@ impl Viewers {
         }
     }
 
-    /// What each process has to reach so that all together reach `goal`.
+    /// The goal of each process, so that all together reach `goal`.
     fn part_of(&self, goal: Goal) -> Goal {
         match goal {
             Goal::AtMostLive(viewers) => Goal::AtMostLive(viewers / self.workers.len()),
@@ -157,7 +154,7 @@ impl Viewers {
         }
     }
 
-    /// Lets the `count` viewers that came last close their connections.
+    /// Closes the connections of the `count` newest viewers.
     ///
     /// # Errors
     /// If the viewers' thread or process is gone.
@@ -165,7 +162,7 @@ impl Viewers {
         self.leave(count, Which::Newest, CloseMode::Close)
     }
 
-    /// Lets `count` viewers leave.
+    /// Ends the connections of `count` viewers.
     ///
     /// # Errors
     /// If the viewers' thread or process is gone.
@@ -173,7 +170,7 @@ impl Viewers {
         self.shared(count, |count| Command::Close { count, which, mode })
     }
 
-    /// Lets `count` viewers stop reading, without leaving.
+    /// Stops reading from the connections of `count` viewers.
     ///
     /// # Errors
     /// If the viewers' thread or process is gone.
@@ -181,7 +178,7 @@ impl Viewers {
         self.shared(count, |count| Command::Stall { count, which })
     }
 
-    /// Lets those that stopped reading go on.
+    /// Reads again from all connections that were stalled.
     ///
     /// # Errors
     /// If the viewers' thread or process is gone.
@@ -215,7 +212,7 @@ impl Viewers {
         self.broadcast(&Command::ForgetExtremes)
     }
 
-    /// How the viewers stand.
+    /// The state of the viewers.
     ///
     /// # Errors
     /// If the viewers' thread or process is gone.
@@ -223,7 +220,7 @@ impl Viewers {
         self.broadcast(&Command::Snapshot)
     }
 
-    /// The processes that move the viewers, this one left out.
+    /// The ids of the other processes that drive viewers.
     pub fn processes(&self) -> Vec<u32> {
         self.workers.iter().filter_map(WorkerHandle::process_id).collect()
     }
@@ -249,19 +246,19 @@ impl Viewers {
     }
 }
 
-/// Viewers that one process can hold.
+/// The number of viewers that one process can hold.
 pub fn capacity() -> usize {
     open_files().saturating_sub(RESERVED_FILES).clamp(1, VIEWERS_PER_PROCESS)
 }
 
-/// Files that this process, or one that it starts, may have open.
+/// The number of files that this process, or one that it starts, may have open.
 pub fn open_files() -> usize {
     let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
         .expect("a process can read its own limits");
     usize::try_from(soft).unwrap_or(usize::MAX)
 }
 
-/// Share number `index` of `count` things over `shares`.
+/// The share with this index when `count` is split into `shares`.
 fn share(count: usize, shares: usize, index: usize) -> usize {
     count / shares + usize::from(index < count % shares)
 }

@@ -1,4 +1,4 @@
-//! [`Worker`]: one thread that moves all sockets of a crowd and does what it is told.
+//! [`Worker`]: one thread that drives the sockets of many viewers and runs commands.
 
 use std::{
     collections::BTreeMap,
@@ -23,24 +23,23 @@ use super::{
 };
 use crate::{clock::now_ns, prefer_this_thread};
 
-/// The token of the waker; viewers have the tokens from 0 on.
+/// The token of the waker; the tokens of viewers begin at 0.
 pub(super) const WAKER: Token = Token(usize::MAX);
 
-/// Longest pause between two looks at what is due.
+/// The longest wait for events while something may become due.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Sockets that are told of at once at most.
+/// The most events of one poll.
 const EVENTS: usize = 1024;
 
-/// The pause when all that had come is read. Without it each part wakes the thread, which the sender pays for: 37,000
-/// times a second under `churn`, where it costs the nodes a third of their pushes. What is measured is late by so much
-/// at most.
+/// The pause after everything that arrived was read. Without it each part wakes the thread at the sender's cost: 37,000
+/// times a second under `churn`, where that costs the nodes a third of their pushes. Measured times are late by at most this.
 const READ_PAUSE: Duration = Duration::from_millis(1);
 
-/// A command with the way its answer goes.
+/// A command, and the function that takes the reply.
 pub(super) type Order = (Command, Box<dyn FnOnce(Reply) + Send>);
 
-/// Owns a crowd's sockets.
+/// Owns the sockets of its viewers.
 pub(super) struct Worker {
     pub(super) poll: Poll,
     orders: Receiver<Order>,
@@ -56,14 +55,14 @@ pub(super) struct Worker {
     buffer: Vec<u8>,
 }
 
-/// Somebody waits for a goal.
+/// A caller that waits for a goal.
 struct Wait {
     goal: Goal,
     until_ns: u64,
     answer: Box<dyn FnOnce(Reply) + Send>,
 }
 
-/// Whether the driver goes on.
+/// Whether the worker continues.
 #[derive(PartialEq, Eq)]
 enum Flow {
     Continue,
@@ -87,9 +86,9 @@ impl Worker {
         }
     }
 
-    /// Runs until it is told to stop or nobody can tell it anything any more.
+    /// Runs until the command to stop, or until its handle is dropped.
     pub(super) fn run(mut self) {
-        // On one machine with what it measures, a client that waits for its turn would tell its own delay.
+        // On the same machine as the nodes, a client that waits for a core would measure its own delay.
         prefer_this_thread();
         let mut events = Events::with_capacity(EVENTS);
         loop {
@@ -283,7 +282,7 @@ impl Worker {
             if self.viewers[key].read_state == ReadState::Stalled {
                 self.viewers[key].read_state = ReadState::Reading;
                 self.statistics.snapshot.stalled -= 1;
-                // The poller tells of new bytes only: those that came meanwhile are read now.
+                // The poller reports only new bytes, so those that arrived meanwhile are read now.
                 self.read(key, true);
             }
         }

@@ -1,7 +1,7 @@
-//! The way to the thread that moves a crowd's sockets, in this process or in another.
+//! [`WorkerHandle`]: sends commands to a worker, which is a thread of this process or a process of its own.
 //!
-//! Between processes, each order and each answer is one line of JSON, on the child's standard input and output; a
-//! child whose input ends stops.
+//! Between processes, each command and each reply is one line of JSON on the child's standard input and output. The child
+//! ends when its input ends.
 
 use std::{
     collections::HashMap,
@@ -30,27 +30,27 @@ use crate::program;
 /// The hidden subcommand by which `headcount-load` runs itself as a child.
 pub const CHILD_COMMAND: &str = "crowd";
 
-/// Why a crowd cannot be told anything.
+/// Why a worker cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// Its thread or process could not be started.
-    #[error("cannot start a crowd: {0}")]
+    #[error("cannot start a worker: {0}")]
     Start(#[source] io::Error),
     /// Its thread or process is gone.
-    #[error("a crowd's thread or process is gone")]
+    #[error("a worker's thread or process is gone")]
     Gone,
-    /// The program for other processes is not to be found.
+    /// The program for the process was not found.
     #[error(transparent)]
     Program(#[from] program::ProgramError),
 }
 
-/// The way to one crowd.
+/// The handle of one worker.
 pub(super) enum WorkerHandle {
     Thread { orders: mpsc::Sender<Order>, waker: Waker, driver: Option<thread::JoinHandle<()>> },
     Process(Process),
 }
 
-/// A crowd in another process.
+/// A worker in another process.
 pub(super) struct Process {
     child: Child,
     input: Mutex<ChildStdin>,
@@ -58,7 +58,7 @@ pub(super) struct Process {
     next_id: AtomicU64,
 }
 
-/// An answer on its way.
+/// A reply that has not arrived yet.
 pub(super) struct Pending(mpsc::Receiver<Reply>);
 
 impl Pending {
@@ -80,7 +80,7 @@ struct Response {
 }
 
 impl WorkerHandle {
-    /// A crowd in a thread of this process.
+    /// Starts a worker in a thread of this process.
     pub(super) fn thread() -> Result<Self, WorkerError> {
         let poll = Poll::new().map_err(WorkerError::Start)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(WorkerError::Start)?;
@@ -90,7 +90,7 @@ impl WorkerHandle {
         Ok(Self::Thread { orders, waker, driver: Some(driver) })
     }
 
-    /// A crowd in a process of its own.
+    /// Starts a worker in a process of its own.
     pub(super) fn process() -> Result<Self, WorkerError> {
         let path: PathBuf = program::find("headcount-load")?;
         let mut child = std::process::Command::new(path)
@@ -110,7 +110,7 @@ impl WorkerHandle {
                 for line in output.lines().map_while(Result::ok) {
                     let Ok(Response { id, reply }) = serde_json::from_str(&line) else { break };
                     if let Some(answer) = awaited.lock().remove(&id) {
-                        // Who asked may have given up.
+                        // The caller may have given up.
                         let _ = answer.send(reply);
                     }
                 }
@@ -132,7 +132,7 @@ impl WorkerHandle {
         match self {
             Self::Thread { orders, waker, .. } => {
                 let answer = Box::new(move |reply| {
-                    // Who asked may have given up.
+                    // The caller may have given up.
                     let _ = answer.send(reply);
                 });
                 orders.send((command, answer)).map_err(|_| WorkerError::Gone)?;
@@ -153,11 +153,11 @@ impl WorkerHandle {
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
         if matches!(self, Self::Thread { .. }) {
-            // A driver that is gone already needs no order.
+            // Fails if the worker has ended already.
             let _ = self.ask(Command::Stop);
         }
         match self {
-            // Waiting for the thread means that the sockets are closed when the crowd has been dropped.
+            // Joining the thread ensures that all sockets are closed when the handle has been dropped.
             Self::Thread { driver, .. } => {
                 if let Some(driver) = driver.take() {
                     let _ = driver.join();
@@ -171,10 +171,10 @@ impl Drop for WorkerHandle {
     }
 }
 
-/// Runs as a child: takes orders from standard input until it ends.
+/// Runs as the child: reads commands from standard input until it ends.
 ///
 /// # Errors
-/// If no crowd can be started, or an order is malformed.
+/// If no worker can be started, or a command is malformed.
 pub fn run_child() -> io::Result<()> {
     let link = WorkerHandle::thread().map_err(io::Error::other)?;
     let WorkerHandle::Thread { orders, waker, .. } = &link else { unreachable!("a thread was asked for") };
@@ -182,7 +182,7 @@ pub fn run_child() -> io::Result<()> {
         let Request { id, command } = serde_json::from_str(&line?)?;
         let answer = Box::new(move |reply| {
             let line = serde_json::to_string(&Response { id, reply }).expect("replies are plain data");
-            // A parent that is gone needs no answer; the end of the input is seen next.
+            // Fails if the parent is gone; the end of the input follows.
             let _ = writeln!(io::stdout().lock(), "{line}");
         });
         orders.send((command, answer)).map_err(|_| io::ErrorKind::BrokenPipe)?;

@@ -1,4 +1,4 @@
-//! The client against a server that nobody here wrote: ffmpeg's mpjpeg muxer over HTTP.
+//! The client against a server of another project: ffmpeg's mpjpeg muxer over HTTP.
 
 use std::{process::Command, time::Duration};
 

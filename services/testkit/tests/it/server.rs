@@ -1,4 +1,4 @@
-//! A server of badges to test the client with: shows everybody the number it is told.
+//! A server of badges to test the client with: pushes a number to all viewers.
 
 use std::{
     io::{Read, Write},
@@ -18,7 +18,7 @@ struct Open {
     frame: Option<Frame>,
 }
 
-/// Sends what it is told to everybody.
+/// Pushes frames to all viewers.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     open: Arc<Mutex<Open>>,

@@ -1,4 +1,4 @@
-//! What viewers see, and what they are told to do.
+//! What viewers see, and the commands that they follow.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn all_see_what_is_pushed() {
 }
 
 #[test]
-fn who_stalls_reads_later() {
+fn a_stalled_viewer_reads_after_resuming() {
     let server = Server::start();
     let viewers = Viewers::open(6, &[server.url()]).unwrap();
     assert_eq!(viewers.stall(2, Which::Oldest).unwrap().stalled, 2);
@@ -45,7 +45,7 @@ fn who_stalls_reads_later() {
 }
 
 #[test]
-fn every_end_has_its_name() {
+fn every_kind_of_end_is_counted() {
     let server = Server::start();
     let viewers = Viewers::open(10, &[server.url()]).unwrap();
     viewers.close(1).unwrap();
@@ -65,7 +65,7 @@ fn every_end_has_its_name() {
 }
 
 #[test]
-fn joins_are_tracked_until_everybody_has_seen_them() {
+fn joins_are_tracked_until_all_have_seen_them() {
     let server = Server::start();
     let viewers = Viewers::open(4, &[server.url()]).unwrap();
     viewers.track(0, Direction::Joins, 4).unwrap();
@@ -86,7 +86,7 @@ fn joins_are_tracked_until_everybody_has_seen_them() {
 }
 
 #[test]
-fn requests_carry_what_they_should() {
+fn requests_carry_headers_and_proxy_headers() {
     let server = Server::start();
     let behaviour = Behaviour {
         headers: vec![("X-Test".into(), "yes".into())],
@@ -106,7 +106,7 @@ fn requests_carry_what_they_should() {
 }
 
 #[test]
-fn a_crowd_in_several_processes_is_one_crowd() {
+fn viewers_in_several_processes_act_as_one() {
     let server = Server::start();
     let batch = Batch { count: 9, urls: vec![server.url()], ..Batch::default() };
     let viewers = Viewers::start_in(2, &batch).unwrap();
