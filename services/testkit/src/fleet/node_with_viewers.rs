@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use super::fleet_error::FleetError;
+use super::error::FleetError;
 use crate::{Batch, Behaviour, CloseMode, Error, Node, NodeOptions, Proxy, Viewers, Which};
 
 /// The counter that all viewers watch.

@@ -64,7 +64,7 @@ fn broken_streams_are_rejected() {
         (stream(&[b"\r\n--headcount\r\n\r\n"]), "a part is empty"),
         (stream(&[&image, b"\r\n--headcountess\r\n\r\n"]), "followed by"),
         (stream(&[one.bytes(), &two.ending(), b"more"]), "follow the closing boundary"),
-        ([&head()[..], b"GIF89a"].concat(), "where the boundary"),
+        ([&head()[..], b"GIF89a"].concat(), "instead of the boundary"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n".to_vec(), "not multipart/x-mixed-replace"),
         (b"SSH-2.0-OpenSSH_9.9\r\n".to_vec(), "not HTTP/1"),
     ] {

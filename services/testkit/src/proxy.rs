@@ -1,6 +1,10 @@
 //! [`Proxy`]: stands between a node and its Redis and disturbs what passes: it closes, holds and delays, drops published
 //! messages, and duplicates, reorders or loses script calls.
 
+mod relay;
+mod replies;
+mod rules;
+
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -14,11 +18,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{
-    relay::Relay,
-    replies::ReplyMatcher,
-    rules::{Direction, Rules, ScriptFaults, Shared},
-};
+use relay::Relay;
+use replies::ReplyMatcher;
+pub use rules::{Direction, ScriptFaults};
+use rules::{Rules, Shared};
 
 /// Whether the proxy understands what passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,18 @@
 //! [`Fleet`]: the nodes that should count now, and checks of what all of them show.
 
+mod error;
+mod node_with_viewers;
+mod silent_viewer;
+
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-use super::{
-    fleet_error::FleetError,
-    node_with_viewers::{COUNTER, NodeWithViewers},
-};
+pub use error::FleetError;
+pub use node_with_viewers::{COUNTER, NodeWithViewers, stream};
+pub use silent_viewer::SilentViewer;
+
 use crate::{Goal, NodeOptions, Promise, RedisServer, wait_until};
 
 /// How long anything may take that is not bounded by a promise.
