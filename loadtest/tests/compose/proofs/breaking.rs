@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use headcount_testkit::{Goal, wait_until};
+use headcount_testkit::{Goal, promise::MARKED, wait_until};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -26,8 +26,6 @@ const FEWER: usize = 2;
 const LATECOMERS: usize = 1_000;
 /// A restarted load balancer knows no node, and takes this long to resolve and check them.
 const BALANCER_BACK: Duration = Duration::from_secs(10);
-/// A number that nothing confirms is marked as stale within this time.
-const STALE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
     let begun = Instant::now();
@@ -134,7 +132,7 @@ fn cut_a_node_off(stack: &Stack, crowd: &Crowd) -> anyhow::Result<()> {
         Ok(())
     })?;
     // A heartbeat may have been answered just before the cut, and pictures go out once it is noticed.
-    within("its own pictures say that their number is old", begun, STALE + Duration::from_secs(2), || {
+    within("its own pictures say that their number is old", begun, MARKED + Duration::from_secs(2), || {
         let now = crowd.snapshot()?;
         ensure!(now.stale as u64 == held, "{held} viewers should know: {now}");
         Ok(())

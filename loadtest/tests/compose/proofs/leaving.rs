@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use headcount_testkit::promise::VANISHED;
 
-use super::{CHANGE, VANISHED};
+use super::CHANGE;
 use crate::{
     command::Running,
     crowd::Crowd,

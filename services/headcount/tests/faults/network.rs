@@ -80,13 +80,13 @@ pub(crate) fn the_answers_to_a_node_are_lost() -> anyhow::Result<()> {
     fleet.nodes[2].leave(10)?;
     fleet.nodes[0].join(2)?;
     // Its lease counts from the first report without a reply, however often it is repeated.
-    let mut deaf = fleet.nodes.pop().unwrap();
+    let mut victim = fleet.nodes.pop().unwrap();
     let gone = Promise::begin("answers to a node are lost: its viewers leave the others' count", GONE);
     fleet.exact(&gone)?;
-    deaf.leave(5)?;
+    victim.leave(5)?;
     let back = Promise::begin("answers to a node are lost, and pass again: exact", BACK);
-    deaf.proxy().heal();
-    fleet.nodes.push(deaf);
+    victim.proxy().heal();
+    fleet.nodes.push(victim);
     fleet.exact(&back)?;
     store::holds_only(&redis, &fleet)?;
     fleet::leave_nothing(fleet, &[&redis])

@@ -46,14 +46,14 @@ pub(crate) fn reports_are_disturbed_on_the_way() -> anyhow::Result<()> {
         let after = fleet.truth();
         fleet.showed_only(before.min(after), before.max(after))?;
     }
-    let mangled: Vec<u64> = fleet.nodes.iter().map(|node| node.proxy().disturbed()).collect();
-    assert!(mangled.iter().all(|&mangled| mangled > 10), "reports that were mangled: {mangled:?}");
-    println!("reports that were doubled, echoed, held back, or lost their answer: {mangled:?}");
+    let disturbed: Vec<u64> = fleet.nodes.iter().map(|node| node.proxy().disturbed()).collect();
+    assert!(disturbed.iter().all(|&disturbed| disturbed > 10), "reports that were disturbed: {disturbed:?}");
+    println!("reports that were duplicated, repeated, reordered, or lost their reply: {disturbed:?}");
     for node in &fleet.nodes {
         node.proxy().heal();
     }
     fleet.nodes[0].join(1)?;
-    fleet.exact(&Promise::begin("reports were mangled, and pass again: exact", SOON))?;
+    fleet.exact(&Promise::begin("reports were disturbed, and pass again: exact", SOON))?;
     fleet.stays_exact(LONGER_THAN_A_LEASE)?;
     store::holds_only(&redis, &fleet)?;
     fleet::leave_nothing(fleet, &[&redis])

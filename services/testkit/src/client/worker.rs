@@ -37,12 +37,12 @@ const EVENTS: usize = 1024;
 const READ_PAUSE: Duration = Duration::from_millis(1);
 
 /// A command, and the function that takes the reply.
-pub(super) type Order = (Command, Box<dyn FnOnce(Reply) + Send>);
+pub(super) type CommandWithReply = (Command, Box<dyn FnOnce(Reply) + Send>);
 
 /// Owns the sockets of its viewers.
 pub(super) struct Worker {
     pub(super) poll: Poll,
-    orders: Receiver<Order>,
+    commands: Receiver<CommandWithReply>,
     pub(super) viewers: Slab<Viewer>,
     /// Each live or asking viewer's slab key, by its ordinal.
     pub(super) by_ordinal: BTreeMap<u32, usize>,
@@ -70,10 +70,10 @@ enum Flow {
 }
 
 impl Worker {
-    pub(super) fn new(poll: Poll, orders: Receiver<Order>) -> Self {
+    pub(super) fn new(poll: Poll, commands: Receiver<CommandWithReply>) -> Self {
         Self {
             poll,
-            orders,
+            commands,
             viewers: Slab::new(),
             by_ordinal: BTreeMap::new(),
             next_ordinal: 0,
@@ -117,8 +117,8 @@ impl Worker {
 
     fn handle_commands(&mut self) -> Flow {
         loop {
-            let (command, answer) = match self.orders.try_recv() {
-                Ok(order) => order,
+            let (command, answer) = match self.commands.try_recv() {
+                Ok(command) => command,
                 Err(TryRecvError::Empty) => return Flow::Continue,
                 Err(TryRecvError::Disconnected) => return Flow::Stop,
             };

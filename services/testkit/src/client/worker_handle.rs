@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{Command, Reply},
-    worker::{Order, WAKER, Worker},
+    worker::{CommandWithReply, WAKER, Worker},
 };
 use crate::program;
 
@@ -46,7 +46,7 @@ pub enum WorkerError {
 
 /// The handle of one worker.
 pub(super) enum WorkerHandle {
-    Thread { orders: mpsc::Sender<Order>, waker: Waker, driver: Option<thread::JoinHandle<()>> },
+    Thread { commands: mpsc::Sender<CommandWithReply>, waker: Waker, thread_handle: Option<thread::JoinHandle<()>> },
     Process(Process),
 }
 
@@ -84,10 +84,11 @@ impl WorkerHandle {
     pub(super) fn thread() -> Result<Self, WorkerError> {
         let poll = Poll::new().map_err(WorkerError::Start)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(WorkerError::Start)?;
-        let (orders, received) = mpsc::channel();
-        let driver = thread::Builder::new().name("viewers".into());
-        let driver = driver.spawn(move || Worker::new(poll, received).run()).map_err(WorkerError::Start)?;
-        Ok(Self::Thread { orders, waker, driver: Some(driver) })
+        let (commands, received) = mpsc::channel();
+        let thread_handle = thread::Builder::new().name("viewers".into());
+        let thread_handle =
+            thread_handle.spawn(move || Worker::new(poll, received).run()).map_err(WorkerError::Start)?;
+        Ok(Self::Thread { commands, waker, thread_handle: Some(thread_handle) })
     }
 
     /// Starts a worker in a process of its own.
@@ -104,7 +105,7 @@ impl WorkerHandle {
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let answers: Arc<Mutex<HashMap<u64, mpsc::Sender<Reply>>>> = Arc::default();
         let awaited = Arc::clone(&answers);
-        let reader = thread::Builder::new().name("crowd".into());
+        let reader = thread::Builder::new().name("viewers process".into());
         reader
             .spawn(move || {
                 for line in output.lines().map_while(Result::ok) {
@@ -130,12 +131,12 @@ impl WorkerHandle {
     pub(super) fn ask(&self, command: Command) -> Result<Pending, WorkerError> {
         let (answer, pending) = mpsc::channel();
         match self {
-            Self::Thread { orders, waker, .. } => {
+            Self::Thread { commands, waker, .. } => {
                 let answer = Box::new(move |reply| {
                     // The caller may have given up.
                     let _ = answer.send(reply);
                 });
-                orders.send((command, answer)).map_err(|_| WorkerError::Gone)?;
+                commands.send((command, answer)).map_err(|_| WorkerError::Gone)?;
                 waker.wake().map_err(|_| WorkerError::Gone)?;
             }
             Self::Process(process) => {
@@ -158,9 +159,9 @@ impl Drop for WorkerHandle {
         }
         match self {
             // Joining the thread ensures that all sockets are closed when the handle has been dropped.
-            Self::Thread { driver, .. } => {
-                if let Some(driver) = driver.take() {
-                    let _ = driver.join();
+            Self::Thread { thread_handle, .. } => {
+                if let Some(thread_handle) = thread_handle.take() {
+                    let _ = thread_handle.join();
                 }
             }
             Self::Process(process) => {
@@ -176,8 +177,8 @@ impl Drop for WorkerHandle {
 /// # Errors
 /// If no worker can be started, or a command is malformed.
 pub fn run_child() -> io::Result<()> {
-    let link = WorkerHandle::thread().map_err(io::Error::other)?;
-    let WorkerHandle::Thread { orders, waker, .. } = &link else { unreachable!("a thread was asked for") };
+    let worker = WorkerHandle::thread().map_err(io::Error::other)?;
+    let WorkerHandle::Thread { commands, waker, .. } = &worker else { unreachable!("a thread was asked for") };
     for line in io::stdin().lock().lines() {
         let Request { id, command } = serde_json::from_str(&line?)?;
         let answer = Box::new(move |reply| {
@@ -185,7 +186,7 @@ pub fn run_child() -> io::Result<()> {
             // Fails if the parent is gone; the end of the input follows.
             let _ = writeln!(io::stdout().lock(), "{line}");
         });
-        orders.send((command, answer)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        commands.send((command, answer)).map_err(|_| io::ErrorKind::BrokenPipe)?;
         waker.wake()?;
     }
     Ok(())
