@@ -25,7 +25,7 @@ pub(crate) fn listen() -> io::Result<()> {
                     _ = terminate.recv() => {}
                 }
                 if INTERRUPTED.swap(true, Ordering::Relaxed) {
-                    headcount_testkit::rig::kill_all();
+                    headcount_testkit::kill_all();
                     std::process::exit(130);
                 }
                 eprintln!("interrupted: ending with a report of what was done; again to end at once");

@@ -1,4 +1,4 @@
-//! `headcount-load`: opens real viewers, breaks things, and says whether the number was right.
+//! `headcount-load`: opens real viewers, injects faults, and checks whether the number was right.
 
 mod commands;
 mod interrupt;

@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Time between two lines where there is no terminal.
+/// Time between two lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// How far something has come. Goes to standard error.
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Says something in words beside the bar.
+    /// Prints a line above the bar.
     pub(crate) fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),

@@ -1,4 +1,4 @@
-//! `headcount-load churn`: viewers come and go at a rate; how long does it take until everybody's number includes it?
+//! `headcount-load churn`: viewers come and go at a rate; measures the time until every viewer's number includes each change.
 //!
 //! Joins come in a row, then as many leaves, and so on: as long as the number only rises, a viewer that shows `base` +
 //! k has seen k joins, whichever node they went to. The time is taken from each request, or close, to the frame.
@@ -11,12 +11,15 @@ use std::{
 
 use clap::Args;
 use headcount_testkit::{
-    Goal, Opening, Viewers, ViewersError,
+    Batch, Goal, Node, NodeOptions, RedisServer, Viewers, ViewersError,
     client::{Direction, Tracked},
-    rig::{Node, NodeOptions, RedisServer, wait_until},
+    wait_until,
 };
 
-use super::{hold::Course, judge_parts, millis, opened, settled};
+use super::{
+    checks::{check_parts, millis, wait_for_count, wait_until_open},
+    history::History,
+};
 use crate::{
     interrupt,
     progress::Progress,
@@ -26,10 +29,10 @@ use crate::{
 /// What is promised at up to 100 changes a second.
 const PROMISED_P99: Duration = Duration::from_millis(250);
 
-/// Time for everybody's number to become exact when nothing changes any more.
+/// Time for every viewer's number to become exact after the last change.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// From then on it must stay exact for so long: a node's whole heartbeat and what follows it.
+/// It stays exact for this time after that: a node's whole heartbeat and what follows it.
 const STAYS: Duration = Duration::from_secs(6);
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -74,31 +77,31 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         }
     }
     let viewers =
-        Viewers::start_in_thread(&Opening { count: arguments.viewers, urls: urls.clone(), ..Opening::default() })?;
-    let snapshot = opened(&viewers, "opening viewers", PATIENCE)?;
+        Viewers::start_in_thread(&Batch { count: arguments.viewers, urls: urls.clone(), ..Batch::default() })?;
+    let snapshot = wait_until_open(&viewers, "opening viewers", PATIENCE)?;
     anyhow::ensure!(snapshot.live == arguments.viewers, "only {snapshot}");
     let steady = arguments.viewers as u64;
 
     let begun = Instant::now();
-    let mut course = Course::default();
+    let mut history = History::default();
     let mut progress = Progress::new("seconds of joins and leaves", arguments.seconds);
-    let mut guests: usize = 0;
-    // A turn begins when everybody has seen the whole of the one before it.
+    let mut extra: usize = 0;
+    // A turn begins when all viewers have seen the whole previous one.
     let mut exact = viewers.all_see(steady, QUIET);
     while exact.is_ok() && begun.elapsed() < Duration::from_secs(arguments.seconds) && !interrupt::requested() {
-        let direction = if guests == 0 { Direction::Joins } else { Direction::Leaves };
-        viewers.track(steady + guests as u64, direction, u32::try_from(arguments.viewers)?)?;
+        let direction = if extra == 0 { Direction::Joins } else { Direction::Leaves };
+        viewers.track(steady + extra as u64, direction, u32::try_from(arguments.viewers)?)?;
         let done = take_turn(arguments, &viewers, direction, &urls, |snapshot| {
-            course.at(begun.elapsed().as_secs_f64(), snapshot);
+            history.at(begun.elapsed().as_secs_f64(), snapshot);
             progress.at(begun.elapsed().as_secs());
         })?;
-        guests = guests.abs_diff(done);
+        extra = extra.abs_diff(done);
         viewers.reach(Goal::Opened, PATIENCE)?;
-        exact = viewers.all_see(steady + guests as u64, QUIET);
+        exact = viewers.all_see(steady + extra as u64, QUIET);
     }
     drop(progress);
 
-    let due = steady + guests as u64;
+    let due = steady + extra as u64;
     let exact = exact.and_then(|took| stays(&viewers, due).map(|()| took));
     let measured = match &exact {
         Ok(took) => format!("{due} {} after the last change was made, and {STAYS:.0?} long", millis(*took)),
@@ -107,16 +110,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let bound = format!("≤ {QUIET:.0?}, and it stays");
     report.verdict(Weight::Promise, "everybody sees the exact number in the end", measured, bound, exact.is_ok());
     for (index, node) in nodes.iter().enumerate() {
-        // Who looks at its viewers has waited long enough.
-        let said = settled(node, "online", due, Duration::from_secs(1));
+        // Its viewers show the number already, so the JSON follows soon.
+        let said = wait_for_count(node, "online", due, Duration::from_secs(1));
         let measured = said.as_ref().map_or_else(ToString::to_string, |()| due.to_string());
         report.verdict(Weight::Promise, format!("node {index} says so"), measured, due.to_string(), said.is_ok());
     }
     let snapshot = viewers.snapshot()?;
-    judge_parts(&mut report, "all viewers", &snapshot);
+    check_parts(&mut report, "all viewers", &snapshot);
     tell(&mut report, arguments, snapshot.track.unwrap_or_default());
-    report.plot(course.plot());
-    // Where the number was wrong, what is left in Redis is no news.
+    report.plot(history.plot());
+    // If the number was wrong, the keys in Redis tell nothing new.
     if let (Some(redis), Ok(_)) = (&redis, &exact) {
         let left = leave_nothing(viewers, redis);
         report.verdict(
@@ -130,7 +133,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Checks that everybody goes on seeing the number.
+/// Checks that all viewers go on seeing the number.
 fn stays(viewers: &Viewers, due: u64) -> Result<(), ViewersError> {
     match viewers.reach(Goal::Other(due), STAYS) {
         Err(ViewersError::TimedOut { .. }) => Ok(()),
@@ -141,7 +144,7 @@ fn stays(viewers: &Viewers, due: u64) -> Result<(), ViewersError> {
     }
 }
 
-/// Makes `turn` changes at the rate, or fewer where it is interrupted; gives how many.
+/// Makes `turn` changes at the rate, or fewer if interrupted, and returns how many.
 fn take_turn(
     arguments: &Arguments,
     viewers: &Viewers,
@@ -160,7 +163,7 @@ fn take_turn(
                     let mut urls = urls.to_vec();
                     let another = index % urls.len();
                     urls.rotate_left(another);
-                    viewers.add(&Opening { count: 1, urls, ..Opening::default() })?;
+                    viewers.add(&Batch { count: 1, urls, ..Batch::default() })?;
                 }
                 Direction::Leaves => drop(viewers.close(1)?),
             }
@@ -196,7 +199,7 @@ fn tell(report: &mut Report, arguments: &Arguments, tracked: Tracked) {
     report.fact("tracked", tracked);
 }
 
-/// Lets all viewers go; gives how many keys of the counter are left in Redis then.
+/// Closes all viewers, and returns how many keys of the counter are left in Redis then.
 fn leave_nothing(viewers: Viewers, redis: &RedisServer) -> String {
     drop(viewers);
     let counters = || -> Result<usize, String> {

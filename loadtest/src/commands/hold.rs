@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use headcount_testkit::{Goal, Manner, Opening, Snapshot, Viewers, ViewersError, client::Scrutiny};
+use headcount_testkit::{Batch, Behaviour, Goal, Viewers, ViewersError, client::PictureCheck};
 
-use super::{judge_parts, opened};
+use super::{
+    checks::{check_parts, wait_until_open},
+    history::History,
+};
 use crate::{
     interrupt,
     progress::Progress,
@@ -34,63 +37,24 @@ pub(crate) struct Arguments {
     foreign: bool,
 }
 
-/// Numbers and connections over time.
-#[derive(Default)]
-pub(super) struct Course {
-    live: Vec<(f64, f64)>,
-    lowest: Vec<(f64, f64)>,
-    highest: Vec<(f64, f64)>,
-    marks: Vec<(f64, String)>,
-}
-
-impl Course {
-    /// Records how viewers stand at a moment, in seconds.
-    pub(super) fn at(&mut self, seconds: f64, snapshot: &Snapshot) {
-        self.live.push((seconds, snapshot.live as f64));
-        if let (Some((low, _)), Some((high, _))) =
-            (snapshot.showing.first_key_value(), snapshot.showing.last_key_value())
-        {
-            self.lowest.push((seconds, *low as f64));
-            self.highest.push((seconds, *high as f64));
-        }
-    }
-
-    /// Something is done at a moment.
-    pub(super) fn mark(&mut self, seconds: f64, what: impl Into<String>) {
-        self.marks.push((seconds, what.into()));
-    }
-
-    /// The plot of it.
-    pub(super) fn plot(self) -> Plot {
-        let mut plot = Plot::new("course", "The number and the open connections", "s", "viewers");
-        plot.line("open connections", self.live);
-        plot.line("lowest number shown", self.lowest);
-        plot.line("highest number shown", self.highest);
-        for (seconds, what) in self.marks {
-            plot.mark(seconds, what);
-        }
-        plot
-    }
-}
-
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut report = Report::new("Viewers held");
-    let scrutiny = match (arguments.foreign, arguments.no_pixels) {
-        (true, _) => Scrutiny::Framing,
-        (false, true) => Scrutiny::Stamp,
-        (false, false) => Scrutiny::Pixels,
+    let check = match (arguments.foreign, arguments.no_pixels) {
+        (true, _) => PictureCheck::Framing,
+        (false, true) => PictureCheck::Stamp,
+        (false, false) => PictureCheck::Pixels,
     };
-    let opening = Opening {
+    let batch = Batch {
         count: arguments.viewers,
         urls: arguments.url.clone(),
         per_second: arguments.rate,
-        manner: Manner { scrutiny, ..Manner::default() },
+        behaviour: Behaviour { check, ..Behaviour::default() },
     };
     let begun = Instant::now();
-    let viewers = Viewers::start(opening)?;
+    let viewers = Viewers::start(batch)?;
     let patience = Duration::from_secs(60)
         + arguments.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(arguments.viewers as f64 / rate));
-    let came = match opened(&viewers, "opening viewers", patience) {
+    let came = match wait_until_open(&viewers, "opening viewers", patience) {
         Ok(snapshot) => snapshot,
         Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
         Err(error) => return Err(error.into()),
@@ -98,15 +62,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     report.fact("seconds_to_open", begun.elapsed().as_secs_f64());
     let mut progress = Progress::new("holding them, in seconds", arguments.seconds);
     let held = Instant::now();
-    let mut course = Course::default();
+    let mut history = History::default();
     while held.elapsed() < Duration::from_secs(arguments.seconds) && !interrupt::requested() {
-        // Waits for half a second, unless nobody is left.
+        // Waits for half a second, or until no viewer is left.
         let snapshot = match viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
             Ok((_, snapshot)) => snapshot,
             Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
             Err(error) => return Err(error.into()),
         };
-        course.at(begun.elapsed().as_secs_f64(), &snapshot);
+        history.at(begun.elapsed().as_secs_f64(), &snapshot);
         progress.at(held.elapsed().as_secs());
         if snapshot.live == 0 {
             break;
@@ -121,12 +85,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         format!("{} live", arguments.viewers),
         last.live == arguments.viewers,
     );
-    judge_parts(&mut report, "all viewers", &last);
+    check_parts(&mut report, "all viewers", &last);
     let mut times = Plot::new("first-image", "From request to first image", "ms", "% of viewers");
     times.distribution("viewers", &came.first_image);
     report.note(format!("from request to first image: {}", came.first_image.summary()));
     report.plot(times);
-    report.plot(course.plot());
+    report.plot(history.plot());
     report.fact("snapshot", &last);
     Ok(report)
 }

@@ -4,14 +4,15 @@
 use std::{
     io::Write,
     net::{Ipv4Addr, TcpListener, TcpStream},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, mpsc},
     thread,
 };
 
 use anyhow::Context;
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use super::read_request;
+use super::request::read_request;
 
 enum Order {
     Adopt(TcpStream),
@@ -34,17 +35,17 @@ pub(super) fn serve(port: u16) -> anyhow::Result<()> {
         };
         match request.posted {
             Some(frame) => {
-                newest.lock().expect("nobody panics with it").clone_from(&frame);
+                newest.lock().clone_from(&frame);
                 for sender in &senders {
                     sender.send(Order::Push(frame.clone())).context("a thread that sends is gone")?;
                 }
-                // Who posted may be gone.
+                // The client may be gone.
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
             }
             None => {
                 let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {}\r\n\r\n", headcount_wire::CONTENT_TYPE);
                 let opening = headcount_wire::opening("image/png");
-                let frame = newest.lock().expect("nobody panics with it").clone();
+                let frame = newest.lock().clone();
                 if stream.write_all(&[head.as_bytes(), &opening, &frame].concat()).is_ok() {
                     stream.set_nonblocking(true).context("a socket that does not block")?;
                     senders[index % threads].send(Order::Adopt(stream)).context("a thread that sends is gone")?;

@@ -1,9 +1,9 @@
-//! The servers that the engine is compared with. Each is a process of its own that shows everybody the frame that was
-//! last posted to it.
+//! The servers that the engine is compared with. Each is a process that pushes the frame last posted to it to all viewers.
 
 mod body_stream;
 mod floor;
 mod nchan;
+mod request;
 
 use std::{
     net::SocketAddr,
@@ -15,12 +15,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::Subcommand;
 use headcount_drawing::{Artist, Figure, Format, Look};
-use headcount_testkit::{
-    Manner,
-    client::Scrutiny,
-    clock::now_ns,
-    rig::{Process, Usage, http, ports, wait_until},
-};
+use headcount_testkit::{Behaviour, Process, Usage, client::PictureCheck, clock::now_ns, http, ports, wait_until};
 use headcount_wire::Frame;
 use tempfile::TempDir;
 
@@ -57,7 +52,7 @@ impl BuiltIn {
 
 /// Which peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum PeerKind {
     /// A bare send loop: what the kernel allows.
     Floor,
     /// nchan on nginx.
@@ -68,7 +63,7 @@ pub(crate) enum Kind {
     BodyStream,
 }
 
-impl Kind {
+impl PeerKind {
     pub(crate) const ALL: [Self; 4] = [Self::Floor, Self::Nchan, Self::Node, Self::BodyStream];
 
     pub(crate) fn name(self) -> &'static str {
@@ -85,28 +80,28 @@ impl Kind {
 pub(crate) struct Peer {
     process: Process,
     address: SocketAddr,
-    kind: Kind,
+    kind: PeerKind,
     frames: Frames,
     _directory: TempDir,
 }
 
 impl Peer {
     /// Starts one that shows 0.
-    pub(crate) fn start(kind: Kind) -> anyhow::Result<Self> {
+    pub(crate) fn start(kind: PeerKind) -> anyhow::Result<Self> {
         let port = ports::free().context("a port for a peer")?;
         let directory = tempfile::tempdir().context("a directory for a peer")?;
         let here = std::env::current_exe().context("the path of this program")?;
         let mut command = match kind {
-            Kind::Floor => built_in(here, "floor", port),
-            Kind::BodyStream => built_in(here, "body-stream", port),
-            Kind::Node => {
+            PeerKind::Floor => built_in(here, "floor", port),
+            PeerKind::BodyStream => built_in(here, "body-stream", port),
+            PeerKind::Node => {
                 let script = directory.path().join("count.js");
                 std::fs::write(&script, COUNT_JS).context("writing the Node server")?;
                 let mut command = Command::new("node");
                 command.arg(script).arg(port.to_string());
                 command
             }
-            Kind::Nchan => nchan::command(directory.path(), port)?,
+            PeerKind::Nchan => nchan::command(directory.path(), port)?,
         };
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let process = Process::start(command)?;
@@ -121,13 +116,13 @@ impl Peer {
         format!("http://{}/online.png", self.address)
     }
 
-    /// How viewers have to read it.
-    pub(crate) fn manner(&self) -> Manner {
-        let bare_boundary = (self.kind == Kind::Nchan).then(|| headcount_wire::BOUNDARY.to_owned());
-        Manner { scrutiny: Scrutiny::Stamp, bare_boundary, ..Manner::default() }
+    /// The behaviour of viewers of this server.
+    pub(crate) fn behaviour(&self) -> Behaviour {
+        let bare_boundary = (self.kind == PeerKind::Nchan).then(|| headcount_wire::BOUNDARY.to_owned());
+        Behaviour { check: PictureCheck::Stamp, bare_boundary, ..Behaviour::default() }
     }
 
-    /// Shows `number` to everybody; gives the moment before.
+    /// Pushes `number` to all viewers, and returns the time just before.
     pub(crate) fn publish(&mut self, number: u64) -> anyhow::Result<u64> {
         let frame = self.frames.next(number);
         let since = now_ns();
@@ -169,31 +164,5 @@ impl Frames {
         let figure = Figure { number, epoch: 1, version: self.version, stale: false, fewer_than: None };
         let image = self.artist.draw(&self.look, &figure, Format::Png);
         Frame::new(&image, Format::Png.content_type()).bytes().clone()
-    }
-}
-
-/// One request of a peer that is part of this program.
-struct Request {
-    posted: Option<Bytes>,
-}
-
-/// Reads a request: the body of a POST, or that it is a GET.
-fn read_request(stream: &mut impl std::io::Read) -> std::io::Result<Request> {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
-    loop {
-        match stream.read(&mut buffer)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            count => bytes.extend_from_slice(&buffer[..count]),
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let Some(end) = text.find("\r\n\r\n") else { continue };
-        if !text.starts_with("POST") {
-            return Ok(Request { posted: None });
-        }
-        let length = text.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
-        let due = end + 4 + length.unwrap_or(0);
-        if bytes.len() >= due {
-            return Ok(Request { posted: Some(Bytes::copy_from_slice(&bytes[end + 4..due])) });
-        }
     }
 }

@@ -8,13 +8,13 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use headcount_drawing::{Artist, Figure, Look};
-use headcount_testkit::rig::wait_until;
+use headcount_testkit::wait_until;
 use image::{RgbImage, RgbaImage};
 use serde_json::{Value, json};
 
 use crate::command::Running;
 
-/// A browser that says nothing for so long has hung. Starting one on a busy machine takes several seconds.
+/// A browser without an answer for this time hangs. Starting one on a busy machine takes several seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How far from the ideal picture a painted one may be: mean difference of a channel, of 255. The browser's colour
 /// management comes to less than 1.

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-/// Runs a program to its end and gives what it wrote to standard output, without the last newline.
+/// Runs a program to its end, and returns its standard output without the last newline.
 ///
 /// # Errors
 /// If it cannot be started or exits with another status than 0; then with what it wrote to standard error.
@@ -55,7 +55,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Killed, not asked: the kernel says goodbye to its peers, as it does for a browser that is closed.
+        // The kernel closes the connections of a killed program, as it does for a closed browser.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

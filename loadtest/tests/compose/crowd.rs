@@ -1,13 +1,13 @@
-//! Viewers through the load balancer, and whether everybody agrees on how many there are.
+//! [`Crowd`]: viewers through the load balancer, and whether all agree on their number.
 
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use headcount_testkit::{Goal, Opening, Snapshot, Viewers};
+use headcount_testkit::{Batch, Goal, Snapshot, Viewers};
 
 use crate::{stack::Stack, timing::within};
 
-/// A crowd of viewers of one counter on the plain port.
+/// Viewers of one counter on the plain port.
 pub(crate) struct Crowd<'a> {
     stack: &'a Stack,
     counter: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct Crowd<'a> {
 }
 
 impl<'a> Crowd<'a> {
-    /// Opens so many viewers.
+    /// Opens this many viewers.
     pub(crate) fn open(stack: &'a Stack, counter: &'static str, count: usize) -> anyhow::Result<Self> {
         let url = format!("http://{}/{counter}.png", stack.service()?);
         let viewers = Viewers::open(count, &[&url])?;
@@ -27,13 +27,13 @@ impl<'a> Crowd<'a> {
     pub(crate) fn fill(&self, count: usize) -> anyhow::Result<()> {
         let now = self.snapshot()?;
         let missing = count.saturating_sub(now.live);
-        self.viewers.add(&Opening { count: missing, urls: vec![self.url.clone()], ..Opening::default() })?;
+        self.viewers.add(&Batch { count: missing, urls: vec![self.url.clone()], ..Batch::default() })?;
         let (_, opened) = self.viewers.reach(Goal::Opened, Duration::from_secs(30))?;
         ensure!(opened.live == count, "{count} viewers were to be open: {opened}");
         Ok(())
     }
 
-    /// How the viewers stand.
+    /// The state of the viewers.
     pub(crate) fn snapshot(&self) -> anyhow::Result<Snapshot> {
         Ok(self.viewers.snapshot()?)
     }

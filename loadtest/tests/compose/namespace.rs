@@ -1,5 +1,5 @@
-//! A machine of its own for viewers: a network namespace, joined to this one by a pair of virtual Ethernet ends. Its
-//! cable can be pulled.
+//! [`Namespace`]: a separate machine for viewers, as a network namespace that a pair of virtual Ethernet ends connects. Its
+//! cable can be unplugged.
 
 use std::net::Ipv4Addr;
 
@@ -50,7 +50,7 @@ impl Namespace {
         output("ip", &all)
     }
 
-    /// Pulls the cable: from now on not one packet passes, and nobody is told.
+    /// Unplugs the cable: from now on no packet passes, and neither end is notified.
     pub(crate) fn pull_the_cable(&self) -> anyhow::Result<()> {
         output("ip", &["link", "set", &self.outer, "down"]).map(drop)
     }

@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use headcount_testkit::rig::http;
+use headcount_testkit::http;
 use serde::Deserialize;
 
 /// The public port within the container.
 const PUBLIC_PORT: u16 = 8080;
 /// The admin port within the container.
 const ADMIN_PORT: u16 = 9090;
-/// A node that says nothing for so long is gone.
+/// A node without an answer for this time is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// This machine has an address in the network from which nodes expect load balancers, and these introduce themselves.
@@ -31,7 +31,7 @@ pub(crate) struct Node {
     pub(crate) address: IpAddr,
 }
 
-/// What a node's `/{counter}.json` says.
+/// The answer to `/{counter}.json`.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Reading {
     pub(crate) count: u64,
@@ -57,7 +57,7 @@ impl Node {
         Ok(())
     }
 
-    /// Sends this to the public port, and gives all that comes back.
+    /// Sends this to the public port, and returns the whole answer.
     fn public(&self, request: &str) -> anyhow::Result<String> {
         let address = SocketAddr::new(self.address, PUBLIC_PORT);
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;

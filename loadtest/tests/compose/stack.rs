@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use headcount_testkit::rig::wait_until;
+use headcount_testkit::wait_until;
 use tempfile::TempDir;
 
 use crate::{
@@ -151,7 +151,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Waits until the stack is as it was when it came up, with nobody watching: each proof begins there.
+    /// Waits until the stack is as it was when it came up, without viewers: each proof begins there.
     pub(crate) fn at_rest(&self) -> anyhow::Result<()> {
         if self.nodes()?.len() != REPLICAS {
             self.scale(REPLICAS)?;
@@ -167,7 +167,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Prints the containers and their last words, for whoever has to find out what failed.
+    /// Prints the containers and the ends of their logs, to find out what failed.
     pub(crate) fn explain(&self) {
         for arguments in [&["ps"][..], &["logs", "--no-color", "--tail", "15"]] {
             match self.compose(arguments) {
@@ -190,7 +190,7 @@ impl Drop for Stack {
     }
 }
 
-/// What `docker inspect` says of a container.
+/// The output of `docker inspect` for a container.
 pub(crate) fn inspect(id: &str, format: &str) -> anyhow::Result<String> {
     output("docker", &["inspect", "--format", format, id])
 }

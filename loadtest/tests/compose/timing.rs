@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use headcount_testkit::rig::wait_until;
+use headcount_testkit::wait_until;
 
 /// Waits until `met` holds, prints how long that took from `since`, and holds it to `bound`.
 pub(crate) fn within<T>(

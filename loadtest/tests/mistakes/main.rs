@@ -1,5 +1,5 @@
-//! The check can fail: a node that makes a mistake on purpose is caught by `headcount-load faults` and `churn`, and the
-//! same node without the mistake is not.
+//! The checks can fail: `headcount-load faults` and `churn` catch a node with a planted mistake, and pass the same node
+//! without it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -9,7 +9,7 @@ use std::{
     sync::LazyLock,
 };
 
-/// A node with the mistakes built in; each is made only where the environment says so.
+/// A node with the mistakes built in; each is enabled by the environment.
 static MISTAKEN: LazyLock<PathBuf> = LazyLock::new(|| {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--package", "headcount", "--bin", "headcount-mistaken"]);
@@ -41,7 +41,7 @@ fn passes(command: &str) {
     assert!(!told.contains("MISSED   exact") && told.contains("reached"), "{told}");
 }
 
-/// The run fails, and says what it saw.
+/// The run fails, and prints what it saw.
 #[track_caller]
 fn is_caught(command: &str, mistake: &str, reasons: &[&str]) {
     let output = run(command, Some(mistake));

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use headcount_presence::{AddressLimits, Client, Counter, CounterName, Presence, RedisUrl, Registration, Settings};
-use headcount_testkit::rig::RedisServer;
+use headcount_testkit::RedisServer;
 use tokio::runtime::Runtime;
 
 const NODES: usize = 20;

@@ -42,7 +42,7 @@ impl Latencies {
         self.0.is_empty()
     }
 
-    /// The time that the share `quantile` (0 to 1) of all does not exceed; zero where there is none.
+    /// The time that the share `quantile` (0 to 1) of all does not exceed; zero if there is none.
     pub fn quantile(&self, quantile: f64) -> Duration {
         Duration::from_micros(self.0.value_at_quantile(quantile))
     }
@@ -62,7 +62,7 @@ impl Latencies {
         self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
     }
 
-    /// p50, p90, p99 and the longest, in words.
+    /// p50, p90, p99 and the longest, as text.
     pub fn summary(&self) -> String {
         if self.is_empty() {
             return "none".into();
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_distribution_survives_the_way_between_processes() {
+    fn a_distribution_survives_serialization() {
         let mut latencies = Latencies::default();
         for millis in 1..=1000 {
             latencies.record(Duration::from_millis(millis));

@@ -1,12 +1,11 @@
-//! Who goes first where a measurement shares its cores with what it measures.
+//! The priority of threads whose measurement shares its cores with what it measures.
 
 use rustix::process::{Pid, setpriority_process};
 
-/// What those who go first are set to, of -20 to 19: one of them weighs as much as nine others.
+/// The nice value of preferred threads, of -20 to 19: one of them weighs as much as nine others.
 const NICENESS: i32 = -10;
 
-/// Lets the calling thread go before all others, and whatever it starts from then on. Only root may, for anybody else
-/// nothing changes.
+/// Raises the priority of the calling thread, and of everything that it starts from then on. Has no effect without root.
 pub fn prefer_this_thread() {
     prefer(None);
 }

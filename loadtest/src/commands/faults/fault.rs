@@ -1,14 +1,6 @@
-//! [`Fault`]: what can be broken, and where.
+//! [`Fault`]: what can be broken.
 
 use clap::ValueEnum;
-use headcount_testkit::rig::{RedisCluster, RedisServer, Sentinels};
-use rand::{Rng, rngs::StdRng};
-
-use super::{
-    nodes, stores,
-    timeline::Timeline,
-    world::{Backend, Kept, World},
-};
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,7 +13,7 @@ pub(super) enum Fault {
     Freeze,
     /// A node's connections to Redis are closed, and new ones refused, then healed
     Cut,
-    /// Nothing goes through between a node and Redis, though connections stay open, then healed
+    /// Nothing passes between a node and Redis, though connections stay open, then healed
     Partition,
     /// Redis is killed and restarted empty
     Restart,
@@ -30,12 +22,14 @@ pub(super) enum Fault {
     /// Redis is away for longer than a lease
     Outage,
     /// A subscription stays open and delivers nothing
-    Deaf,
-    /// Reports are doubled, echoed, held back, overtaken, and retried
-    Mangle,
+    #[value(alias = "deaf")]
+    SilentSubscription,
+    /// Reports are duplicated, repeated, delayed, overtaken, and retried
+    #[value(alias = "mangle")]
+    DisturbedReports,
     /// A node's clock is an hour off
     Clock,
-    /// A viewer's machine vanishes: no FIN (needs root and iptables)
+    /// Viewers' machines vanish: no FIN
     Vanish,
     /// A Sentinel failover loses the last writes
     Failover,
@@ -54,59 +48,12 @@ impl Fault {
             Self::Restart => "restart",
             Self::Flush => "flush",
             Self::Outage => "outage",
-            Self::Deaf => "deaf",
-            Self::Mangle => "mangle",
+            Self::SilentSubscription => "silent subscription",
+            Self::DisturbedReports => "disturbed reports",
             Self::Clock => "clock",
             Self::Vanish => "vanish",
             Self::Failover => "failover",
             Self::Slot => "slot",
-        }
-    }
-
-    /// What cannot be injected on this machine, and why.
-    pub(super) fn impossible() -> Vec<(Self, anyhow::Error)> {
-        let wall = nodes::iptables(&["-L", "INPUT"]).err().map(|why| (Self::Vanish, why));
-        wall.into_iter().collect()
-    }
-
-    /// What it has to be injected into.
-    pub(super) fn backend(self) -> anyhow::Result<Backend> {
-        Ok(match self {
-            Self::Failover => Backend::Sentinels(Box::new(Sentinels::start()?)),
-            Self::Slot => Backend::Cluster(RedisCluster::start()?),
-            _ => Backend::Single(RedisServer::start()?),
-        })
-    }
-
-    /// Whether it can be injected into a world with this backend. A failover can happen once only.
-    pub(super) fn wants(self, backend: &Backend) -> bool {
-        match self {
-            Self::Failover => false,
-            Self::Slot => matches!(backend, Backend::Cluster(_)),
-            _ => matches!(backend, Backend::Single(_)),
-        }
-    }
-
-    /// Breaks it, and holds the nodes to what is promised.
-    pub(super) fn inject(
-        self,
-        world: &mut World,
-        choice: &mut StdRng,
-        timeline: &mut Timeline,
-    ) -> anyhow::Result<Vec<Kept>> {
-        let victim = choice.random_range(0..world.posts.len());
-        match self {
-            Self::Kill => nodes::kill(world, victim, choice, timeline),
-            Self::Stop => nodes::stop(world, victim, choice, timeline),
-            Self::Freeze | Self::Cut | Self::Partition => nodes::absence(self, world, victim, choice, timeline),
-            Self::Restart | Self::Flush => stores::loss(self, world, timeline),
-            Self::Outage => stores::outage(world, choice, timeline),
-            Self::Deaf => stores::deaf(world, victim, choice, timeline),
-            Self::Mangle => stores::mangle(world, choice, timeline),
-            Self::Clock => nodes::clock(world, choice, timeline),
-            Self::Vanish => nodes::vanish(world, victim, timeline),
-            Self::Failover => stores::failover(world, choice, timeline),
-            Self::Slot => stores::slot(world, choice, timeline),
         }
     }
 }

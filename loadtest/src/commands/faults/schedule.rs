@@ -1,4 +1,4 @@
-//! [`Seeds`] and what each of them decides: the faults, their order, and the chance that each is left to.
+//! [`Seeds`] and what each of them decides: the faults, their order, and the random choices of each.
 
 use std::{num::ParseIntError, ops::RangeInclusive, str::FromStr};
 
@@ -14,7 +14,7 @@ pub(super) struct Seeds {
     last: u64,
 }
 
-/// Why a text is no range of seeds.
+/// Why a text is not a range of seeds.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SeedsError {
     #[error("a seed, or a range as 1..20: {0}")]
@@ -44,12 +44,12 @@ impl Seeds {
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) fault: Fault,
-    /// Decides whom it hits, and what else is left to chance. Each step has its own, so that what one takes from it
-    /// changes nothing in those that follow.
+    /// Decides which node it hits, and everything else that is random. Each step has its own, so that the number of values
+    /// that one step takes does not change the next.
     pub(super) choice: StdRng,
 }
 
-/// What a seed breaks, of `only` these faults if there are any. The same on every machine.
+/// The faults of a seed, of `only` these if any are given. The same on every machine.
 pub(super) fn of_seed(seed: u64, steps: usize, only: &[Fault]) -> Vec<Step> {
     let faults = if only.is_empty() { Fault::value_variants() } else { only };
     let mut choice = StdRng::seed_from_u64(seed);
@@ -75,12 +75,12 @@ mod tests {
 
     #[test]
     fn a_seed_decides_everything() {
-        let told = |seed, steps| -> Vec<(Fault, u64)> {
+        let schedule = |seed, steps| -> Vec<(Fault, u64)> {
             of_seed(seed, steps, &[]).into_iter().map(|mut step| (step.fault, step.choice.random())).collect()
         };
-        assert_eq!(told(5, 50), told(5, 50));
-        assert_eq!(told(5, 50)[..5], told(5, 5));
-        assert_ne!(told(5, 50), told(6, 50));
+        assert_eq!(schedule(5, 50), schedule(5, 50));
+        assert_eq!(schedule(5, 50)[..5], schedule(5, 5));
+        assert_ne!(schedule(5, 50), schedule(6, 50));
         assert!(of_seed(5, 50, &[Fault::Kill]).iter().all(|step| step.fault == Fault::Kill));
     }
 

@@ -1,135 +1,138 @@
-//! What can befall Redis and the way to it, and what is promised then.
+//! Faults of Redis and of the connections to it, and what is promised after each.
 
 use std::{thread, time::Duration};
 
 use anyhow::{Context, ensure};
 use headcount_testkit::{
-    Goal,
-    rig::{Data, NodeOptions, proxy::Mangle, resp, wait_until},
+    COUNTER, Data, Marked, Promise,
+    promise::{GONE, HEALED, MARKED, SOON},
+    proxy::ScriptFaults,
+    wait_until,
 };
 use rand::{Rng, rngs::StdRng};
 
 use super::{
     fault::Fault,
-    nodes::{GONE, QUIET},
+    setup::{Backend, Kept, Setup},
     timeline::Timeline,
-    world::{Backend, COUNTER, Kept, World},
 };
 
-/// The number is exact again after Redis lost what it had, or came back, or was replaced.
-const HEALED: Duration = Duration::from_secs(10);
-/// Without Redis, a number is marked as old.
-const STALE: Duration = Duration::from_secs(10);
-/// Time for a frame to be drawn and sent once the mark is due.
-const STALE_SLACK: Duration = Duration::from_secs(2);
-/// Rounds of joins and leaves while reports are mangled.
-const MANGLED_STIRS: usize = 20;
+/// Rounds of joins and leaves while reports are disturbed.
+const DISTURBED_ROUNDS: usize = 20;
 
-/// Redis loses all it had, and no viewer notices.
-pub(super) fn loss(fault: Fault, world: &mut World, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
-    let everyone = world.everyone();
-    let truth = world.truth(&everyone);
-    world.forget_extremes()?;
+/// Redis loses all its data, and no viewer notices.
+pub(super) fn loss(fault: Fault, setup: &mut Setup, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
+    let truth = setup.fleet.truth();
+    setup.fleet.forget_extremes()?;
     match fault {
-        Fault::Flush => drop(world.redis().command(&["FLUSHALL"])?),
-        _ => world.redis().restart(Data::Lost)?,
+        Fault::Flush => setup.redis().command(&["FLUSHALL"])?,
+        _ => setup.redis().restart(Data::Lost)?,
     }
-    timeline.add("Redis has lost everything");
-    // The number is right all the time, so what shows that the nodes have noticed is Redis having it again.
-    let registered = wait_until("the counter in Redis", HEALED, || {
-        let keys = world.redis().keys().map_err(|error| error.to_string())?;
+    timeline.add("Redis has lost all its data");
+    // The number stays right all the time. The keys in Redis show that the nodes have noticed.
+    wait_until("the counter in Redis", HEALED, || {
+        let keys = setup.redis().keys().map_err(|error| error.to_string())?;
         if keys.iter().any(|key| key.contains(COUNTER)) { Ok(()) } else { Err(keys.join(" ")) }
-    });
-    registered?;
-    let healed = world.promise("exact after a loss", &everyone, HEALED, timeline)?;
-    world.never_below(truth, timeline)?;
+    })?;
+    let healed = setup.promise("exact after a loss", HEALED, timeline)?;
+    setup.fleet.showed_only(truth, u64::MAX)?;
+    timeline.add(format!("no viewer was dropped, none saw less than {truth}"));
     // A new node knows only what Redis knows.
-    let post = world.post(1, &NodeOptions::default())?;
-    world.posts.push(post);
-    let fresh = world.promise("a new node agrees", &world.everyone(), HEALED, timeline)?;
-    world.posts.pop();
-    let left = world.promise("and is gone again", &everyone, GONE, timeline)?;
+    setup.add_node(1, None)?;
+    let fresh = setup.promise("a new node agrees", HEALED, timeline)?;
+    setup.fleet.nodes.pop();
+    let left = setup.promise("and is gone again", GONE, timeline)?;
     Ok(vec![healed, fresh, left])
 }
 
-pub(super) fn outage(world: &mut World, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
-    let everyone = world.everyone();
-    world.redis().kill();
+pub(super) fn outage(setup: &mut Setup, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
+    let marked = |setup: &Setup, marked, what: &str, promise: Promise, bound| -> anyhow::Result<Kept> {
+        Ok(Kept { what: what.into(), bound, took: setup.fleet.all_marked(marked, &promise)? })
+    };
+    setup.redis().kill();
     timeline.add("Redis is away");
-    let within = STALE + STALE_SLACK;
-    let took = world.all_stale(&everyone, Goal::Stale(0), within).context("marked as old without Redis")?;
-    let stale = Kept { what: "marked as old without Redis".into(), within, took };
-    world.stir(&everyone, choice, timeline)?;
-    world.redis().restart(Data::Lost)?;
+    let what = "marked as old without Redis";
+    let stale = marked(setup, Marked::Stale, what, Promise::silent(what, MARKED), MARKED)?;
+    setup.stir(choice, timeline)?;
+    setup.redis().restart(Data::Lost)?;
     timeline.add("Redis is back, empty");
-    let exact = world.promise("exact after an outage", &everyone, HEALED, timeline)?;
-    let took = world.all_stale(&everyone, Goal::NoneStale, HEALED).context("no longer marked as old")?;
-    Ok(vec![stale, exact, Kept { what: "no longer marked as old".into(), within: HEALED, took }])
+    let what = "no longer marked as old";
+    let unmarked = Promise::silent(what, HEALED);
+    let exact = setup.promise("exact after an outage", HEALED, timeline)?;
+    Ok(vec![stale, exact, marked(setup, Marked::Fresh, what, unmarked, HEALED)?])
 }
 
-pub(super) fn deaf(
-    world: &mut World,
+pub(super) fn silent_subscription(
+    setup: &mut Setup,
     victim: usize,
     choice: &mut StdRng,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Vec<Kept>> {
-    world.proxy(victim).swallow_deliveries();
-    timeline.add(format!("node {victim} hears nothing of what is published"));
-    world.stir(&world.others(victim), choice, timeline)?;
-    let exact = world.promise("exact with a dead subscription", &world.everyone(), GONE, timeline)?;
-    world.proxy(victim).heal();
+    let node = setup.take_out(victim);
+    node.proxy().drop_messages();
+    timeline.add(format!("{node} receives no published message"));
+    setup.stir(choice, timeline)?;
+    setup.put_back(victim);
+    let exact = setup.promise("exact with a dead subscription", GONE, timeline)?;
+    setup.fleet.nodes[victim].proxy().heal();
     Ok(vec![exact])
 }
 
-pub(super) fn mangle(world: &mut World, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
-    for index in world.everyone() {
-        let later = Duration::from_millis(choice.random_range(20..500));
-        let mangle = Mangle { double: 0.3, echo: 0.3, hold_back: 0.3, lose_answer: 0.05, later, seed: choice.random() };
-        world.proxy(index).mangle(mangle);
+pub(super) fn disturbed_reports(
+    setup: &mut Setup,
+    choice: &mut StdRng,
+    timeline: &mut Timeline,
+) -> anyhow::Result<Vec<Kept>> {
+    for node in &setup.fleet.nodes {
+        node.proxy().disturb_scripts(ScriptFaults {
+            duplicate: 0.3,
+            repeat: 0.3,
+            reorder: 0.3,
+            lose_reply: 0.05,
+            max_delay: Duration::from_millis(choice.random_range(20..500)),
+            seed: choice.random(),
+        });
     }
-    timeline.add("reports are mangled");
-    for _ in 0..MANGLED_STIRS {
-        world.stir(&world.everyone(), choice, timeline)?;
-        // So that the changes go out in reports of their own, one overtaking another.
+    timeline.add("reports are disturbed");
+    for _ in 0..DISTURBED_ROUNDS {
+        setup.stir(choice, timeline)?;
+        // The changes go out in separate reports, so that one can overtake another.
         thread::sleep(Duration::from_millis(choice.random_range(20..400)));
     }
-    let mut mangled = 0;
-    for index in world.everyone() {
-        mangled += world.proxy(index).mangled();
-        world.proxy(index).heal();
+    let mut disturbed = 0;
+    for node in &setup.fleet.nodes {
+        disturbed += node.proxy().disturbed();
+        node.proxy().heal();
     }
-    timeline.add(format!("{mangled} reports were mangled"));
-    ensure!(mangled > 0, "no report went through the proxies, so none was mangled");
-    Ok(vec![world.promise("exact after mangled reports", &world.everyone(), QUIET, timeline)?])
+    timeline.add(format!("{disturbed} reports were disturbed"));
+    ensure!(disturbed > 0, "no report went through the proxies, so none was disturbed");
+    Ok(vec![setup.promise("exact after disturbed reports", SOON, timeline)?])
 }
 
-pub(super) fn failover(world: &mut World, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
-    let everyone = world.everyone();
-    let Backend::Sentinels(sentinels) = &world.backend else { unreachable!("a failover wants sentinels") };
+pub(super) fn failover(setup: &mut Setup, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
+    let Backend::Sentinels(sentinels) = &setup.backend else { unreachable!("a failover needs sentinels") };
     sentinels.stop_replication();
-    timeline.add("the replica gets nothing any more");
-    world.stir(&everyone, choice, timeline)?;
-    world.promise("exact before the failover", &everyone, QUIET, timeline)?;
-    let Backend::Sentinels(sentinels) = &mut world.backend else { unreachable!("a failover wants sentinels") };
+    timeline.add("the replica receives no further writes");
+    setup.stir(choice, timeline)?;
+    setup.promise("exact before the failover", SOON, timeline)?;
+    let Backend::Sentinels(sentinels) = &mut setup.backend else { unreachable!("a failover needs sentinels") };
     sentinels.fail_over()?;
     timeline.add("the replica is the master");
-    let exact = world.promise("exact after a failover that lost the last writes", &everyone, HEALED, timeline)?;
-    world.stir(&everyone, choice, timeline)?;
-    Ok(vec![exact, world.promise("exact on the new master", &everyone, HEALED, timeline)?])
+    let exact = setup.promise("exact after a failover that lost the last writes", HEALED, timeline)?;
+    setup.stir(choice, timeline)?;
+    Ok(vec![exact, setup.promise("exact on the new master", HEALED, timeline)?])
 }
 
-pub(super) fn slot(world: &mut World, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
-    let everyone = world.everyone();
-    let Backend::Cluster(cluster) = &world.backend else { unreachable!("a slot's move wants a cluster") };
-    let mut key = None;
+pub(super) fn slot(setup: &mut Setup, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
+    let Backend::Cluster(cluster) = &setup.backend else { unreachable!("the move of a slot needs a cluster") };
+    let mut keys = Vec::new();
     for master in cluster.masters() {
-        let keys = master.command(&["KEYS", &format!("*{COUNTER}*")])?;
-        key = key.or_else(|| keys.list().first().map(resp::Value::text));
+        keys.extend(master.query::<Vec<String>>(&["KEYS", &format!("*{COUNTER}*")])?);
     }
-    let slot = cluster.slot_of(&key.context("no master has keys of the counter")?)?;
+    let slot = cluster.slot_of(keys.first().context("no master has keys of the counter")?)?;
     let to = (cluster.owner_of(slot)? + choice.random_range(1..3)) % 3;
     let moved = cluster.move_slot(slot, to)?;
     timeline.add(format!("slot {slot} moves to master {to} with {moved} keys"));
-    world.stir(&everyone, choice, timeline)?;
-    Ok(vec![world.promise("exact after a slot's move", &everyone, HEALED, timeline)?])
+    setup.stir(choice, timeline)?;
+    Ok(vec![setup.promise("exact after a slot's move", HEALED, timeline)?])
 }

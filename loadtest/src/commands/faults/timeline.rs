@@ -1,22 +1,22 @@
-//! [`Timeline`]: what happened when, while a seed ran.
+//! [`Timeline`]: the events of a seed's run.
 
 use std::time::Instant;
 
 use headcount_testkit::Snapshot;
 
-use super::super::hold::Course;
+use super::super::history::History;
 use crate::report::{Plot, Table};
 
-/// What happened when, and how all viewers stood.
+/// Events, and the state of all viewers, over time.
 pub(super) struct Timeline {
     begun: Instant,
     events: Vec<(f64, String)>,
-    course: Course,
+    history: History,
 }
 
 impl Timeline {
     pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), events: Vec::new(), course: Course::default() }
+        Self { begun: Instant::now(), events: Vec::new(), history: History::default() }
     }
 
     /// Records that something happened now.
@@ -24,19 +24,19 @@ impl Timeline {
         self.events.push((self.begun.elapsed().as_secs_f64(), what.into()));
     }
 
-    /// Records that step number `step` begins now, and is going to break this.
+    /// Records that step number `step` begins now, with this fault.
     pub(super) fn breaks(&mut self, step: usize, fault: &'static str) {
-        self.course.mark(self.begun.elapsed().as_secs_f64(), fault);
+        self.history.mark(self.begun.elapsed().as_secs_f64(), fault);
         self.add(format!("step {step}: {fault}"));
     }
 
-    /// Records how all viewers stand now.
+    /// Records the state of all viewers now.
     pub(super) fn sample(&mut self, snapshot: &Snapshot) {
-        self.course.at(self.begun.elapsed().as_secs_f64(), snapshot);
+        self.history.at(self.begun.elapsed().as_secs_f64(), snapshot);
     }
 
-    /// All of it in words.
-    pub(super) fn told(&self, seed: u64) -> Table {
+    /// The events as a table.
+    pub(super) fn table(&self, seed: u64) -> Table {
         let mut table = Table::new(&format!("Timeline of seed {seed}"), &["s", "what"]);
         for (at, what) in &self.events {
             table.row(vec![format!("{at:.2}"), what.clone()]);
@@ -46,6 +46,6 @@ impl Timeline {
 
     /// The plot of it, with what was broken marked on it.
     pub(super) fn plot(self, seed: u64) -> Plot {
-        self.course.plot().named(&format!("course-{seed}"))
+        self.history.plot().named(&format!("course-{seed}"))
     }
 }

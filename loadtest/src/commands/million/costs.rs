@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use headcount_testkit::rig::{Node, Usage};
+use headcount_testkit::{Node, Usage};
 
-use super::{Stage, needs};
+use super::{needs, run::Run};
 use crate::report::{Report, Table};
 
 pub(super) fn nodes_use(nodes: &[Node]) -> anyhow::Result<Usage> {
@@ -17,19 +17,19 @@ pub(super) fn nodes_use(nodes: &[Node]) -> anyhow::Result<Usage> {
 
 /// What the viewers cost nodes, kernel and Redis.
 pub(super) fn costs(
-    stage: &Stage,
+    run: &Run,
     report: &mut Report,
     idle: Usage,
     available_before: u64,
     live: usize,
 ) -> anyhow::Result<()> {
-    let nodes = nodes_use(&stage.nodes)?;
-    let redis = stage.redis.usage()?;
-    let clients: u64 = stage
+    let nodes = nodes_use(&run.nodes)?;
+    let redis = run.redis.usage()?;
+    let clients: u64 = run
         .viewers
         .processes()
         .into_iter()
-        .filter_map(|process| headcount_testkit::rig::usage::of(process).ok())
+        .filter_map(|process| headcount_testkit::usage::of(process).ok())
         .map(|usage| usage.pss_bytes)
         .sum();
     let taken = available_before.saturating_sub(needs::available_bytes()?);
@@ -37,8 +37,8 @@ pub(super) fn costs(
     let per_viewer = |bytes: u64| format!("{:.2} KiB", bytes as f64 / 1024.0 / live as f64);
     let grown = nodes.pss_bytes.saturating_sub(idle.pss_bytes);
     let gib = |bytes: u64| format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30));
-    let commands: u64 = stage.redis.info("total_commands_processed")?.parse().unwrap_or(0);
-    let used: u64 = stage.redis.info("used_memory")?.parse().unwrap_or(0);
+    let commands: u64 = run.redis.info("total_commands_processed")?.parse().unwrap_or(0);
+    let used: u64 = run.redis.info("used_memory")?.parse().unwrap_or(0);
     let mut table = Table::new(&format!("What {live} viewers cost"), &["", "in all", "a viewer"]);
     for (name, bytes) in [
         ("nodes, above idle", grown),
@@ -58,6 +58,6 @@ pub(super) fn costs(
     table.row(vec!["commands in Redis".into(), commands.to_string(), format!("{:.2}", commands as f64 / live as f64)]);
     report.table(table);
     report.fact("redis_commands", commands);
-    report.fact("node_processes", stage.nodes.len());
+    report.fact("node_processes", run.nodes.len());
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! [`Needs`]: whether this machine has what so many viewers take, and what to set if not.
+//! [`Needs`]: whether this machine has the resources for a number of viewers, and what to set if not.
 
 use std::fs;
 
 use anyhow::Context;
-use headcount_testkit::rig::ports;
+use headcount_testkit::ports;
 
 use crate::report::Table;
 
@@ -30,7 +30,7 @@ struct Need {
 pub(super) struct Needs(Vec<Need>);
 
 impl Needs {
-    /// What `viewers` on so many nodes take.
+    /// The resources for `viewers` on this number of nodes.
     pub(super) fn of(viewers: usize, nodes: usize) -> anyhow::Result<Self> {
         let (viewers, nodes) = (viewers as u64, nodes as u64);
         let fixed = nodes * NODE_BYTES + RESERVED_BYTES;

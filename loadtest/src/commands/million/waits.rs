@@ -1,10 +1,13 @@
-//! What is awaited of a million viewers: one number everywhere, that it stays, that some have gone.
+//! Waits for a million viewers: for one number everywhere, for its staying, for the end of some streams.
 
 use std::time::{Duration, Instant};
 
 use headcount_testkit::{Goal, Snapshot, ViewersError};
 
-use super::{super::settled, COUNTER, Stage};
+use super::{
+    super::checks::wait_for_count,
+    run::{COUNTER, Run},
+};
 use crate::{
     interrupt,
     progress::Progress,
@@ -15,21 +18,20 @@ use crate::{
 /// nodes may wait for twenty before it. Six such waits and the opening stay within 25 minutes.
 pub(super) const EXACT: Duration = Duration::from_secs(90);
 
-/// The number must stay right for so long when all are there and nobody comes or goes. The nodes have earned by then to show
-/// the next changes at once.
+/// The number stays right for this time while no viewer comes or goes. By then the nodes may push the next changes at once.
 const HOLDS: Duration = Duration::from_secs(60);
 
-/// Checks that everybody sees, and every node says, this number.
-pub(super) fn exact(stage: &mut Stage, report: &mut Report, what: &str, number: u64) -> anyhow::Result<()> {
-    let seen = all_see(stage, number);
+/// Checks that all viewers and all nodes' JSON show this number.
+pub(super) fn exact(run: &mut Run, report: &mut Report, what: &str, number: u64) -> anyhow::Result<()> {
+    let seen = all_see(run, number);
     let mut wrong = Vec::new();
-    for (index, node) in stage.nodes.iter().enumerate() {
-        if let Err(error) = settled(node, COUNTER, number, Duration::from_secs(5)) {
+    for (index, node) in run.nodes.iter().enumerate() {
+        if let Err(error) = wait_for_count(node, COUNTER, number, Duration::from_secs(5)) {
             wrong.push(format!("node {index}: {error}"));
         }
     }
     let measured = match (&seen, wrong.first()) {
-        (Ok(took), None) => format!("on all viewers and {} nodes after {:.1} s", stage.nodes.len(), took.as_secs_f64()),
+        (Ok(took), None) => format!("on all viewers and {} nodes after {:.1} s", run.nodes.len(), took.as_secs_f64()),
         (Err(error), _) => error.to_string(),
         (_, Some(wrong)) => wrong.clone(),
     };
@@ -38,19 +40,19 @@ pub(super) fn exact(stage: &mut Stage, report: &mut Report, what: &str, number: 
     Ok(())
 }
 
-/// Waits until everybody sees this number, with a bar, or until it is interrupted; gives how long it took.
-fn all_see(stage: &mut Stage, number: u64) -> Result<Duration, ViewersError> {
+/// Waits until all viewers see this number or the run is interrupted, with a bar, and returns how long it took.
+fn all_see(run: &mut Run, number: u64) -> Result<Duration, ViewersError> {
     let begun = Instant::now();
     let mut progress = None;
     loop {
         let before = begun.elapsed();
-        match stage.viewers.reach(Goal::Number(number), Duration::from_secs(2)) {
+        match run.viewers.reach(Goal::Number(number), Duration::from_secs(2)) {
             Ok((took, snapshot)) => {
-                stage.record(&snapshot);
+                run.record(&snapshot);
                 return Ok(before + took);
             }
             Err(ViewersError::TimedOut { snapshot, .. }) if begun.elapsed() < EXACT && !interrupt::requested() => {
-                stage.record(&snapshot);
+                run.record(&snapshot);
                 let live = snapshot.live as u64;
                 let right = snapshot.showing.get(&number).copied().unwrap_or(0);
                 let what = || Progress::new(format!("viewers that see {number}"), live);
@@ -61,19 +63,19 @@ fn all_see(stage: &mut Stage, number: u64) -> Result<Duration, ViewersError> {
     }
 }
 
-/// Checks that nobody sees anything but this number for a while.
-pub(super) fn holds(stage: &mut Stage, report: &mut Report, number: u64) -> anyhow::Result<()> {
-    stage.viewers.forget_extremes()?;
+/// Checks that no viewer sees another number for a while.
+pub(super) fn holds(run: &mut Run, report: &mut Report, number: u64) -> anyhow::Result<()> {
+    run.viewers.forget_extremes()?;
     let begun = Instant::now();
     let mut progress = Progress::new("holding them, in seconds", HOLDS.as_secs());
     while begun.elapsed() < HOLDS && !interrupt::requested() {
         progress.at(begun.elapsed().as_secs());
-        // Waits for a second, unless nobody is left.
-        only(stage, 0, Duration::from_secs(1))?;
+        // Waits for a second, or until no viewer is left.
+        only(run, 0, Duration::from_secs(1))?;
     }
     let held = begun.elapsed();
     drop(progress);
-    let snapshot = stage.viewers.snapshot()?;
+    let snapshot = run.viewers.snapshot()?;
     let seen = (snapshot.lowest, snapshot.highest);
     let measured = match seen {
         (Some(low), Some(high)) => {
@@ -86,16 +88,16 @@ pub(super) fn holds(stage: &mut Stage, report: &mut Report, number: u64) -> anyh
     Ok(())
 }
 
-/// Waits until no more than so many viewers are live.
-pub(super) fn only(stage: &mut Stage, live: usize, within: Duration) -> Result<Snapshot, ViewersError> {
+/// Waits until at most this many viewers are live.
+pub(super) fn only(run: &mut Run, live: usize, within: Duration) -> Result<Snapshot, ViewersError> {
     let begun = Instant::now();
     loop {
-        let snapshot = match stage.viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
+        let snapshot = match run.viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
             Ok((_, snapshot)) => return Ok(snapshot),
             Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
             Err(error) => return Err(error),
         };
-        stage.record(&snapshot);
+        run.record(&snapshot);
         if snapshot.live <= live || begun.elapsed() > within {
             return Ok(snapshot);
         }

@@ -1,10 +1,10 @@
-//! Whose address a node takes a viewer to have. Nodes tell nobody's address to anybody, but they count distinct people:
-//! the same browser from one address is one visitor, from two addresses it is two.
+//! The client address that a node sees. Nodes expose no address, but they count distinct visitors: the same browser from
+//! one address is one visitor, from two addresses it is two.
 
 use std::{thread, time::Duration};
 
 use anyhow::ensure;
-use headcount_testkit::rig::wait_until;
+use headcount_testkit::wait_until;
 
 use crate::{
     command::Running,
@@ -72,7 +72,7 @@ fn forged(stack: &Stack, header: &str) -> String {
     format!("exec 3<>/dev/tcp/{GATEWAY}/{port}; printf '{header}{request}' >&3; read -r -t 5 line <&3; echo \"$line\"")
 }
 
-/// Waits until every node counts so many streams and so many people.
+/// Waits until every node counts this many streams and visitors.
 fn everywhere(stack: &Stack, count: u64, visitors: u64) -> anyhow::Result<()> {
     wait_until(&format!("{count} streams of {visitors} visitors"), ARRIVAL, || {
         for node in stack.nodes()? {

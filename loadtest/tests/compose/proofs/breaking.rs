@@ -1,9 +1,9 @@
-//! Everything that an operator does to a running stack, and most of what fate does, with 3,000 viewers watching.
+//! Everything that an operator does to a running stack, and most of what action does, with 3,000 viewers watching.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use headcount_testkit::{Goal, rig::wait_until};
+use headcount_testkit::{Goal, promise::MARKED, wait_until};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -24,10 +24,8 @@ const MORE: usize = 5;
 const FEWER: usize = 2;
 /// Viewers that come while there are most nodes.
 const LATECOMERS: usize = 1_000;
-/// A restarted load balancer knows nobody, and takes this long to look the nodes up and check them.
+/// A restarted load balancer knows no node, and takes this long to resolve and check them.
 const BALANCER_BACK: Duration = Duration::from_secs(10);
-/// A number that nobody could confirm for so long is marked.
-const STALE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
     let begun = Instant::now();
@@ -117,7 +115,7 @@ fn restart_balancer(stack: &Stack, crowd: &Crowd) -> anyhow::Result<()> {
     crowd.exact("3,000 arrivals after it", begun, Duration::from_secs(30))
 }
 
-/// A node that cannot reach Redis keeps its viewers and tells them that its number is old; the others count without it.
+/// A node that cannot reach Redis keeps its viewers and marks its number as stale; the others count without it.
 fn cut_a_node_off(stack: &Stack, crowd: &Crowd) -> anyhow::Result<()> {
     let before = crowd.snapshot()?;
     let nodes = stack.nodes()?;
@@ -134,7 +132,7 @@ fn cut_a_node_off(stack: &Stack, crowd: &Crowd) -> anyhow::Result<()> {
         Ok(())
     })?;
     // A heartbeat may have been answered just before the cut, and pictures go out once it is noticed.
-    within("its own pictures say that their number is old", begun, STALE + Duration::from_secs(2), || {
+    within("its own pictures say that their number is old", begun, MARKED + Duration::from_secs(2), || {
         let now = crowd.snapshot()?;
         ensure!(now.stale as u64 == held, "{held} viewers should know: {now}");
         Ok(())
@@ -146,24 +144,24 @@ fn cut_a_node_off(stack: &Stack, crowd: &Crowd) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings the crowd back to its full number.
+/// Opens as many viewers as are missing.
 fn refill(stack: &Stack, crowd: &Crowd) -> anyhow::Result<()> {
     balancer_knows(stack)?;
     crowd.fill(CROWD)?;
     crowd.exact("3,000 again", Instant::now(), Duration::from_secs(10))
 }
 
-/// Whether so many nodes are ready.
+/// Checks that this many nodes are ready.
 fn ready(stack: &Stack, count: usize) -> anyhow::Result<()> {
     let nodes = stack.nodes()?;
     ensure!(nodes.len() == count, "{} of {count} nodes run", nodes.len());
     nodes.iter().try_for_each(Node::is_ready)
 }
 
-/// Whether the load balancer gives a new viewer to somebody.
+/// Checks that the load balancer forwards a new viewer to a node.
 fn balancer_knows(stack: &Stack) -> anyhow::Result<()> {
     ready(stack, REPLICAS)?;
-    let answer = headcount_testkit::rig::http::get(stack.service()?, "/breaking.json")?;
+    let answer = headcount_testkit::http::get(stack.service()?, "/breaking.json")?;
     ensure!(answer.status == 200, "the service answers {}", answer.status);
     Ok(())
 }

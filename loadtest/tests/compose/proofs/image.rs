@@ -1,4 +1,4 @@
-//! What is in the image: the program and the two files that it reads; nothing that helps whoever gets into it.
+//! The image contains the program and the two files that it reads, and nothing that helps an intruder.
 
 use anyhow::{Context, ensure};
 

@@ -1,10 +1,11 @@
-//! How soon the others see that somebody has gone, by every way in.
+//! How soon the others see that a viewer has left, for every port and protocol.
 
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use headcount_testkit::promise::VANISHED;
 
-use super::{CHANGE, VANISHED};
+use super::CHANGE;
 use crate::{
     command::Running,
     crowd::Crowd,
@@ -13,7 +14,7 @@ use crate::{
     timing::within,
 };
 
-/// Who watches: some on every node.
+/// The watching viewers: some on every node.
 const WATCHERS: usize = 9;
 /// A program starts and shakes hands.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ const WAYS: [Way; 3] = [
 ];
 
 impl Way {
-    /// What curl is to be told for it to watch by this way.
+    /// The arguments with which curl watches this way.
     fn curl(&self, stack: &Stack, host: &str) -> Vec<String> {
         let port = if self.scheme == "https" { stack.ports.tls } else { stack.ports.service };
         let url = format!("{}://{host}:{port}/leaving.png", self.scheme);

@@ -68,7 +68,5 @@ const CROWD: usize = 3_000;
 
 /// A viewer that came or went, as all others see it.
 const CHANGE: Duration = Duration::from_secs(1);
-/// A viewer whose packets stop.
-const VANISHED: Duration = Duration::from_secs(45);
 /// A node that was killed or cut off, and a Redis that lost everything.
-const NODE_LOST: Duration = Duration::from_secs(10);
+const NODE_LOST: Duration = headcount_testkit::promise::GONE;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use headcount_testkit::rig::{http, wait_until};
+use headcount_testkit::{http, wait_until};
 use serde_json::Value;
 
 use super::NODE_LOST;
@@ -32,8 +32,8 @@ pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
     println!("  {}", in_container(&["check", "config", "/etc/headcount/prometheus.yml"])?.replace('\n', "\n  "));
     println!("  {}", in_container(&["test", "rules", "/etc/headcount/alerts_test.yml"])?.replace('\n', "\n  "));
 
-    // Some metrics exist only once there is something to tell: so somebody watches, something is refused, and Redis
-    // goes away and comes back.
+    // Some metrics exist only after their event: so viewers watch, requests are refused, and Redis goes away and comes
+    // back.
     let crowd = Crowd::open(stack, "observing", 10)?;
     for node in stack.nodes()? {
         node.ask_for_nonsense()?;

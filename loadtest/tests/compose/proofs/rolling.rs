@@ -1,4 +1,4 @@
-//! A new version comes: one node after the other is stopped and started, and nobody is cut off.
+//! A rolling update: one node after the other is stopped and started, and no viewer is cut off.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::{
     timing::took,
 };
 
-/// What `docker-compose.yml` gives a node to end in (`stop_grace_period`).
+/// The time that `docker-compose.yml` gives a node to end (`stop_grace_period`).
 const GRACE_SECONDS: u64 = 20;
 
 pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
@@ -32,7 +32,7 @@ pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
         let ended = after.ended - before.ended;
         println!("    it held {held} viewers; {ended} streams ended with their last frame");
         ensure!(ended as u64 >= held, "{held} streams were to end: {after}");
-        // Nothing else happens to anybody: no cut within a picture, no end without the last word, no reset.
+        // Nothing else happens to a viewer: no cut within a picture, no end without the closing boundary, no reset.
         ensure!(after.lost() == after.ended, "a stream did not end as it should: {after}");
 
         output("docker", &["start", &node.id])?;

@@ -12,7 +12,7 @@ use crate::{
     timing::within,
 };
 
-/// Viewers beside the two browsers.
+/// Viewers in addition to the two browsers.
 const OTHERS: usize = 300;
 /// A screenshot takes a browser on a busy machine some tenths of a second, and there are two to take.
 const SCREENSHOTS: Duration = Duration::from_secs(4);

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::rig::{Node, NodeOptions};
+use headcount_testkit::{Node, NodeOptions};
 
 use crate::{
     browser::{Browser, Engine},

@@ -2,62 +2,63 @@
 
 use std::{net::TcpListener, path::Path, process::Command};
 
-use headcount_testkit::rig::{Node, NodeOptions, RedisServer, http, wait_until};
+use headcount_testkit::{Fleet, Node, NodeOptions, Promise, RedisServer, http, promise::SOON, wait_until};
 
 use crate::{
-    fleet::{Fleet, PATIENCE, Post, start},
-    promise::{Promise, SOON},
+    fleet::{self, PATIENCE, binary, start},
     store,
 };
 
 const PASSWORD: &str = "s3cret";
 
 /// Nodes with these options agree.
-fn nodes_agree(what: &str, options: &NodeOptions, redis: &RedisServer) -> Fleet {
-    let mut fleet = Fleet { posts: [3, 4].map(|viewers| Post::start(options.clone(), viewers)).into() };
-    fleet.posts[0].join(2);
-    fleet.posts[1].leave(1);
-    fleet.exact(&Promise::begin(format!("{what}: exact"), SOON));
-    for post in &fleet.posts {
-        assert!(post.node.log().iter().all(|line| !line.contains(PASSWORD)), "the log tells the password");
+fn nodes_agree(what: &str, options: &NodeOptions, redis: &RedisServer) -> anyhow::Result<()> {
+    let mut fleet = Fleet::start(&binary(options.clone()), &[3, 4])?;
+    fleet.nodes[0].join(2)?;
+    fleet.nodes[1].leave(1)?;
+    fleet.exact(&Promise::begin(format!("{what}: exact"), SOON))?;
+    for node in &fleet.nodes {
+        assert!(node.node.log().iter().all(|line| !line.contains(PASSWORD)), "the log contains the password");
     }
-    store::holds_only(redis, &fleet);
-    fleet
+    store::holds_only(redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[redis])
 }
 
 /// The user may touch the keys and channels of the prefix only, and nothing that is dangerous.
-pub(crate) fn a_redis_with_users() {
+pub(crate) fn a_redis_with_users() -> anyhow::Result<()> {
     let user = ["--user", "alice", "on", ">s3cret", "~hc:*", "&hc:*", "+@all", "-@admin", "-@dangerous"];
     let redis = RedisServer::start_with(&user).unwrap();
     let url = redis.url().replace("127.", "alice:s3cret@127.");
-    nodes_agree("a user with a password and few rights", &NodeOptions::redis(url), &redis).leave_nothing(&[&redis]);
+    nodes_agree("a user with a password and few rights", &NodeOptions::redis(url), &redis)?;
     let wrong = redis.url().replace("127.", "alice:s3cretary@127.");
     is_never_ready(&NodeOptions::redis(wrong), "authentication failed");
+    Ok(())
 }
 
-pub(crate) fn a_redis_with_a_password() {
+pub(crate) fn a_redis_with_a_password() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let url = redis.url().replace("127.", ":s3cret@127.");
     redis.command(&["CONFIG", "SET", "requirepass", PASSWORD]).unwrap();
     is_never_ready(&NodeOptions::redis(redis.url()), "NOAUTH");
     let options = NodeOptions::redis(url);
-    let mut posts = [3, 4].map(|viewers| Post::start(options.clone(), viewers));
-    posts[0].join(2);
-    posts[1].leave(1);
-    let fleet = Fleet { posts: posts.into() };
-    fleet.exact(&Promise::begin("a Redis with a password: exact", SOON));
+    let mut fleet = Fleet::start(&binary(options), &[3, 4])?;
+    fleet.nodes[0].join(2)?;
+    fleet.nodes[1].leave(1)?;
+    fleet.exact(&Promise::begin("a Redis with a password: exact", SOON))?;
+    Ok(())
 }
 
-pub(crate) fn a_redis_behind_a_unix_socket() {
+pub(crate) fn a_redis_behind_a_unix_socket() -> anyhow::Result<()> {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("redis.sock");
     let redis = RedisServer::start_with(&["--unixsocket", socket.to_str().unwrap()]).unwrap();
     let options = NodeOptions::redis(format!("redis+unix://{}", socket.display()));
-    nodes_agree("a Redis behind a Unix socket", &options, &redis).leave_nothing(&[&redis]);
+    nodes_agree("a Redis behind a Unix socket", &options, &redis)?;
+    Ok(())
 }
 
 /// The authority is the site's own: nodes trust it by `SSL_CERT_FILE`, and do not trust it without.
-pub(crate) fn a_redis_that_speaks_tls() {
+pub(crate) fn a_redis_that_speaks_tls() -> anyhow::Result<()> {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     certify(directory.path());
@@ -79,8 +80,9 @@ pub(crate) fn a_redis_that_speaks_tls() {
     let stranger = NodeOptions::redis(format!("rediss://127.0.0.1:{port}/"));
     let mut friend = stranger.clone();
     friend.environment.push(("SSL_CERT_FILE".into(), authority));
-    nodes_agree("a Redis that speaks TLS", &friend, &redis).leave_nothing(&[&redis]);
+    nodes_agree("a Redis that speaks TLS", &friend, &redis)?;
     is_never_ready(&stranger, "certificate");
+    Ok(())
 }
 
 /// Makes an authority, and a certificate for 127.0.0.1.
@@ -109,7 +111,7 @@ fn certify(directory: &Path) {
     }
 }
 
-/// A node that Redis does not let in serves, is not ready, and says why where an operator looks.
+/// A node that Redis rejects serves viewers, is not ready, and logs the reason.
 fn is_never_ready(options: &NodeOptions, why: &str) {
     let node = start(options.clone());
     wait_until("the reason in the log", PATIENCE, || {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use headcount_testkit::{
-    Farewell, Opening, Viewers, Which,
-    rig::{Node, NodeOptions, RedisCluster, wait_until},
+    Batch, CloseMode, Node, NodeOptions, Promise, RedisCluster, Viewers, Which,
+    promise::{GONE, HEALED, SOON},
+    wait_until,
 };
 
 use crate::{
     fleet::{PATIENCE, start},
-    promise::{GONE, HEALED, Promise, SOON},
     status, store,
 };
 
@@ -27,49 +27,48 @@ struct Crowds {
     more: Viewers,
 }
 
-pub(crate) fn a_cluster_with_fifty_counters() {
+pub(crate) fn a_cluster_with_fifty_counters() -> anyhow::Result<()> {
     let cluster = RedisCluster::start().unwrap();
     let mut nodes: Vec<_> = (0..3).map(|_| Crowds::start(&cluster.url())).collect();
-    all_exact(&nodes, &Promise::begin("50 counters of 3 nodes in a cluster: exact", PATIENCE));
+    all_exact(&nodes, &Promise::begin("50 counters of 3 nodes in a cluster: exact", PATIENCE))?;
     let used = cluster.masters().iter().filter(|master| master.keys().unwrap().len() > 8).count();
     assert_eq!(used, 3, "the counters are not spread over the masters");
 
     for counter in [0, COUNTERS - 1] {
         let slot = cluster.slot_of(&format!("hc:{{{}}}:state", name(counter))).unwrap();
         let to = (cluster.owner_of(slot).unwrap() + 1) % 3;
-        let guests =
-            Opening { count: 6, urls: nodes.iter().map(|it| it.stream(counter)).collect(), ..Opening::default() };
-        let guests = Viewers::start(guests).unwrap();
+        let newcomers =
+            Batch { count: 6, urls: nodes.iter().map(|it| it.stream(counter)).collect(), ..Batch::default() };
+        let newcomers = Viewers::start(newcomers).unwrap();
         let healed = Promise::begin("a counter's slot moves while viewers come: exact", HEALED);
         assert!(cluster.move_slot(slot, to).unwrap() > 3, "the slot of {} had no keys", name(counter));
-        guests.opened(PATIENCE).unwrap();
+        newcomers.opened(PATIENCE).unwrap();
         let residents = if counter < COUNTERS / 2 { FEW } else { MORE };
-        if let Err(found) = guests.all_see((3 * residents + 6) as u64, healed.left()) {
-            healed.broken(found);
-        }
-        healed.kept();
+        healed.check(newcomers.all_see((3 * residents + 6) as u64, healed.left()))?;
+        healed.kept()?;
         let healed = Promise::begin("viewers of a counter whose slot has moved leave: exact", SOON);
-        guests.leave(6, Which::Oldest, Farewell::Close).unwrap();
-        all_exact(&nodes, &healed);
+        newcomers.leave(6, Which::Oldest, CloseMode::Close)?;
+        all_exact(&nodes, &healed)?;
     }
 
     let healed = Promise::begin("a master forgets everything: all 50 counters registered again", HEALED);
     cluster.masters()[0].command(&["FLUSHALL"]).unwrap();
     wait_until("all registrations", healed.left(), || is_registered(&cluster.url())).unwrap();
-    all_exact(&nodes, &healed);
+    all_exact(&nodes, &healed)?;
 
     let mut victim = nodes.pop().unwrap();
     let gone = Promise::begin("kill -9 of a node: its viewers leave all 50 counters", GONE);
     victim.node.kill();
-    all_exact(&nodes, &gone);
+    all_exact(&nodes, &gone)?;
     for mut it in nodes {
         it.few.close(COUNTERS / 2 * FEW).unwrap();
         it.more.close(COUNTERS / 2 * MORE).unwrap();
         assert!(it.node.stop(PATIENCE).unwrap().success());
     }
     for master in cluster.masters() {
-        store::is_empty(master);
+        store::is_empty(master)?;
     }
+    Ok(())
 }
 
 impl Crowds {
@@ -101,14 +100,12 @@ fn is_registered(url: &str) -> Result<(), String> {
     if (counters.len(), sum) == (COUNTERS, due) { Ok(()) } else { Err(format!("{} counters, {sum}", counters.len())) }
 }
 
-/// Waits until all viewers of all counters see how many there are, and every node says so of every counter.
-fn all_exact(nodes: &[Crowds], promise: &Promise) {
+/// Waits until all viewers of all counters see the right number, and every node's JSON shows it for every counter.
+fn all_exact(nodes: &[Crowds], promise: &Promise) -> anyhow::Result<()> {
     let due = |counter: usize| (nodes.len() * if counter < COUNTERS / 2 { FEW } else { MORE }) as u64;
     for it in nodes {
         for (viewers, counter) in [(&it.few, 0), (&it.more, COUNTERS - 1)] {
-            if let Err(found) = viewers.all_see(due(counter), promise.left()) {
-                promise.broken(found);
-            }
+            promise.check(viewers.all_see(due(counter), promise.left()))?;
             assert_eq!(viewers.snapshot().unwrap().lost(), 0);
         }
         for counter in 0..COUNTERS {
@@ -116,10 +113,9 @@ fn all_exact(nodes: &[Crowds], promise: &Promise) {
                 let said = it.node.reading(&name(counter)).map_err(|error| error.to_string())?;
                 if said.count == due(counter) { Ok(()) } else { Err(format!("{}: {said:?}", name(counter))) }
             });
-            if let Err(found) = said {
-                promise.broken(found);
-            }
+            promise.check(said)?;
         }
     }
-    promise.kept();
+    promise.kept()?;
+    Ok(())
 }

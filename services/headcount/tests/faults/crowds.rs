@@ -1,16 +1,16 @@
-//! What needs the whole machine: how soon everybody sees a change, and the death of a node with a crowd.
+//! Many viewers: how soon all see a change, the death of a node with 15,000 viewers, and viewers whose machine vanishes.
 
 use std::time::{Duration, Instant};
 
 use headcount_testkit::{
-    Goal, Opening, Viewers,
+    Batch, Goal, NodeWithViewers, Promise, RedisServer, SilentViewer, Viewers,
     client::Direction,
-    rig::{NodeOptions, RedisServer},
+    promise::{GONE, SOON, VANISHED},
+    stream,
 };
 
 use crate::{
-    fleet::{Fleet, PATIENCE, Post, pass, stream},
-    promise::{GONE, Promise, SOON},
+    fleet::{self, PATIENCE, pass, with_redis},
     status, store,
 };
 
@@ -27,13 +27,13 @@ const CHANGES: usize = 500;
 const CROWD: usize = 15_000;
 /// So many of them come in a second: they are still coming when the lease of the dead ends.
 const COMING: f64 = 1_500.0;
-/// Time for a crowd to be let in.
+/// Time for all of them to be accepted.
 const LET_IN: Duration = Duration::from_secs(90);
 
-pub(crate) fn everybody_sees_a_change_at_once() {
+pub(crate) fn everybody_sees_a_change_at_once() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let fleet = Fleet::open(&redis.url(), &[0, 0, 0]);
-    let urls: Vec<_> = fleet.posts.iter().map(|post| stream(&post.node)).collect();
+    let fleet = fleet::open(&redis.url(), &[0, 0, 0])?;
+    let urls: Vec<_> = fleet.nodes.iter().map(|node| stream(&node.node)).collect();
     let viewers = Viewers::open(WATCHERS, &urls).unwrap();
     viewers.all_see(WATCHERS as u64, SOON).unwrap();
     for (direction, base) in [(Direction::Joins, WATCHERS), (Direction::Leaves, WATCHERS + CHANGES)] {
@@ -43,7 +43,7 @@ pub(crate) fn everybody_sees_a_change_at_once() {
             pass(Duration::from_secs_f64(change as f64 / RATE).saturating_sub(begun.elapsed()));
             if direction == Direction::Joins {
                 let url = urls[change % urls.len()].clone();
-                viewers.add(&Opening { count: 1, urls: vec![url], ..Opening::default() }).unwrap();
+                viewers.add(&Batch { count: 1, urls: vec![url], ..Batch::default() }).unwrap();
             } else {
                 viewers.close(1).unwrap();
             }
@@ -63,22 +63,22 @@ pub(crate) fn everybody_sees_a_change_at_once() {
     assert!(p99 <= SEEN, "{}", times.summary());
     assert_eq!(seen.lost(), 0, "{seen}");
     drop(viewers);
-    fleet.leave_nothing(&[&redis]);
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
-pub(crate) fn fifteen_thousand_die_and_as_many_come() {
+pub(crate) fn fifteen_thousand_die_and_as_many_come() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let mut fleet = Fleet::open(&redis.url(), &[10]);
-    let options = || NodeOptions::redis(redis.url());
-    // Their viewers are opened by processes of their own: this one may not have so many files open.
-    let (mut doomed, mut refuge) = (Post::start(options(), 0), Post::start(options(), 0));
-    let crowd = |post: &Post, per_second| {
-        let urls = vec![stream(&post.node)];
-        Viewers::start_in(1, &Opening { count: CROWD, urls, per_second, ..Opening::default() }).unwrap()
+    let mut fleet = fleet::open(&redis.url(), &[10])?;
+    let options = with_redis(redis.url());
+    // Other processes open their viewers: this one may not have that many open files.
+    let (mut doomed, mut refuge) = (NodeWithViewers::start(&options, 0)?, NodeWithViewers::start(&options, 0)?);
+    let crowd = |node: &NodeWithViewers, per_second| {
+        let urls = vec![stream(&node.node)];
+        Viewers::start_in(1, &Batch { count: CROWD, urls, per_second, ..Batch::default() }).unwrap()
     };
     let dying = crowd(&doomed, None);
     dying.opened(LET_IN).unwrap();
-    let watching = &fleet.posts[0].viewers;
+    let watching = &fleet.nodes[0].viewers;
     watching.all_see(10 + CROWD as u64, PATIENCE).unwrap();
 
     let gone = Promise::begin("kill -9 of a node with 15,000 viewers while 15,000 come to another: gone", GONE);
@@ -95,10 +95,10 @@ pub(crate) fn fifteen_thousand_die_and_as_many_come() {
             break (shown, arrived);
         }
         if gone.left().is_zero() {
-            gone.broken(format!("{shown} are shown while {arrived} of the others have come"));
+            return Err(gone.broken(format!("{shown} are shown while {arrived} of the others have come")).into());
         }
     };
-    let took = gone.kept();
+    let took = gone.kept()?;
     println!("when the dead were gone, {arrived} had come, and {most} were shown");
     assert!(
         took >= asked_at + lease,
@@ -108,15 +108,30 @@ pub(crate) fn fifteen_thousand_die_and_as_many_come() {
     let exact = Promise::begin("the last of 15,000 has come: exact", SOON);
     let all = 10 + CROWD as u64;
     for viewers in [watching, &coming] {
-        if let Err(found) = viewers.all_see(all, exact.left()) {
-            exact.broken(found);
-        }
+        exact.check(viewers.all_see(all, exact.left()))?;
     }
-    exact.kept();
+    exact.kept()?;
     drop(dying);
     (refuge.viewers, refuge.open) = (coming, CROWD);
-    fleet.posts.push(refuge);
-    fleet.exact(&Promise::begin("and every node says so", SOON));
-    store::holds_only(&redis, &fleet);
-    fleet.leave_nothing(&[&redis]);
+    fleet.nodes.push(refuge);
+    fleet.exact(&Promise::begin("and every node says so", SOON))?;
+    store::holds_only(&redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[&redis])
+}
+
+/// No packet ends the connections, and none is acknowledged any more.
+pub(crate) fn a_viewers_machine_vanishes() -> anyhow::Result<()> {
+    let redis = RedisServer::start()?;
+    let mut fleet = fleet::open(&redis.url(), &[3, 4])?;
+    let open = |index: usize| SilentViewer::open(&fleet.nodes[index % 2].node);
+    let viewers = (0..10).map(open).collect::<Result<Vec<_>, _>>()?;
+    fleet.all_show(17, SOON)?;
+    let gone = Promise::begin("the machines of 10 viewers vanish: they leave the count", VANISHED);
+    viewers.iter().try_for_each(SilentViewer::vanish)?;
+    fleet.exact(&gone)?;
+    fleet.nodes[0].join(1)?;
+    fleet.exact(&Promise::begin("a viewer comes after that: exact", SOON))?;
+    store::holds_only(&redis, &fleet)?;
+    drop(viewers);
+    fleet::leave_nothing(fleet, &[&redis])
 }

@@ -13,21 +13,17 @@ use std::{
 };
 
 use headcount_testkit::{
-    Latencies,
-    rig::{Node, NodeOptions, RedisServer, usage, wait_until},
+    COUNTER, Latencies, Node, NodeOptions, Promise, RedisServer, promise::SOON, query, usage, wait_until,
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::{
-    fleet::{COUNTER, Fleet, PATIENCE, start},
-    promise::{Promise, SOON},
-};
+use crate::fleet::{self, PATIENCE, start};
 
 /// Names that are invented, over all nodes.
 const NAMES: usize = 100_000;
 /// Connections of the flood at a time.
 const AT_ONCE: usize = 32;
-/// What a node may keep of it: a megabyte for each 20 looks that it may hold, buffers and allocator included.
+/// The most that a node may grow: a megabyte for each 20 looks that it may hold, with buffers and the allocator.
 const NODE_GROWTH: u64 = 64 << 20;
 /// What Redis may keep of it.
 const REDIS_GROWTH: u64 = 16 << 20;
@@ -41,15 +37,15 @@ const KEYS: usize = 4;
 /// Looks go seconds after their viewers, and a counter's keys 12 s after them.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-pub(crate) fn a_hundred_thousand_names_are_invented() {
+pub(crate) fn a_hundred_thousand_names_are_invented() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let mut fleet = Fleet::open(&redis.url(), &[3, 3, 3]);
+    let mut fleet = fleet::open(&redis.url(), &[3, 3, 3])?;
     let memory = |redis: &RedisServer| redis.info("used_memory").unwrap().parse::<u64>().unwrap();
-    let nodes: Vec<SocketAddr> = fleet.posts.iter().map(|post| post.node.address()).collect();
+    let nodes: Vec<SocketAddr> = fleet.nodes.iter().map(|node| node.node.address()).collect();
     // Every node has drawn, spoken and allocated once.
     let warm = invent(&nodes, "warm", 300);
     assert_eq!(warm.shown.load(Ordering::Relaxed), 300);
-    let before: Vec<u64> = fleet.posts.iter().map(|post| post.node.usage().unwrap().pss_bytes).collect();
+    let before: Vec<u64> = fleet.nodes.iter().map(|node| node.node.usage().unwrap().pss_bytes).collect();
     let redis_before = memory(&redis);
 
     let begun = Instant::now();
@@ -59,10 +55,10 @@ pub(crate) fn a_hundred_thousand_names_are_invented() {
     let (most_keys, most_memory) = most.end();
     let (shown, refused) = (flood.shown.load(Ordering::Relaxed), flood.refused.load(Ordering::Relaxed));
     let growth: Vec<u64> = fleet
-        .posts
+        .nodes
         .iter()
         .zip(&before)
-        .map(|(post, before)| post.node.usage().unwrap().pss_bytes.saturating_sub(*before))
+        .map(|(node, before)| node.node.usage().unwrap().pss_bytes.saturating_sub(*before))
         .collect();
     println!(
         "{NAMES} invented names in {took:.0?}: {shown} shown, {refused} refused; the nodes grew by {:?} MB (bound {}), \
@@ -73,11 +69,11 @@ pub(crate) fn a_hundred_thousand_names_are_invented() {
     );
     assert_eq!(shown + refused, NAMES);
     assert!(growth.iter().all(|bytes| *bytes <= NODE_GROWTH), "{growth:?}");
-    assert!(most_keys <= fleet.posts.len() * (LOOKS + AT_ONCE) * KEYS, "{most_keys} keys");
+    assert!(most_keys <= fleet.nodes.len() * (LOOKS + AT_ONCE) * KEYS, "{most_keys} keys");
     assert!(most_memory - redis_before <= REDIS_GROWTH, "{most_memory} bytes after {redis_before}");
 
-    // Those who were there before are still right, and newcomers are shown again.
-    fleet.exact(&Promise::begin("after the flood: exact", SOON));
+    // Viewers from before still see the right number, and new viewers are accepted again.
+    fleet.exact(&Promise::begin("after the flood: exact", SOON))?;
     wait_until("Redis without the invented names", FORGOTTEN, || {
         match redis.keys().unwrap().into_iter().find(|key| key.contains("invented")) {
             Some(key) => Err(key),
@@ -88,9 +84,9 @@ pub(crate) fn a_hundred_thousand_names_are_invented() {
     let left = memory(&redis).saturating_sub(redis_before);
     println!("a minute later Redis holds {} kB more than before, and none of the names", left >> 10);
     assert!(left <= REDIS_LEFT, "{left} bytes");
-    fleet.posts[0].join(1);
-    fleet.exact(&Promise::begin("a newcomer after it: exact", SOON));
-    fleet.leave_nothing(&[&redis]);
+    fleet.nodes[0].join(1)?;
+    fleet.exact(&Promise::begin("a newcomer after it: exact", SOON))?;
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
 /// What came of a flood.
@@ -101,7 +97,7 @@ struct Flood {
     next: AtomicUsize,
 }
 
-/// Opens a stream of each of so many names that nobody has heard of, and leaves it at the first byte.
+/// Opens a stream of each of this many unknown names, and closes it at the first byte.
 fn invent(nodes: &[SocketAddr], prefix: &str, names: usize) -> Arc<Flood> {
     let flood = Arc::new(Flood::default());
     thread::scope(|scope| {
@@ -113,7 +109,7 @@ fn invent(nodes: &[SocketAddr], prefix: &str, names: usize) -> Arc<Flood> {
                     if number >= names {
                         return;
                     }
-                    // Another address now and then: one has too few ports for so many connections.
+                    // One address has too few ports for all connections.
                     let from = Ipv4Addr::new(127, 1 + (number / 5_000) as u8, 0, 1 + thread as u8);
                     match status(from, nodes[number % nodes.len()], &format!("/{prefix}-{number}.png")) {
                         200 => flood.shown.fetch_add(1, Ordering::Relaxed),
@@ -149,12 +145,11 @@ impl Most {
     fn watch(redis: &RedisServer) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, address) = (Arc::clone(&stop), redis.address());
-        let ask = move |command: &[&str]| headcount_testkit::rig::resp::ask(address, command).unwrap();
         let watcher = thread::spawn(move || {
             let (mut keys, mut memory) = (0, 0);
             while !stopped.load(Ordering::Relaxed) {
-                keys = keys.max(ask(&["DBSIZE"]).text().parse::<usize>().unwrap());
-                let info = ask(&["INFO", "memory"]).text();
+                keys = keys.max(query::<usize>(address, &["DBSIZE"]).unwrap());
+                let info: String = query(address, &["INFO", "memory"]).unwrap();
                 let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
                 memory = memory.max(used.trim().parse::<u64>().unwrap());
                 thread::sleep(Duration::from_millis(100));
@@ -178,14 +173,14 @@ const HONEST: usize = 200;
 /// What the heads may add to the time until an honest viewer sees an image.
 const DELAY: Duration = Duration::from_millis(100);
 
-pub(crate) fn half_open_heads_delay_nobody() {
+pub(crate) fn half_open_heads_delay_nobody() -> anyhow::Result<()> {
     // As many as may wait by default, of whom the oldest are closed; and where all of them may wait.
     for heads in ["1024", "4096"] {
         let node = start(NodeOptions::default().with(["--max-heads", heads]));
         drop(honest(&node));
         let without = honest(&node);
         let slow = Slow::open(&node);
-        // Whoever comes in the middle of a burst waits for its rest, at --accept-rate.
+        // A viewer within the burst would wait for the rest of it, at --accept-rate.
         wait_until("all of them accepted", PATIENCE, || match node.metric("headcount_connections_accepted_total") {
             Ok(accepted) if accepted >= (2 * HONEST + HALF_OPEN) as f64 => Ok(()),
             other => Err(format!("{other:?}")),
@@ -210,6 +205,7 @@ pub(crate) fn half_open_heads_delay_nobody() {
         })
         .unwrap();
     }
+    Ok(())
 }
 
 /// How long each of some viewers, one after the other, waits for the first whole image.

@@ -9,15 +9,15 @@ use std::{
 };
 
 use headcount_testkit::{
-    Goal, Manner, Opening, Snapshot, Viewers,
-    client::{Disguise, ProxyVersion},
-    rig::{Data, Node, NodeOptions, RedisCluster, RedisServer, wait_until},
+    Batch, Behaviour, COUNTER, Data, Goal, Node, NodeOptions, Promise, RedisCluster, RedisServer, Snapshot, Viewers,
+    client::{ProxyHeader, ProxyVersion},
+    promise::{GONE, SOON},
+    stream, wait_until,
 };
 use socket2::{Domain, Socket, Type};
 
 use crate::{
-    fleet::{BALANCER, COUNTER, PATIENCE, pass, start, stream},
-    promise::{GONE, Promise, SOON},
+    fleet::{BALANCER, PATIENCE, pass, start},
     store,
 };
 
@@ -53,12 +53,12 @@ impl Service {
     /// So many viewers from one address try to come, to these nodes in turn. All have been answered when this returns.
     pub(crate) fn attempt(&self, count: usize, address: &str, nodes: &[Node]) -> Viewers {
         let urls = nodes.iter().map(stream).collect();
-        let viewers = Viewers::start(Opening { count, urls, manner: from(address), ..Opening::default() }).unwrap();
+        let viewers = Viewers::start(Batch { count, urls, behaviour: from(address), ..Batch::default() }).unwrap();
         viewers.reach(Goal::Opened, PATIENCE * 3).unwrap();
         viewers
     }
 
-    /// Waits until everybody, in JSON and pictures, says that there are so many viewers besides those who watch.
+    /// Waits until JSON and pictures show this many viewers in addition to the watching ones.
     fn counts(&self, viewers: usize) {
         let count = (viewers + self.nodes.len()) as u64;
         self.watching.all_see(count, SOON).unwrap();
@@ -71,20 +71,20 @@ impl Service {
         }
     }
 
-    /// Waits until Redis knows of so many streams, of all addresses together.
+    /// Waits until Redis holds this many streams, of all addresses together.
     pub(crate) fn redis_knows(&self, streams: usize) {
         wait_until(&format!("{streams} streams of addresses in Redis"), PATIENCE, || {
             let mut found = 0;
             for key in store::addresses(&self.redis)? {
-                let fields = self.redis.command(&["HKEYS", &key]).map_err(|error| error.to_string())?;
-                found += fields.list().iter().filter(|field| field.text().starts_with("s:")).count();
+                let fields: Vec<String> = self.redis.query(&["HKEYS", &key]).map_err(|error| error.to_string())?;
+                found += fields.iter().filter(|field| field.starts_with("s:")).count();
             }
             if found == streams { Ok(()) } else { Err(format!("{found}")) }
         })
         .unwrap();
     }
 
-    /// Waits until Redis knows of so many addresses.
+    /// Waits until Redis holds this many addresses.
     pub(crate) fn redis_knows_addresses(&self, addresses: usize) {
         wait_until(&format!("{addresses} addresses in Redis"), PATIENCE, || {
             let found = store::addresses(&self.redis)?.len();
@@ -113,16 +113,16 @@ impl Service {
     }
 }
 
-/// Viewers who come from this address, by the load balancer.
-fn from(address: &str) -> Manner {
-    Manner {
-        disguise: Some(Disguise { version: ProxyVersion::V2, first: address.parse().unwrap(), distinct: 1 }),
+/// Viewers from this address, behind the load balancer.
+fn from(address: &str) -> Behaviour {
+    Behaviour {
+        proxy_header: Some(ProxyHeader { version: ProxyVersion::V2, first: address.parse().unwrap(), distinct: 1 }),
         source: Some(BALANCER.parse().unwrap()),
-        ..Manner::default()
+        ..Behaviour::default()
     }
 }
 
-/// Sees that so many are live, that the rest was refused with 429, and that nobody was lost in another way.
+/// Checks that this many are live, that the rest was refused with 429, and that none was lost otherwise.
 fn are_live(viewers: &Viewers, live: usize, refused: usize) -> Snapshot {
     let seen = viewers.snapshot().unwrap();
     let refusals = seen.refused.get(&429).copied().unwrap_or_default();
@@ -146,7 +146,7 @@ pub(crate) fn ask(node: &Node, address: &str, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-pub(crate) fn one_address_has_no_more_than_its_limit() {
+pub(crate) fn one_address_has_no_more_than_its_limit() -> anyhow::Result<()> {
     let service = Service::start(3, &[FAST]);
     let attackers = service.attempt(10_000, ADDRESS, &service.nodes);
     assert_eq!(service.decided_alone(), 0, "Redis did not answer in time");
@@ -169,7 +169,7 @@ pub(crate) fn one_address_has_no_more_than_its_limit() {
         let request = format!("GET /{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert!(ask(&service.nodes[1], ADDRESS, &request).starts_with("HTTP/1.1 200 "), "{path}");
     }
-    // Others are not concerned, and who leaves makes room.
+    // Other addresses are not affected, and a viewer that leaves makes room.
     let others = service.attempt(5, "198.51.100.8", &service.nodes);
     are_live(&others, 5, 0);
     attackers.close(10).unwrap();
@@ -181,7 +181,7 @@ pub(crate) fn one_address_has_no_more_than_its_limit() {
     // At the other counters it may have more, until it has as many as it may have in all.
     for counter in ["one", "two", "three", "four"] {
         let urls = service.nodes.iter().map(|node| node.url(&format!("{counter}.png"))).collect();
-        more.add(&Opening { count: 40, urls, manner: from(ADDRESS), ..Opening::default() }).unwrap();
+        more.add(&Batch { count: 40, urls, behaviour: from(ADDRESS), ..Batch::default() }).unwrap();
     }
     more.reach(Goal::Opened, PATIENCE).unwrap();
     are_live(&more, 10 + 96, 90 + 64);
@@ -195,10 +195,11 @@ pub(crate) fn one_address_has_no_more_than_its_limit() {
         keys => Err(format!("{keys:?}")),
     })
     .unwrap();
-    forgotten.kept();
+    forgotten.kept()?;
+    Ok(())
 }
 
-pub(crate) fn an_ipv6_network_is_one_address() {
+pub(crate) fn an_ipv6_network_is_one_address() -> anyhow::Result<()> {
     let service = Service::start(2, &[FAST]);
     let (first, second) = service.nodes.split_at(1);
     let one = service.attempt(20, "2001:db8:1:1::1", first);
@@ -209,9 +210,10 @@ pub(crate) fn an_ipv6_network_is_one_address() {
     let other = service.attempt(20, "2001:db8:1:2::1", second);
     are_live(&other, 20, 0);
     service.counts(52);
+    Ok(())
 }
 
-pub(crate) fn an_address_opens_streams_at_its_pace() {
+pub(crate) fn an_address_opens_streams_at_its_pace() -> anyhow::Result<()> {
     let service = Service::start(2, &["--max-address-rate", "4", "--max-address-streams-in-all", "12"]);
     let begun = std::time::Instant::now();
     let crowd = service.attempt(30, ADDRESS, &service.nodes);
@@ -231,9 +233,10 @@ pub(crate) fn an_address_opens_streams_at_its_pace() {
     are_live(&service.attempt(12, "198.51.100.8", &service.nodes), 12, 0);
     pass(Duration::from_secs(3));
     are_live(&service.attempt(12, ADDRESS, &service.nodes), 12, 0);
+    Ok(())
 }
 
-pub(crate) fn exempt_addresses_have_no_limits_and_cost_redis_nothing() {
+pub(crate) fn exempt_addresses_have_no_limits_and_cost_redis_nothing() -> anyhow::Result<()> {
     let service = Service::start(1, &[]);
     let node = &service.nodes[0];
     let loopback = Viewers::open(300, &[stream(node)]).unwrap();
@@ -244,49 +247,51 @@ pub(crate) fn exempt_addresses_have_no_limits_and_cost_redis_nothing() {
     let warnings = || node.log().iter().filter(|line| line.contains("most viewers come from one address")).count();
     assert_eq!(warnings(), 1, "{:#?}", node.log());
     drop((loopback, private));
-    // Nobody is exempt where nobody is named.
+    // With an empty list no address is exempt.
     let options = NodeOptions::redis(service.redis.url()).with(["--limit-exempt", "", FAST]);
     let strict = start(options.clone());
     strict.ready(PATIENCE).unwrap();
-    let viewers = Viewers::start(Opening { count: 40, urls: vec![stream(&strict)], ..Opening::default() }).unwrap();
+    let viewers = Viewers::start(Batch { count: 40, urls: vec![stream(&strict)], ..Batch::default() }).unwrap();
     viewers.reach(Goal::Opened, PATIENCE).unwrap();
     are_live(&viewers, LIMIT, 40 - LIMIT);
     // Without Redis the same figures hold.
     let alone = start(NodeOptions { redis: None, ..options });
-    let viewers = Viewers::start(Opening { count: 40, urls: vec![stream(&alone)], ..Opening::default() }).unwrap();
+    let viewers = Viewers::start(Batch { count: 40, urls: vec![stream(&alone)], ..Batch::default() }).unwrap();
     viewers.reach(Goal::Opened, PATIENCE).unwrap();
     are_live(&viewers, LIMIT, 40 - LIMIT);
+    Ok(())
 }
 
-pub(crate) fn a_dead_nodes_streams_free_their_address() {
+pub(crate) fn a_dead_nodes_streams_free_their_address() -> anyhow::Result<()> {
     let mut service = Service::start(2, &[FAST]);
     let (doomed, rest) = service.nodes.split_at(1);
     let dying = service.attempt(20, ADDRESS, doomed);
     let living = service.attempt(20, ADDRESS, rest);
     are_live(&dying, 20, 0);
     are_live(&living, 12, 8);
-    // Longer than a lease: those who stay keep their places.
+    // Longer than a lease: live streams keep their places.
     pass(GONE);
     are_live(&service.attempt(1, ADDRESS, rest), 0, 1);
     let free = Promise::begin("kill -9 of a node: its streams of an address free their places", FREE);
     service.nodes[0].kill();
     let url = stream(&service.nodes[1]);
-    let one = Opening { count: 1, urls: vec![url.clone()], manner: from(ADDRESS), ..Opening::default() };
+    let one = Batch { count: 1, urls: vec![url.clone()], behaviour: from(ADDRESS), ..Batch::default() };
     while living.snapshot().unwrap().live == 12 {
         if free.left().is_zero() {
-            free.broken("none is free");
+            return Err(free.broken("none is free").into());
         }
         living.add(&one).unwrap();
         living.reach(Goal::Opened, PATIENCE).unwrap();
     }
-    free.kept();
-    living.add(&Opening { count: 40, ..one }).unwrap();
+    free.kept()?;
+    living.add(&Batch { count: 40, ..one }).unwrap();
     living.reach(Goal::Opened, PATIENCE).unwrap();
     assert_eq!(living.snapshot().unwrap().live, LIMIT);
     drop(dying);
+    Ok(())
 }
 
-pub(crate) fn without_redis_each_nodes_own_limits_hold() {
+pub(crate) fn without_redis_each_nodes_own_limits_hold() -> anyhow::Result<()> {
     let mut service = Service::start(2, &[FAST]);
     let (first, second) = service.nodes.split_at(1);
     let one = service.attempt(20, ADDRESS, first);
@@ -295,25 +300,26 @@ pub(crate) fn without_redis_each_nodes_own_limits_hold() {
     service.redis.process().freeze().unwrap();
     let let_in = Promise::begin("Redis is frozen: another viewer is let in", Duration::from_secs(2));
     are_live(&service.attempt(1, "198.51.100.8", first), 1, 0);
-    let_in.kept();
+    let_in.kept()?;
     service.redis.kill();
-    // Nobody is refused because Redis is away, and no node lets in more than it would.
+    // Without Redis no viewer is refused, and each node enforces the same limits alone.
     let more = service.attempt(20, ADDRESS, first);
     are_live(&more, 12, 8);
     let others = service.attempt(20, "198.51.100.9", second);
     are_live(&others, 20, 0);
     are_live(&one, 20, 0);
     are_live(&other, 12, 8);
-    // What was let in meanwhile is told, counts, and stays.
+    // Viewers admitted meanwhile are reported, count, and stay.
     service.redis.restart(Data::Lost).unwrap();
     service.redis_knows(32 + 12 + 20);
     are_live(&service.attempt(3, ADDRESS, second), 0, 3);
     are_live(&service.attempt(20, "198.51.100.9", first), 12, 8);
     are_live(&more, 12, 8);
     assert!(service.decided_alone() >= 12 + 20);
+    Ok(())
 }
 
-pub(crate) fn a_cluster_keeps_the_limits() {
+pub(crate) fn a_cluster_keeps_the_limits() -> anyhow::Result<()> {
     let cluster = RedisCluster::start().unwrap();
     let options = NodeOptions::redis(cluster.url()).with(["--proxy-protocol-from", BALANCER, FAST]);
     let nodes: Vec<Node> = (0..3).map(|_| start(options.clone())).collect();
@@ -323,8 +329,8 @@ pub(crate) fn a_cluster_keeps_the_limits() {
     // What is known of each address is at one master; twelve are at all of them, but for one chance in forty.
     let crowds: Vec<Viewers> = (1..=12)
         .map(|host| {
-            let (urls, manner) = (nodes.iter().map(stream).collect(), from(&format!("198.51.100.{host}")));
-            let crowd = Viewers::start(Opening { count: 100, urls, manner, ..Opening::default() }).unwrap();
+            let (urls, behaviour) = (nodes.iter().map(stream).collect(), from(&format!("198.51.100.{host}")));
+            let crowd = Viewers::start(Batch { count: 100, urls, behaviour, ..Batch::default() }).unwrap();
             crowd.reach(Goal::Opened, PATIENCE).unwrap();
             are_live(&crowd, LIMIT, 100 - LIMIT);
             crowd
@@ -340,5 +346,6 @@ pub(crate) fn a_cluster_keeps_the_limits() {
         if left.iter().all(Vec::is_empty) { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .unwrap();
-    forgotten.kept();
+    forgotten.kept()?;
+    Ok(())
 }

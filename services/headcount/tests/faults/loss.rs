@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use headcount_testkit::rig::{Data, Node, RedisServer, http, wait_until};
+use headcount_testkit::{
+    COUNTER, Data, Fleet, Marked, Node, Promise, RedisServer, http,
+    promise::{HEALED, MARKED, SOON},
+    wait_until,
+};
 
 use crate::{
-    fleet::{COUNTER, Fleet, Marked, PATIENCE, pass},
-    promise::{HEALED, MARKED, Promise, SOON},
+    fleet::{self, PATIENCE, pass},
     status, store,
 };
 
-/// A node's heartbeats come this often: its last word from Redis may be as old when Redis goes.
+/// The time between a node's heartbeats: its last reply from Redis may be this old when Redis goes away.
 const HEARTBEAT: Duration = Duration::from_millis(5_500);
 
-/// What nothing confirms stays unmarked at least for so long: nobody is alarmed by one late heartbeat.
+/// A number that nothing confirms stays unmarked for at least this time: one late heartbeat marks nothing.
 const UNMARKED: Duration = Duration::from_secs(9);
 
 /// Longer than a lease, and than the time after which a number is marked.
@@ -22,191 +25,197 @@ const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(15);
 /// How long Redis is away.
 const AWAY: Duration = Duration::from_secs(60);
 
-pub(crate) fn redis_forgets_everything() {
+pub(crate) fn redis_forgets_everything() -> anyhow::Result<()> {
     let mut redis = RedisServer::start().unwrap();
-    is_survived("FLUSHALL", &mut redis, |redis| drop(redis.command(&["FLUSHALL"]).unwrap()));
+    is_survived("FLUSHALL", &mut redis, |redis| redis.command(&["FLUSHALL"]).unwrap())?;
+    Ok(())
 }
 
-pub(crate) fn redis_restarts_empty() {
+pub(crate) fn redis_restarts_empty() -> anyhow::Result<()> {
     let mut redis = RedisServer::start().unwrap();
-    is_survived("Redis is killed and restarted empty", &mut redis, |redis| redis.restart(Data::Lost).unwrap());
+    is_survived("Redis is killed and restarted empty", &mut redis, |redis| redis.restart(Data::Lost).unwrap())?;
+    Ok(())
 }
 
 /// The loss of everything in Redis, first while nothing changes, then while viewers leave and come.
-fn is_survived(event: &str, redis: &mut RedisServer, lose: impl Fn(&mut RedisServer)) {
-    let mut fleet = Fleet::open(&redis.url(), &[30, 200, 7]);
+fn is_survived(event: &str, redis: &mut RedisServer, lose: impl Fn(&mut RedisServer)) -> anyhow::Result<()> {
+    let mut fleet = fleet::open(&redis.url(), &[30, 200, 7])?;
     let (truth, epoch) = (fleet.truth(), newest_epoch(&fleet));
-    fleet.forget_extremes();
+    fleet.forget_extremes()?;
     let healed = Promise::begin(format!("{event}: registered again, and exact"), HEALED);
     lose(redis);
     // The number is right all the time; that Redis has all of it again shows that the nodes have noticed.
-    is_registered(redis, &fleet, &healed);
-    begins_an_epoch(&fleet, epoch, &healed);
-    fleet.exact(&healed);
-    fleet.showed_only(truth, truth);
-    store::holds_only(redis, &fleet);
+    is_registered(redis, &fleet, &healed)?;
+    begins_an_epoch(&fleet, epoch, &healed)?;
+    fleet.exact(&healed)?;
+    fleet.showed_only(truth, truth)?;
+    store::holds_only(redis, &fleet)?;
 
     let healed = Promise::begin(format!("{event} while viewers leave and come: exact"), HEALED);
     lose(redis);
-    fleet.posts[1].leave(50);
-    fleet.posts[0].leave(10);
-    fleet.posts[2].join(20);
-    fleet.exact(&healed);
+    fleet.nodes[1].leave(50)?;
+    fleet.nodes[0].leave(10)?;
+    fleet.nodes[2].join(20)?;
+    fleet.exact(&healed)?;
     // Between the loss and the joins there were 177. What was shown before them may linger, and fewer may not be seen.
-    fleet.showed_only(fleet.truth() - 20, truth + 20);
-    is_registered(redis, &fleet, &healed);
-    store::holds_only(redis, &fleet);
-    fleet.leave_nothing(&[redis]);
+    fleet.showed_only(fleet.truth() - 20, truth + 20)?;
+    is_registered(redis, &fleet, &healed)?;
+    store::holds_only(redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[redis])
 }
 
-pub(crate) fn redis_is_away_for_a_minute() {
+pub(crate) fn redis_is_away_for_a_minute() -> anyhow::Result<()> {
     let mut redis = RedisServer::start().unwrap();
-    let mut fleet = Fleet::open(&redis.url(), &[30, 100, 7, 9, 8]);
+    let mut fleet = fleet::open(&redis.url(), &[30, 100, 7, 9, 8])?;
     let before = fleet.truth();
-    fleet.forget_extremes();
+    fleet.forget_extremes()?;
     let marked = Promise::begin("Redis is away: marked as stale in frames and JSON", MARKED);
     redis.kill();
-    let took = fleet.all_stale(Marked::Stale, &marked);
+    let took = fleet.all_marked(Marked::Stale, &marked)?;
     assert!(took >= UNMARKED - HEARTBEAT, "marked already after {took:?}");
-    for post in &fleet.posts {
-        is_degraded(&post.node);
+    for node in &fleet.nodes {
+        is_degraded(&node.node);
     }
-    fleet.showed_only(before, before);
-    // Who comes now sees the last number, and that it is old.
-    fleet.posts[0].join(5);
-    fleet.posts[1].leave(40);
-    fleet.all_stale(Marked::Stale, &Promise::begin("viewers who come while Redis is away see the mark", SOON));
-    // Nobody misses a node that goes now before Redis is back.
-    fleet.posts.pop().unwrap().node.kill();
-    let status = fleet.posts.pop().unwrap().node.stop(PATIENCE).unwrap();
+    fleet.showed_only(before, before)?;
+    // New viewers see the last number, marked as stale.
+    fleet.nodes[0].join(5)?;
+    fleet.nodes[1].leave(40)?;
+    fleet.all_marked(Marked::Stale, &Promise::begin("viewers who come while Redis is away see the mark", SOON))?;
+    // A node that ends now leaves the count only when Redis is back.
+    fleet.nodes.pop().unwrap().node.kill();
+    let status = fleet.nodes.pop().unwrap().node.stop(PATIENCE).unwrap();
     assert!(status.success(), "a node that is stopped while Redis is away ends with {status}");
     pass(AWAY.saturating_sub(marked.elapsed()));
-    fleet.showed_only(before, before);
-    for post in &fleet.posts {
-        is_degraded(&post.node);
+    fleet.showed_only(before, before)?;
+    for node in &fleet.nodes {
+        is_degraded(&node.node);
     }
     redis.restart(Data::Lost).unwrap();
     let healed = Promise::begin("Redis is back after 60 s, empty: exact", HEALED);
     let fresh = Promise::begin("Redis is back after 60 s, empty: no longer marked as stale", HEALED);
-    fleet.exact(&healed);
-    fleet.all_stale(Marked::Fresh, &fresh);
-    for post in &fleet.posts {
-        let answer = http::get(post.node.admin(), "/readyz").unwrap();
+    fleet.exact(&healed)?;
+    fleet.all_marked(Marked::Fresh, &fresh)?;
+    for node in &fleet.nodes {
+        let answer = http::get(node.node.admin(), "/readyz").unwrap();
         assert_eq!((answer.status, answer.text().as_str()), (200, "ready\n"));
     }
-    store::holds_only(&redis, &fleet);
-    fleet.leave_nothing(&[&redis]);
+    store::holds_only(&redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
-pub(crate) fn redis_comes_back_with_an_old_state() {
+pub(crate) fn redis_comes_back_with_an_old_state() -> anyhow::Result<()> {
     let mut redis = RedisServer::start().unwrap();
-    let mut fleet = Fleet::open(&redis.url(), &[30, 100, 7]);
+    let mut fleet = fleet::open(&redis.url(), &[30, 100, 7])?;
     redis.command(&["SAVE"]).unwrap();
     // What happens from here on will not have happened for Redis.
-    fleet.posts[1].leave(60);
-    fleet.posts[2].join(9);
-    fleet.soon_exact();
+    fleet.nodes[1].leave(60)?;
+    fleet.nodes[2].join(9)?;
+    fleet.soon_exact()?;
     let truth = fleet.truth();
-    fleet.forget_extremes();
+    fleet.forget_extremes()?;
     let epoch = newest_epoch(&fleet);
     redis.kill();
     pass(Duration::from_secs(2));
     redis.restart(Data::Kept).unwrap();
     let healed = Promise::begin("Redis is back with what it had saved before the last changes: exact", HEALED);
-    begins_an_epoch(&fleet, epoch, &healed);
-    is_registered(&redis, &fleet, &healed);
-    fleet.exact(&healed);
-    // The 60 who left were there for Redis, until their node said otherwise. Nobody must see fewer than there are.
-    fleet.showed_only(truth, truth + 60);
-    store::holds_only(&redis, &fleet);
-    fleet.leave_nothing(&[&redis]);
+    begins_an_epoch(&fleet, epoch, &healed)?;
+    is_registered(&redis, &fleet, &healed)?;
+    fleet.exact(&healed)?;
+    // Redis counts the 60 viewers that left until their node registers again. No viewer sees fewer than there are.
+    fleet.showed_only(truth, truth + 60)?;
+    store::holds_only(&redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// Redis stands still: connections stay open, nothing is answered, and what was asked is done later, when all leases
-/// have ended.
-pub(crate) fn redis_freezes() {
+/// Redis is frozen: connections stay open, nothing is answered, and requests run later, after all leases have ended.
+pub(crate) fn redis_freezes() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let fleet = Fleet::open(&redis.url(), &[30, 100, 7]);
-    lapses("Redis freezes", fleet, &redis, |_| redis.process().freeze().unwrap(), |_| redis.process().thaw().unwrap());
+    let fleet = fleet::open(&redis.url(), &[30, 100, 7])?;
+    lapses("Redis freezes", fleet, &redis, |_| redis.process().freeze().unwrap(), |_| redis.process().thaw().unwrap())?;
+    Ok(())
 }
 
 /// Redis is well, but all nodes are cut off from it, until all leases have ended.
-pub(crate) fn all_nodes_are_cut_off() {
+pub(crate) fn all_nodes_are_cut_off() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let fleet = Fleet::behind_proxies(&redis, &[30, 100, 7]);
-    let part = |fleet: &Fleet| fleet.posts.iter().for_each(|post| post.proxy().hold_both());
-    let heal = |fleet: &Fleet| fleet.posts.iter().for_each(|post| post.proxy().heal());
-    lapses("all nodes are cut off from Redis", fleet, &redis, part, heal);
+    let fleet = fleet::behind_proxies(&redis, &[30, 100, 7])?;
+    let part = |fleet: &Fleet| fleet.nodes.iter().for_each(|node| node.proxy().hold_both());
+    let heal = |fleet: &Fleet| fleet.nodes.iter().for_each(|node| node.proxy().heal());
+    lapses("all nodes are cut off from Redis", fleet, &redis, part, heal)?;
+    Ok(())
 }
 
 /// Redis answers, but takes nothing more in: it has no memory left, and must not forget anything instead.
-pub(crate) fn redis_is_full() {
+pub(crate) fn redis_is_full() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let fleet = Fleet::open(&redis.url(), &[30, 100, 7]);
-    let fill = |_: &Fleet| drop(redis.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap());
-    let clear = |_: &Fleet| drop(redis.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap());
-    lapses("Redis is full", fleet, &redis, fill, clear);
+    let fleet = fleet::open(&redis.url(), &[30, 100, 7])?;
+    let fill = |_: &Fleet| redis.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    let clear = |_: &Fleet| redis.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    lapses("Redis is full", fleet, &redis, fill, clear)?;
+    Ok(())
 }
 
-/// All leases end at the same time, though no viewer has left: nobody is shown fewer than there are.
-fn lapses(event: &str, mut fleet: Fleet, redis: &RedisServer, part: impl Fn(&Fleet), heal: impl Fn(&Fleet)) {
+/// All leases end at the same time although no viewer has left: no viewer sees fewer than there are.
+fn lapses(
+    event: &str,
+    mut fleet: Fleet,
+    redis: &RedisServer,
+    part: impl Fn(&Fleet),
+    heal: impl Fn(&Fleet),
+) -> anyhow::Result<()> {
     let truth = fleet.truth();
-    fleet.forget_extremes();
+    fleet.forget_extremes()?;
     let marked = Promise::begin(format!("{event}: marked as stale in frames and JSON"), MARKED);
     part(&fleet);
-    fleet.all_stale(Marked::Stale, &marked);
-    for post in &fleet.posts {
-        is_degraded(&post.node);
+    fleet.all_marked(Marked::Stale, &marked)?;
+    for node in &fleet.nodes {
+        is_degraded(&node.node);
     }
     pass(LONGER_THAN_A_LEASE.saturating_sub(marked.elapsed()));
     let healed = Promise::begin(format!("{event}, and that is over: registered again, and exact"), HEALED);
     let fresh = Promise::begin(format!("{event}, and that is over: no longer marked as stale"), HEALED);
     heal(&fleet);
-    is_registered(redis, &fleet, &healed);
-    fleet.exact(&healed);
-    fleet.all_stale(Marked::Fresh, &fresh);
+    is_registered(redis, &fleet, &healed)?;
+    fleet.exact(&healed)?;
+    fleet.all_marked(Marked::Fresh, &fresh)?;
     // Long enough that anything that was wrong meanwhile has been shown.
     pass(SOON);
-    fleet.showed_only(truth, truth);
-    store::holds_only(redis, &fleet);
-    fleet.posts[1].leave(50);
-    fleet.posts[2].join(5);
-    fleet.exact(&Promise::begin(format!("{event}, and that is over: viewers leave and come: exact"), SOON));
-    fleet.leave_nothing(&[redis]);
+    fleet.showed_only(truth, truth)?;
+    store::holds_only(redis, &fleet)?;
+    fleet.nodes[1].leave(50)?;
+    fleet.nodes[2].join(5)?;
+    fleet.exact(&Promise::begin(format!("{event}, and that is over: viewers leave and come: exact"), SOON))?;
+    fleet::leave_nothing(fleet, &[redis])
 }
 
 fn newest_epoch(fleet: &Fleet) -> u64 {
-    fleet.posts.iter().map(|post| post.node.reading(COUNTER).unwrap().epoch).max().unwrap()
+    fleet.nodes.iter().map(|node| node.node.reading(COUNTER).unwrap().epoch).max().unwrap()
 }
 
 /// Waits until every node shows a state of a later epoch.
-fn begins_an_epoch(fleet: &Fleet, after: u64, promise: &Promise) {
-    for (index, post) in fleet.posts.iter().enumerate() {
-        let begun = wait_until("a new epoch", promise.left(), || {
-            let said = post.node.reading(COUNTER).map_err(|error| error.to_string())?;
-            if said.epoch > after { Ok(()) } else { Err(format!("{said:?}")) }
-        });
-        if let Err(found) = begun {
-            promise.broken(format!("node {index}: {found}"));
-        }
+fn begins_an_epoch(fleet: &Fleet, after: u64, promise: &Promise) -> anyhow::Result<()> {
+    for node in &fleet.nodes {
+        promise.check(wait_until("a new epoch", promise.left(), || {
+            let said = node.node.reading(COUNTER).map_err(|error| error.to_string())?;
+            if said.epoch > after { Ok(()) } else { Err(format!("{node}: {said:?}")) }
+        }))?;
     }
+    Ok(())
 }
 
 /// Waits until the living sessions in Redis have as many viewers as there are connections.
-fn is_registered(redis: &RedisServer, fleet: &Fleet, promise: &Promise) {
+fn is_registered(redis: &RedisServer, fleet: &Fleet, promise: &Promise) -> anyhow::Result<()> {
     let truth = fleet.truth();
-    let registered = wait_until("all registrations", promise.left(), || {
+    promise.check(wait_until("all registrations", promise.left(), || {
         let counters = status::counters(&redis.url());
         let sessions = counters.iter().flat_map(|counter| &counter.sessions).filter(|session| !session.registering);
         let sum: u64 = sessions.map(|session| session.viewers).sum();
         if sum == truth { Ok(()) } else { Err(format!("{sum} of {truth}: {counters:?}")) }
-    });
-    if let Err(found) = registered {
-        promise.broken(found);
-    }
+    }))?;
+    Ok(())
 }
 
-/// Ready, and says why it is behind; alive.
+/// Checks that the node is alive, and ready with the reason of its degradation.
 fn is_degraded(node: &Node) {
     let ready = http::get(node.admin(), "/readyz").unwrap();
     assert_eq!(ready.status, 200, "{}", ready.text());

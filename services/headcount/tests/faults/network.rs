@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use headcount_testkit::{
-    Goal,
-    rig::{
-        Proxy, RedisServer,
-        proxy::Direction::{ToClient, ToServer},
-        wait_until,
-    },
+    COUNTER, Fleet, Goal, Promise, Proxy, RedisServer,
+    promise::{BACK, GONE, HEALED, MARKED, REPLACED, SOON},
+    proxy::Direction::{ToClient, ToServer},
+    wait_until,
 };
 
 use crate::{
-    fleet::{COUNTER, Fleet, pass},
-    promise::{BACK, GONE, HEALED, MARKED, Promise, REPLACED, SOON},
+    fleet::{self, pass},
     store,
 };
 
@@ -28,166 +25,161 @@ const STEP: Duration = Duration::from_millis(1_300);
 
 const DEAD_SUBSCRIPTIONS: &str = "headcount_presence_dead_subscriptions_total";
 
-pub(crate) fn a_nodes_connections_are_cut() {
-    a_partition_heals("a node's connections to Redis are cut and refused", Proxy::cut);
+pub(crate) fn a_nodes_connections_are_cut() -> anyhow::Result<()> {
+    a_partition_heals("a node's connections to Redis are cut and refused", Proxy::cut)?;
+    Ok(())
 }
 
-pub(crate) fn a_nodes_packets_are_lost() {
-    a_partition_heals("nothing passes between a node and Redis", Proxy::hold_both);
+pub(crate) fn a_nodes_packets_are_lost() -> anyhow::Result<()> {
+    a_partition_heals("nothing passes between a node and Redis", Proxy::hold_both)?;
+    Ok(())
 }
 
 /// A node is cut off for longer than its lease, while viewers come and go everywhere.
-fn a_partition_heals(event: &str, part: impl Fn(&Proxy)) {
+fn a_partition_heals(event: &str, part: impl Fn(&Proxy)) -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let mut fleet = Fleet::behind_proxies(&redis, &[3, 4, 50]);
+    let mut fleet = fleet::behind_proxies(&redis, &[3, 4, 50])?;
     let before = fleet.truth();
-    let mut victim = fleet.posts.pop().unwrap();
+    let mut victim = fleet.nodes.pop().unwrap();
     let gone = Promise::begin(format!("{event}: its 50 viewers leave the others' count"), GONE);
     let marked = Promise::begin(format!("{event}: marked as stale"), MARKED);
     part(victim.proxy());
     victim.viewers.forget_extremes().unwrap();
-    fleet.posts[0].join(2);
-    fleet.exact(&gone);
-    victim.leave(20);
-    victim.join(5);
+    fleet.nodes[0].join(2)?;
+    fleet.exact(&gone)?;
+    victim.leave(20)?;
+    victim.join(5)?;
     // Its own viewers keep the last number, which is marked after a while.
-    if let Err(found) = victim.viewers.reach(Goal::Stale(victim.open), marked.left()) {
-        marked.broken(found);
-    }
-    marked.kept();
+    marked.check(victim.viewers.reach(Goal::Stale(victim.open), marked.left()))?;
+    marked.kept()?;
     let seen = victim.viewers.snapshot().unwrap();
     assert_eq!((seen.lowest, seen.highest), (Some(before), Some(before)), "{seen}");
-    victim.keeps_its_viewers();
-    fleet.posts[1].leave(1);
+    victim.keeps_its_viewers()?;
+    fleet.nodes[1].leave(1)?;
     pass(PARTITION.saturating_sub(gone.elapsed()));
     let survivors = fleet.truth();
-    fleet.forget_extremes();
+    fleet.forget_extremes()?;
     let back = Promise::begin(format!("{event}, and healed: exact"), BACK);
     victim.proxy().heal();
     let open = victim.open as u64;
-    fleet.posts.push(victim);
-    fleet.exact(&back);
-    victim = fleet.posts.pop().unwrap();
-    fleet.showed_only(survivors, survivors + open);
-    fleet.posts.push(victim);
-    store::holds_only(&redis, &fleet);
-    fleet.leave_nothing(&[&redis]);
+    fleet.nodes.push(victim);
+    fleet.exact(&back)?;
+    victim = fleet.nodes.pop().unwrap();
+    fleet.showed_only(survivors, survivors + open)?;
+    fleet.nodes.push(victim);
+    store::holds_only(&redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// Redis hears the node, and the node does not hear Redis: its reports take effect, and it repeats them.
-pub(crate) fn the_answers_to_a_node_are_lost() {
+/// A node's reports arrive, but the replies are lost: the reports take effect, and the node repeats them.
+pub(crate) fn the_answers_to_a_node_are_lost() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let mut fleet = Fleet::behind_proxies(&redis, &[3, 4, 50]);
-    fleet.posts[2].proxy().hold(ToClient);
-    fleet.posts[2].join(5);
-    fleet.posts[2].leave(10);
-    fleet.posts[0].join(2);
-    // Its lease lasts from its first word that was not answered, however often it is said.
-    let mut deaf = fleet.posts.pop().unwrap();
+    let mut fleet = fleet::behind_proxies(&redis, &[3, 4, 50])?;
+    fleet.nodes[2].proxy().hold(ToClient);
+    fleet.nodes[2].join(5)?;
+    fleet.nodes[2].leave(10)?;
+    fleet.nodes[0].join(2)?;
+    // Its lease counts from the first report without a reply, however often it is repeated.
+    let mut victim = fleet.nodes.pop().unwrap();
     let gone = Promise::begin("answers to a node are lost: its viewers leave the others' count", GONE);
-    fleet.exact(&gone);
-    deaf.leave(5);
+    fleet.exact(&gone)?;
+    victim.leave(5)?;
     let back = Promise::begin("answers to a node are lost, and pass again: exact", BACK);
-    deaf.proxy().heal();
-    fleet.posts.push(deaf);
-    fleet.exact(&back);
-    store::holds_only(&redis, &fleet);
-    fleet.leave_nothing(&[&redis]);
+    victim.proxy().heal();
+    fleet.nodes.push(victim);
+    fleet.exact(&back)?;
+    store::holds_only(&redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// Slow is not gone; too slow to be heard in time is as good as gone, and heals as well.
-pub(crate) fn the_way_to_redis_is_long() {
+/// A slow node still counts. One that is slower than its lease does not, and counts again when it is faster.
+pub(crate) fn the_way_to_redis_is_long() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let mut fleet = Fleet::behind_proxies(&redis, &[3, 4, 50]);
+    let mut fleet = fleet::behind_proxies(&redis, &[3, 4, 50])?;
     let delay = |fleet: &Fleet, by| {
         for way in [ToServer, ToClient] {
-            fleet.posts[2].proxy().delay(way, by);
+            fleet.nodes[2].proxy().delay(way, by);
         }
     };
     delay(&fleet, Duration::from_millis(200));
-    let before = fleet.truth();
-    fleet.forget_extremes();
-    pass(PARTITION);
-    fleet.showed_only(before, before);
-    fleet.posts[2].join(5);
-    fleet.posts[0].leave(1);
-    fleet.exact(&Promise::begin("Redis is 400 ms away from a node: exact", SOON));
+    fleet.stays_exact(PARTITION)?;
+    fleet.nodes[2].join(5)?;
+    fleet.nodes[0].leave(1)?;
+    fleet.exact(&Promise::begin("Redis is 400 ms away from a node: exact", SOON))?;
     let far = Duration::from_secs(2);
     delay(&fleet, far);
     pass(PARTITION);
-    fleet.posts[2].leave(9);
-    fleet.posts[2].proxy().heal();
+    fleet.nodes[2].leave(9)?;
+    fleet.nodes[2].proxy().heal();
     // Until what is under way has arrived: it still takes as long, and all that is sent now comes behind it.
     pass(far);
     let back = Promise::begin("Redis was 4 s away from a node, and is near again: exact", BACK);
-    fleet.exact(&back);
-    store::holds_only(&redis, &fleet);
-    fleet.leave_nothing(&[&redis]);
+    fleet.exact(&back)?;
+    store::holds_only(&redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
-pub(crate) fn a_subscription_delivers_nothing() {
+pub(crate) fn a_subscription_delivers_nothing() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let mut fleet = Fleet::behind_proxies(&redis, &[3, 4, 50]);
-    // Until nothing is left to look after but heartbeats.
+    let mut fleet = fleet::behind_proxies(&redis, &[3, 4, 50])?;
+    // From then on only heartbeats are sent.
     pass(QUIET);
-    is_replaced("nothing changes and a subscription delivers nothing: noticed and replaced", &fleet);
+    is_replaced("nothing changes and a subscription delivers nothing: noticed and replaced", &fleet)?;
     let heard = Promise::begin("deliveries pass again: the new subscription hears them", HEALED);
-    fleet.posts[2].proxy().heal();
-    hears(&fleet, &heard);
+    fleet.nodes[2].proxy().heal();
+    hears(&fleet, &heard)?;
 
     // At different moments between two heartbeats.
     for round in 1..=3 {
         pass(QUIET + STEP * round);
         let exact = Promise::begin("a subscription delivers nothing while viewers come elsewhere: exact", HEALED);
-        fleet.posts[2].proxy().swallow_deliveries();
-        fleet.posts[0].join(2);
-        fleet.exact(&exact);
-        fleet.posts[2].proxy().heal();
+        fleet.nodes[2].proxy().drop_messages();
+        fleet.nodes[0].join(2)?;
+        fleet.exact(&exact)?;
+        fleet.nodes[2].proxy().heal();
     }
     pass(QUIET);
-    is_replaced("nothing changes again and a subscription delivers nothing: noticed and replaced", &fleet);
-    // Others hear what is published, and are left alone.
-    for other in &fleet.posts[..2] {
+    is_replaced("nothing changes again and a subscription delivers nothing: noticed and replaced", &fleet)?;
+    // The other nodes receive what is published, and replace nothing.
+    for other in &fleet.nodes[..2] {
         assert_eq!(other.node.metric(DEAD_SUBSCRIPTIONS).unwrap(), 0.0);
     }
     let heard = Promise::begin("deliveries pass again: the newest subscription hears them", HEALED);
-    fleet.posts[2].proxy().heal();
-    hears(&fleet, &heard);
-    fleet.posts[1].leave(1);
-    fleet.exact(&Promise::begin("and the number is exact by what it hears", SOON));
-    assert!(!fleet.posts[2].node.reading(COUNTER).unwrap().stale);
-    store::holds_only(&redis, &fleet);
-    fleet.leave_nothing(&[&redis]);
+    fleet.nodes[2].proxy().heal();
+    hears(&fleet, &heard)?;
+    fleet.nodes[1].leave(1)?;
+    fleet.exact(&Promise::begin("and the number is exact by what it hears", SOON))?;
+    assert!(!fleet.nodes[2].node.reading(COUNTER).unwrap().stale);
+    store::holds_only(&redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
-/// The last node hears nothing from now on, finds out, and says so in a metric.
-fn is_replaced(event: &str, fleet: &Fleet) {
-    let node = &fleet.posts[2].node;
+/// The last node receives no published message from now on, notices, and counts it in a metric.
+fn is_replaced(event: &str, fleet: &Fleet) -> anyhow::Result<()> {
+    let node = &fleet.nodes[2].node;
     let before = node.metric(DEAD_SUBSCRIPTIONS).unwrap();
     let replaced = Promise::begin(event, REPLACED);
-    fleet.posts[2].proxy().swallow_deliveries();
+    fleet.nodes[2].proxy().drop_messages();
     let counted =
         wait_until("the replacement in the metrics", replaced.left(), || match node.metric(DEAD_SUBSCRIPTIONS) {
             Ok(dead) if dead > before => Ok(()),
             Ok(dead) => Err(format!("{dead} replaced")),
             Err(error) => Err(error.to_string()),
         });
-    if let Err(found) = counted {
-        replaced.broken(found);
-    }
-    replaced.kept();
+    replaced.check(counted)?;
+    replaced.kept()?;
+    Ok(())
 }
 
-fn hears(fleet: &Fleet, promise: &Promise) {
+fn hears(fleet: &Fleet, promise: &Promise) -> anyhow::Result<()> {
     let messages =
-        || fleet.posts[2].node.metric("headcount_presence_messages_total").map_err(|error| error.to_string());
+        || fleet.nodes[2].node.metric("headcount_presence_messages_total").map_err(|error| error.to_string());
     let before = messages().unwrap();
     let heard = wait_until("a message", promise.left(), || {
         let now = messages()?;
         if now > before { Ok(()) } else { Err(format!("{now} in all")) }
     });
-    if let Err(found) = heard {
-        promise.broken(found);
-    }
-    promise.kept();
+    promise.check(heard)?;
+    promise.kept()?;
+    Ok(())
 }

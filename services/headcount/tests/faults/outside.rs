@@ -1,5 +1,4 @@
-//! What the public port tells: the number, and nothing about other viewers, nodes or Redis, whatever is asked and whatever is
-//! broken.
+//! The public port exposes the number, and nothing about other viewers, nodes or Redis, for any request and during faults.
 
 use std::{
     io::{Read, Write},
@@ -7,15 +6,14 @@ use std::{
 };
 
 use headcount_testkit::{
-    Manner, Opening, Viewers,
-    client::{Disguise, ProxyVersion},
-    rig::{Node, NodeOptions, RedisServer, http},
+    Batch, Behaviour, COUNTER, Node, NodeOptions, RedisServer, Viewers,
+    client::{ProxyHeader, ProxyVersion},
+    http,
+    promise::SOON,
+    stream,
 };
 
-use crate::{
-    fleet::{COUNTER, PATIENCE, start, stream},
-    promise::SOON,
-};
+use crate::fleet::{PATIENCE, start};
 
 /// Requests of every kind, good and bad.
 const REQUESTS: [&str; 26] = [
@@ -47,10 +45,10 @@ const REQUESTS: [&str; 26] = [
     "nonsense\r\n",
 ];
 
-/// The fields of the JSON; all that programs are told.
+/// All fields of the JSON.
 const FIELDS: [&str; 7] = ["counter", "count", "visitors", "stale", "as_of", "epoch", "version"];
 
-/// Where the load balancer of these tests is. Whoever asks from elsewhere sends no PROXY header.
+/// The address of the load balancer in these tests. Requests from elsewhere carry no PROXY header.
 const BALANCER: &str = "127.0.0.2";
 /// The viewers behind it: 203.0.113.77 to .79.
 const PEOPLE: u32 = 3;
@@ -58,18 +56,18 @@ const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77));
 
 /// Six connections of three people to two nodes.
 fn watch(nodes: &[Node]) -> Viewers {
-    let manner = Manner {
-        disguise: Some(Disguise { version: ProxyVersion::V1, first: FIRST, distinct: PEOPLE }),
+    let behaviour = Behaviour {
+        proxy_header: Some(ProxyHeader { version: ProxyVersion::V1, first: FIRST, distinct: PEOPLE }),
         source: Some(BALANCER.parse().unwrap()),
-        ..Manner::default()
+        ..Behaviour::default()
     };
     let urls = nodes.iter().map(stream).collect();
-    let viewers = Viewers::start(Opening { count: 6, urls, manner, ..Opening::default() }).unwrap();
+    let viewers = Viewers::start(Batch { count: 6, urls, behaviour, ..Batch::default() }).unwrap();
     viewers.all_see(6, SOON).unwrap();
     viewers
 }
 
-pub(crate) fn the_public_port_tells_nothing_else() {
+pub(crate) fn the_public_port_tells_nothing_else() -> anyhow::Result<()> {
     let mut redis = RedisServer::start_with(&["--requirepass", "open-sesame"]).unwrap();
     let url = redis.url().replace("redis://", "redis://:open-sesame@");
     let arguments = ["--proxy-protocol-from", BALANCER, "--redis-prefix", "hidden-prefix:"];
@@ -104,6 +102,7 @@ pub(crate) fn the_public_port_tells_nothing_else() {
     redis.kill();
     all_is_quiet("without Redis");
     drop(viewers);
+    Ok(())
 }
 
 /// What is answered within a moment: of a stream, its beginning.

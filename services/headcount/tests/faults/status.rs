@@ -1,4 +1,4 @@
-//! What `headcount status --json` says.
+//! The output of `headcount status --json`.
 
 use std::{
     process::{Command, Output},
@@ -39,7 +39,7 @@ pub(crate) fn counters(url: &str) -> Vec<Counter> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// What is left of the lease of the one node that has so many viewers.
+/// The time left of the lease of the only node with this many viewers.
 pub(crate) fn lease_left(url: &str, viewers: usize) -> Duration {
     let counters = counters(url);
     let mut sessions = counters.iter().flat_map(|counter| &counter.sessions);

@@ -2,29 +2,28 @@
 
 use std::time::Duration;
 
-use headcount_testkit::rig::{RedisServer, resp::Value, wait_until};
+use headcount_testkit::{COUNTER, Fleet, RedisServer, wait_until};
 
-use crate::fleet::{COUNTER, Fleet};
-
-/// The only key that nobody owns.
+/// The only key that belongs to no counter or address.
 pub(crate) const VISITOR_KEY: &str = "hc:visitor-key";
 
 /// What the keys of client addresses begin with.
 const ADDRESSES: &str = "hc:address:";
 
-/// Time for what is over to be taken out of Redis: a session that nobody uses ends with its lease, 9 s.
+/// Time until ended sessions are removed from Redis: an unused session ends with its lease, 9 s.
 const CLEARED: Duration = Duration::from_secs(15);
 
-/// A counter's state stays for 12 s after its last viewer, for those who still watch.
+/// A counter's state stays for 12 s after its last viewer, for nodes that still show it.
 const FORGOTTEN: Duration = Duration::from_secs(20);
 
-/// The longest life of a key that nobody prolongs: 5 minutes, in Redis's milliseconds.
+/// The longest life of a key that is not renewed: 5 minutes, in milliseconds.
 const LONGEST_LIFE: i64 = 300_000;
 
 /// Waits until Redis holds what the fleet's nodes have registered, all of it and nothing else.
-pub(crate) fn holds_only(redis: &RedisServer, fleet: &Fleet) {
-    holds_besides_addresses(redis, fleet);
+pub(crate) fn holds_only(redis: &RedisServer, fleet: &Fleet) -> anyhow::Result<()> {
+    holds_besides_addresses(redis, fleet)?;
     assert_eq!(addresses(redis), Ok(Vec::new()), "viewers from loopback leave nothing of their address");
+    Ok(())
 }
 
 /// The keys of client addresses.
@@ -35,11 +34,11 @@ pub(crate) fn addresses(redis: &RedisServer) -> Result<Vec<String>, String> {
 }
 
 /// The same where viewers come from public addresses.
-pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) {
+pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) -> anyhow::Result<()> {
     let registered = || -> Result<(), String> {
         let found = Stored::of(redis)?;
         let mut nodes =
-            fleet.posts.iter().filter(|post| post.open > 0).map(|post| post.open as i64).collect::<Vec<_>>();
+            fleet.nodes.iter().filter(|node| node.open > 0).map(|node| node.open as i64).collect::<Vec<_>>();
         nodes.sort_unstable();
         let due = Stored {
             others: ["state", "sessions", "visitors"].map(|key| format!("hc:{{{COUNTER}}}:{key}")).to_vec(),
@@ -49,24 +48,24 @@ pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) {
         };
         if found == due { Ok(()) } else { Err(format!("{found:?} instead of {due:?}")) }
     };
-    wait_until("Redis holding the open connections and nothing else", CLEARED, registered).unwrap_or_else(|error| {
-        panic!("{error}");
-    });
+    wait_until("Redis holding the open connections and nothing else", CLEARED, registered)?;
+    Ok(())
 }
 
-/// Waits until nothing is left but the key that makes visitors, which has a life of a day.
-pub(crate) fn is_empty(redis: &RedisServer) {
+/// Waits until nothing is left but the visitor key, which lives for a day.
+pub(crate) fn is_empty(redis: &RedisServer) -> anyhow::Result<()> {
     let empty = || -> Result<(), String> {
         let keys = redis.keys().map_err(|error| error.to_string())?;
         if keys.iter().all(|key| key == VISITOR_KEY) { Ok(()) } else { Err(format!("{keys:?}")) }
     };
-    wait_until("an empty Redis", FORGOTTEN, empty).unwrap_or_else(|error| panic!("{error}"));
+    wait_until("an empty Redis", FORGOTTEN, empty)?;
     for key in redis.keys().unwrap() {
         assert!((1..=86_400_000).contains(&number(redis, &["PTTL", &key]).unwrap()), "{key} stays for ever");
     }
+    Ok(())
 }
 
-/// Sees that everything in Redis vanishes by itself within five minutes, or is the key that makes visitors.
+/// Checks that every key in Redis expires within five minutes, except the visitor key.
 pub(crate) fn will_be_empty(redis: &RedisServer) {
     let keys = redis.keys().unwrap();
     for key in keys.iter().filter(|key| *key != VISITOR_KEY) {
@@ -103,17 +102,12 @@ impl Stored {
         // In the order of the table in keys.rs, which is not the alphabet's.
         others.sort_by_key(|key| (!key.ends_with(":state"), key.clone()));
         let leases = number(redis, &["ZCARD", &format!("hc:{{{COUNTER}}}:sessions")])?;
-        let visits = redis.command(&["HVALS", &format!("hc:{{{COUNTER}}}:visitors")]);
-        let visits = visits.map_err(|error| error.to_string())?;
-        let visits = visits.list().iter().filter_map(|times| times.text().parse::<i64>().ok()).sum();
+        let visits = redis.query::<Vec<i64>>(&["HVALS", &format!("hc:{{{COUNTER}}}:visitors")]);
+        let visits = visits.map_err(|error| error.to_string())?.iter().sum();
         Ok(Self { viewers, leases, visits, others })
     }
 }
 
 fn number(redis: &RedisServer, command: &[&str]) -> Result<i64, String> {
-    match redis.command(command) {
-        Ok(Value::Number(number)) => Ok(number),
-        Ok(other) => Err(format!("{command:?}: {other}")),
-        Err(error) => Err(error.to_string()),
-    }
+    redis.query(command).map_err(|error| error.to_string())
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::rig::{Node, wait_until};
+use headcount_testkit::{Node, wait_until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use headcount_drawing::{Count, read_stamp};
-use headcount_testkit::rig::{Node, NodeOptions, http, wait_until};
+use headcount_testkit::{Node, NodeOptions, http, wait_until};
 
 use crate::{
     exchange::{Answer, connect, get, request, send},

@@ -3,7 +3,7 @@
 use std::{io::Write, net::Shutdown};
 
 use bytes::Bytes;
-use headcount_testkit::rig::Node;
+use headcount_testkit::Node;
 use headcount_wire::{BOUNDARY, PartReader};
 use http_body_util::{BodyExt, Empty};
 use hyper::{

@@ -8,7 +8,7 @@ use std::{
 };
 
 use headcount_drawing::{Count, Stamp, read_stamp};
-use headcount_testkit::rig::{Node, wait_until};
+use headcount_testkit::{Node, wait_until};
 use headcount_wire::{BOUNDARY, PartReader};
 
 use crate::{

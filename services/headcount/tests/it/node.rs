@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use headcount_testkit::rig::{Node, NodeOptions, wait_until};
+use headcount_testkit::{Node, NodeOptions, wait_until};
 
 /// Time limit of operations that are immediate on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use headcount_testkit::rig::{Node, NodeOptions};
+use headcount_testkit::{Node, NodeOptions};
 
 use crate::{exchange::get, node::PATIENCE};
 

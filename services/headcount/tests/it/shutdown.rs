@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::rig::{http, wait_until};
+use headcount_testkit::{http, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::{

@@ -12,7 +12,7 @@ use std::{
 };
 
 use headcount_drawing::{Count, read_stamp};
-use headcount_testkit::rig::Node;
+use headcount_testkit::Node;
 use headcount_wire::{Part, PartReader};
 
 use crate::exchange::{Answer, connect};

@@ -26,7 +26,7 @@ fn numbers(reading: Reading) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn viewers_count_from_taking_their_seat_to_leaving_it() {
+async fn viewers_count_from_their_first_frame_until_they_leave() {
     let presence = Presence::embedded(Settings::default());
     let counter = presence.counter(&name("online")).unwrap();
     let readings = counter.watch();
@@ -64,7 +64,7 @@ async fn readings_never_go_back_even_when_the_counter_ends_and_begins_again() {
 }
 
 #[tokio::test]
-async fn a_seat_keeps_its_counter_live_and_the_bound_on_counters_holds() {
+async fn a_registration_keeps_its_counter_live_and_the_limit_of_counters_holds() {
     let presence = Presence::embedded(Settings { max_counters: 2, ..Settings::default() });
     let one = presence.counter(&name("one")).unwrap();
     let taken = registration(&presence, &one, 1).await;
@@ -78,7 +78,7 @@ async fn a_seat_keeps_its_counter_live_and_the_bound_on_counters_holds() {
 }
 
 #[tokio::test]
-async fn shards_take_and_leave_seats_without_a_runtime() {
+async fn registrations_start_and_end_without_a_runtime() {
     let presence = Presence::embedded(Settings::default());
     let counter = presence.counter(&name("online")).unwrap();
     let mut registrations = Vec::new();
@@ -98,7 +98,7 @@ async fn shards_take_and_leave_seats_without_a_runtime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_grace_only_those_count_who_stay() {
+async fn with_a_grace_only_viewers_that_stay_count() {
     let grace = Duration::from_secs(5);
     let presence = Presence::embedded(Settings { grace, ..Settings::default() });
     let counter = presence.counter(&name("online")).unwrap();

@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use headcount_presence::{Health, Settings, Timing};
+use headcount_testkit::{Data, Proxy, RedisServer};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
 
-use crate::proxy::Proxy;
-use crate::server::Server;
 use crate::shared::{Node, SOON, all_show, keys};
 
-/// A node on a runtime of its own: dropping the runtime is its sudden death.
+/// A node on a runtime of its own: shutting the runtime down kills the node.
 fn node_to_be_killed(url: &str, first: u16, many: u16) -> (Runtime, Node) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let node = tokio::task::block_in_place(|| {
@@ -25,12 +24,12 @@ fn node_to_be_killed(url: &str, first: u16, many: u16) -> (Runtime, Node) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_nodes_viewers_are_gone_within_ten_seconds_and_not_before_its_lease() {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let mut survivor = Node::start(&server.url());
     survivor.join(0, 2).await;
     let (runtime, node) = node_to_be_killed(&server.url(), 10, 3_000);
     survivor.shows(3_002, SOON).await;
-    // Its last word is at most a heartbeat ago, so its lease cannot end before this.
+    // Its last report is at most a heartbeat ago, so its lease cannot end before this.
     let Timing { heartbeat, lease, .. } = Timing::default();
     let killed = Instant::now();
     runtime.shutdown_background();
@@ -47,7 +46,7 @@ async fn a_killed_nodes_viewers_are_gone_within_ten_seconds_and_not_before_its_l
     assert_eq!(keys(&server).len(), 4, "state, sessions, visitors and the survivor's viewers: {:?}", keys(&server));
 }
 
-/// Watches a node's number in the background, and says how low it got.
+/// Watches a node's number in the background, and returns the lowest.
 fn lowest(node: &Node) -> tokio::task::JoinHandle<u64> {
     let mut readings = node.counter.watch();
     tokio::spawn(async move {
@@ -64,14 +63,14 @@ fn lowest(node: &Node) -> tokio::task::JoinHandle<u64> {
 
 #[tokio::test]
 async fn after_flushall_the_number_never_falls_and_is_exact_within_ten_seconds() {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let (mut one, mut two, watching) =
         (Node::start(&server.url()), Node::start(&server.url()), Node::start(&server.url()));
     one.join(0, 1_500).await;
     two.join(5_000, 700).await;
     all_show(&[&one, &two, &watching], 2_200, SOON).await;
     let watched = [lowest(&one), lowest(&two), lowest(&watching)];
-    redis::cmd("FLUSHALL").exec(&mut server.connection()).unwrap();
+    server.command(&["FLUSHALL"]).unwrap();
     let flushed = Instant::now();
     let before = one.reading().epoch;
     for node in [&one, &two, &watching] {
@@ -89,7 +88,7 @@ async fn after_flushall_the_number_never_falls_and_is_exact_within_ten_seconds()
 
 #[tokio::test]
 async fn a_redis_that_restarts_empty_is_filled_again() {
-    let mut server = Server::start();
+    let mut server = RedisServer::start().unwrap();
     let (mut one, mut two) = (Node::start(&server.url()), Node::start(&server.url()));
     one.join(0, 1_500).await;
     two.join(5_000, 700).await;
@@ -101,7 +100,7 @@ async fn a_redis_that_restarts_empty_is_filled_again() {
         .await
         .expect("noticed")
         .unwrap();
-    server.restart();
+    server.restart(Data::Lost).unwrap();
     let restarted = Instant::now();
     for node in [&one, &two] {
         let mut readings = node.counter.watch();
@@ -118,7 +117,7 @@ async fn a_redis_that_restarts_empty_is_filled_again() {
 
 #[tokio::test]
 async fn without_redis_the_number_stays_and_is_marked_stale_and_leaves_are_not_forgotten() {
-    let mut server = Server::start();
+    let mut server = RedisServer::start().unwrap();
     let timing = Timing { stale_after: Duration::from_secs(2), ..Timing::default() };
     let settings = Settings { timing, ..Settings::default() };
     let mut one = Node::start_with(&server.url(), "online", settings.clone());
@@ -134,14 +133,14 @@ async fn without_redis_the_number_stays_and_is_marked_stale_and_leaves_are_not_f
     assert_eq!(one.reading().count, 25);
     one.registrations.truncate(10);
     two.join(60, 3).await;
-    server.restart();
+    server.restart(Data::Lost).unwrap();
     all_show(&[&one, &two], 18, Duration::from_secs(10)).await;
     assert!(!one.reading().stale && !two.reading().stale);
 }
 
 #[tokio::test]
-async fn registrations_that_somebody_deletes_come_back() {
-    let server = Server::start();
+async fn deleted_registrations_come_back() {
+    let server = RedisServer::start().unwrap();
     let timing = Timing { heartbeat: Duration::from_millis(500), lease: Duration::from_secs(1), ..Timing::default() };
     let settings = Settings { timing, ..Settings::default() };
     let mut one = Node::start_with(&server.url(), "online", settings.clone());
@@ -149,7 +148,7 @@ async fn registrations_that_somebody_deletes_come_back() {
     one.join(0, 20).await;
     all_show(&[&one, &watching], 20, SOON).await;
     let viewers = keys(&server).into_iter().find(|key| key.contains(":viewers:")).unwrap();
-    redis::cmd("DEL").arg(&viewers).exec(&mut server.connection()).unwrap();
+    server.command(&["DEL", &viewers]).unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
     while !keys(&server).iter().any(|key| key.contains(":viewers:") && *key != viewers) {
         assert!(Instant::now() < deadline, "not registered afresh");
@@ -161,12 +160,12 @@ async fn registrations_that_somebody_deletes_come_back() {
 
 #[tokio::test]
 async fn a_closed_subscription_is_opened_again_and_nothing_is_missed() {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let (mut one, watching) = (Node::start(&server.url()), Node::start(&server.url()));
     one.join(0, 2).await;
     all_show(&[&one, &watching], 2, SOON).await;
     for number in 2..6 {
-        redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut server.connection()).unwrap();
+        server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
         one.join(number, 1).await;
         watching.shows(u64::from(number) + 1, SOON).await;
     }
@@ -174,8 +173,8 @@ async fn a_closed_subscription_is_opened_again_and_nothing_is_missed() {
 
 #[tokio::test]
 async fn a_subscription_that_delivers_nothing_is_replaced_within_ten_seconds() {
-    let server = Server::start();
-    let proxy = Proxy::start(server.port()).await;
+    let server = RedisServer::start().unwrap();
+    let proxy = Proxy::start(server.address()).unwrap();
     let (mut one, watching) = (Node::start(&server.url()), Node::start(&proxy.url()));
     one.join(0, 2).await;
     all_show(&[&one, &watching], 2, SOON).await;
@@ -186,13 +185,14 @@ async fn a_subscription_that_delivers_nothing_is_replaced_within_ten_seconds() {
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text.contains("presence_dead_subscriptions_total 1\n")
     };
-    proxy.mute_subscriptions();
+    proxy.drop_messages();
     let muted = Instant::now();
     while !replaced() {
         assert!(muted.elapsed() < Duration::from_secs(10), "not replaced");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     println!("a dead subscription is replaced after {:?}", muted.elapsed());
+    proxy.heal();
     one.join(2, 1).await;
     watching.shows(3, SOON).await;
     assert!(replaced(), "once was enough");

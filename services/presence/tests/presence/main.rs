@@ -4,7 +4,5 @@
 
 mod embedded;
 mod faults;
-mod proxy;
 mod redis_kinds;
-mod server;
 mod shared;

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use headcount_presence::{Counter, CounterName, Health, Presence, Reading, RedisUrl, Registration, Settings};
+use headcount_testkit::{Data, RedisServer};
 
 use crate::embedded::{client, name};
-use crate::server::Server;
 
-/// How long a change may take to be seen by everybody, here where machine and tests are busy.
+/// How long a change may take to reach all nodes, on a machine that is busy with tests.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 /// A node: a presence with one counter.
@@ -28,7 +28,7 @@ impl Node {
         Node { presence, counter, registrations: Vec::new() }
     }
 
-    /// Seats so many viewers, the people from this number on.
+    /// Adds this many viewers, for the visitors from this number on.
     pub(crate) async fn join(&mut self, first: u16, many: u16) {
         for person in first..first + many {
             let mut registration = self.presence.admit(&self.counter, &client(person)).await.unwrap();
@@ -61,15 +61,13 @@ pub(crate) async fn all_show(nodes: &[&Node], count: u64, within: Duration) {
 }
 
 /// All keys of counters.
-pub(crate) fn keys(server: &Server) -> Vec<String> {
-    let mut keys: Vec<String> = redis::cmd("KEYS").arg("hc:{*").query(&mut server.connection()).unwrap();
-    keys.sort();
-    keys
+pub(crate) fn keys(server: &RedisServer) -> Vec<String> {
+    server.keys().unwrap().into_iter().filter(|key| key.starts_with("hc:{")).collect()
 }
 
 #[tokio::test]
 async fn all_nodes_agree_on_joins_and_leaves() {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let mut nodes = [Node::start(&server.url()), Node::start(&server.url()), Node::start(&server.url())];
     for (number, node) in (0..).zip(&mut nodes) {
         node.join(number * 50, 100).await; // each shares half of its people with the next one
@@ -88,7 +86,7 @@ async fn all_nodes_agree_on_joins_and_leaves() {
 
 #[tokio::test]
 async fn a_change_is_everywhere_within_a_quarter_of_a_second() {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let (mut changing, watching) = (Node::start(&server.url()), Node::start(&server.url()));
     changing.join(0, 1).await;
     all_show(&[&changing, &watching], 1, SOON).await;
@@ -106,7 +104,7 @@ async fn a_change_is_everywhere_within_a_quarter_of_a_second() {
 
 #[tokio::test]
 async fn more_viewers_than_fit_into_one_report() {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let (mut one, watching) = (Node::start(&server.url()), Node::start(&server.url()));
     one.join(0, 5_500).await;
     all_show(&[&one, &watching], 5_500, SOON * 3).await;
@@ -116,7 +114,7 @@ async fn more_viewers_than_fit_into_one_report() {
 
 #[tokio::test]
 async fn a_counter_is_read_where_it_is_not_live() {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let mut one = Node::start(&server.url());
     one.join(0, 3).await;
     one.shows(3, SOON).await;
@@ -129,8 +127,8 @@ async fn a_counter_is_read_where_it_is_not_live() {
 }
 
 #[tokio::test]
-async fn a_released_node_is_missed_by_nobody_for_longer_than_a_second() {
-    let server = Server::start();
+async fn the_viewers_of_a_released_node_leave_within_a_second() {
+    let server = RedisServer::start().unwrap();
     let (mut leaving, mut staying) = (Node::start(&server.url()), Node::start(&server.url()));
     leaving.join(0, 2_000).await;
     staying.join(3_000, 5).await;
@@ -144,8 +142,8 @@ async fn a_released_node_is_missed_by_nobody_for_longer_than_a_second() {
 }
 
 #[tokio::test]
-async fn counters_that_nobody_views_leave_nothing_behind() {
-    let server = Server::start();
+async fn counters_without_viewers_leave_nothing_behind() {
+    let server = RedisServer::start().unwrap();
     // The state goes a lease and a settling time after the last viewer.
     let timing = headcount_presence::Timing {
         heartbeat: Duration::from_millis(300),
@@ -176,7 +174,7 @@ async fn counters_that_nobody_views_leave_nothing_behind() {
 
 #[tokio::test]
 async fn status_lists_nodes_and_leases() {
-    let server = Server::start();
+    let server = RedisServer::start().unwrap();
     let (mut one, mut two) = (Node::start(&server.url()), Node::start(&server.url()));
     one.join(0, 3).await;
     two.join(2, 2).await;
@@ -195,14 +193,14 @@ async fn status_lists_nodes_and_leases() {
 
 #[tokio::test]
 async fn without_redis_a_node_shows_its_own_viewers_as_stale() {
-    let mut server = Server::start();
+    let mut server = RedisServer::start().unwrap();
     server.kill();
     let mut node = Node::start(&server.url());
     node.join(0, 2).await;
     assert_eq!(*node.presence.health().borrow(), Health::Starting);
     let reading = node.counter.settled().await;
     assert_eq!((reading.count, reading.visitors, reading.stale), (2, 2, true));
-    server.restart();
+    server.restart(Data::Lost).unwrap();
     let reading = node.shows(2, SOON * 2).await;
     assert!(reading.epoch > 0);
     assert_eq!(*node.presence.health().borrow(), Health::Connected);

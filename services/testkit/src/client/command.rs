@@ -1,34 +1,34 @@
-//! What a crowd of viewers can be told, and what it answers; the same within a process and as JSON between two.
+//! The commands of a worker and its replies, both within a process and as JSON between two.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Snapshot, target::Manner};
+use super::{Snapshot, target::Behaviour};
 
 /// Viewers to open.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Opening {
+pub struct Batch {
     /// How many.
     pub count: usize,
-    /// Streams to ask for, in turn.
+    /// URLs of the streams to open, in turn.
     pub urls: Vec<String>,
-    /// Connections begun a second at most; as fast as they are answered where there is none.
+    /// The most connections begun in a second; without it, as fast as they are answered.
     pub per_second: Option<f64>,
-    /// How they behave.
-    pub manner: Manner,
+    /// The behaviour of each.
+    pub behaviour: Behaviour,
 }
 
 /// How a viewer leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Farewell {
+pub enum CloseMode {
     /// By closing its socket, as a browser does.
     Close,
     /// By a reset.
     Reset,
 }
 
-/// Which viewers are meant.
+/// Which viewers a command applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Which {
     /// Those that came first.
@@ -40,17 +40,17 @@ pub enum Which {
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Goal {
-    /// Nobody waits or asks any more: each viewer has seen an image, or has been lost.
+    /// Each viewer has seen an image or was lost.
     Opened,
-    /// All live viewers show this number, and nobody is still asking.
+    /// All live viewers show this number, and none is still opening its stream.
     Number(u64),
-    /// No more than so many are live.
+    /// At most this many are live.
     AtMostLive(usize),
-    /// So many parts in all have been read.
+    /// At least this many parts were read in all.
     Parts(u64),
-    /// So many live viewers' pictures say that their number may be old.
+    /// The pictures of at least this many live viewers are marked as stale.
     Stale(usize),
-    /// No live viewer's picture says so.
+    /// No live viewer's picture is marked as stale.
     NoneStale,
     /// Some live viewer shows another number than this.
     Other(u64),
@@ -65,11 +65,11 @@ pub enum Direction {
     Leaves,
 }
 
-/// One order to a crowd.
+/// One command to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
-    Open(Opening),
-    Close { count: usize, which: Which, farewell: Farewell },
+    Open(Batch),
+    Close { count: usize, which: Which, mode: CloseMode },
     Stall { count: usize, which: Which },
     Resume,
     Await { goal: Goal, within: Duration },

@@ -1,18 +1,18 @@
-//! From a part's bytes to what it shows. Thousands of viewers get the same few pictures, so each distinct one is
-//! decoded and checked once and remembered for a while.
+//! [`PictureCache`]: decodes and checks pictures. Thousands of viewers receive the same few pictures, so each is checked
+//! once and remembered for a while.
 
 use std::collections::VecDeque;
 
 use headcount_drawing::{Artist, Count, Figure, Look, Stamp, StampError, read_stamp};
 use serde::{Deserialize, Serialize};
 
-/// Pictures remembered. A push reaches all viewers within moments, so a few distinct looks and counters fit.
+/// The number of pictures remembered. A push reaches all viewers within moments, so a few looks and counters fit.
 const REMEMBERED: usize = 16;
 
-/// How closely the pictures are looked at.
+/// How strictly pictures are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Scrutiny {
-    /// Any bytes do; the stream is that of a foreign server without stamps.
+pub enum PictureCheck {
+    /// Not at all; the stream is that of another server, without stamps.
     Framing,
     /// Each picture must decode and carry a stamp.
     #[default]
@@ -28,12 +28,12 @@ pub(crate) struct Shown {
     pub(crate) number: Option<u64>,
     pub(crate) epoch: u64,
     pub(crate) version: u64,
-    pub(crate) certainty: Certainty,
+    pub(crate) freshness: Freshness,
 }
 
-/// Whether the picture says that its number may be old.
+/// Whether the picture is marked as stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Certainty {
+pub(crate) enum Freshness {
     Fresh,
     Stale,
 }
@@ -46,7 +46,7 @@ pub enum PictureError {
     Stamp {
         /// The picture's size.
         bytes: usize,
-        /// What the reader of stamps says.
+        /// The error of reading the stamp.
         source: StampError,
     },
     /// It is no image.
@@ -54,34 +54,34 @@ pub enum PictureError {
     Decode {
         /// The picture's size.
         bytes: usize,
-        /// What the decoder says.
+        /// The decoder's error.
         source: image::ImageError,
     },
-    /// It shows something else than its stamp says.
+    /// Its pixels do not show what its stamp says.
     #[error("the pixels are not those of {stamp} with the look {look:?}")]
     Pixels {
-        /// What the stamp says.
+        /// The stamp.
         stamp: String,
-        /// The look that was asked for.
+        /// The look that was requested.
         look: String,
     },
 }
 
 /// The pictures seen lately.
-pub(crate) struct Pictures {
+pub(crate) struct PictureCache {
     recent: VecDeque<(Vec<u8>, Shown)>,
     artist: Option<Artist>,
 }
 
-impl Pictures {
+impl PictureCache {
     pub(crate) fn new() -> Self {
         Self { recent: VecDeque::with_capacity(REMEMBERED), artist: None }
     }
 
-    /// What `image`, asked for with the options `query`, shows.
-    pub(crate) fn look_at(&mut self, image: &[u8], query: &str, scrutiny: Scrutiny) -> Result<Shown, PictureError> {
-        if scrutiny == Scrutiny::Framing {
-            return Ok(Shown { number: None, epoch: 0, version: 0, certainty: Certainty::Fresh });
+    /// Checks `image`, which was requested with this query, and returns what it shows.
+    pub(crate) fn check(&mut self, image: &[u8], query: &str, check: PictureCheck) -> Result<Shown, PictureError> {
+        if check == PictureCheck::Framing {
+            return Ok(Shown { number: None, epoch: 0, version: 0, freshness: Freshness::Fresh });
         }
         if let Some((_, shown)) = self.recent.iter().find(|(known, _)| known == image) {
             return Ok(*shown);
@@ -94,7 +94,7 @@ impl Pictures {
             Count::FewerThan(bound) => (None, Some(bound)),
         };
         let lossless = image.starts_with(b"\x89PNG");
-        if scrutiny == Scrutiny::Pixels && lossless {
+        if check == PictureCheck::Pixels && lossless {
             let Stamp { epoch, version, stale, .. } = stamp;
             let figure = Figure { number: number.unwrap_or(0), epoch, version, stale, fewer_than };
             let drawn = Look::from_query(query)
@@ -104,8 +104,8 @@ impl Pictures {
                 return Err(PictureError::Pixels { stamp: stamp.to_string(), look: query.into() });
             }
         }
-        let certainty = if stamp.stale { Certainty::Stale } else { Certainty::Fresh };
-        let shown = Shown { number, epoch: stamp.epoch, version: stamp.version, certainty };
+        let freshness = if stamp.stale { Freshness::Stale } else { Freshness::Fresh };
+        let shown = Shown { number, epoch: stamp.epoch, version: stamp.version, freshness };
         self.recent.truncate(REMEMBERED - 1);
         self.recent.push_front((image.to_vec(), shown));
         Ok(shown)

@@ -1,9 +1,9 @@
-//! The head of a response, and the chunks in which HTTP/1.1 may wrap its body.
+//! Parses the head of a response, and the chunks of an HTTP/1.1 body.
 
 /// Longest response head accepted.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
-/// Why a response is no image stream.
+/// Why a response is not an image stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
     /// The head is not HTTP/1.x.
@@ -23,7 +23,7 @@ pub enum ResponseError {
     Chunk(String),
 }
 
-/// What a head says that matters here.
+/// The fields of a head that matter here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head<'a> {
     pub(crate) status: u16,
@@ -57,14 +57,14 @@ pub(crate) fn head(data: &[u8]) -> Result<Option<Head<'_>>, ResponseError> {
     Ok(Some(Head { status, content_type, chunked, bytes: end + 4 }))
 }
 
-/// Where a chunked body stands.
+/// The state of a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chunks {
     /// In a chunk's length line, with the value so far and whether it has a digit yet.
     Length { value: u32, begun: Begun },
     /// In a chunk's extension: skipped to the line end.
     Extension { value: u32 },
-    /// Within a chunk: so many bytes of it, then its line end, are still to come.
+    /// Within a chunk: this many of its bytes, then its line end, follow.
     Data { left: u32 },
     /// In the line end behind a chunk.
     LineEnd,
@@ -113,7 +113,7 @@ impl Chunks {
                     b'\n' => *self = Self::START,
                     _ => return Err(malformed()),
                 },
-                // Trailers and the last line end say nothing about images.
+                // Trailers and the last line end are skipped.
                 Self::Ended => {}
             }
             *data = &data[1..];
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_read_whole_or_not_yet() {
+    fn a_head_is_parsed_once_it_is_complete() {
         let bytes = b"HTTP/1.1 200 OK\r\ncontent-type: multipart/x-mixed-replace; boundary=B\r\n\r\n--B";
         for cut in 0..bytes.len() - 3 {
             assert_eq!(head(&bytes[..cut]), Ok(None), "{cut}");
@@ -137,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_is_refused() {
+    fn other_protocols_are_rejected() {
         assert!(matches!(head(b"SSH-2.0"), Err(ResponseError::NotHttp(_))));
         assert!(matches!(head(b"HTTP/1.1 nonsense\r\n\r\n"), Err(ResponseError::NotHttp(_))));
     }
 
     #[test]
-    fn chunks_come_apart_in_any_pieces() {
+    fn chunks_are_parsed_from_pieces_of_any_size() {
         let bytes = b"5\r\nhello\r\nB;x=y\r\n to anybody\r\n0\r\n\r\n";
         for step in 1..bytes.len() {
             let (mut chunks, mut payload) = (Chunks::START, Vec::new());

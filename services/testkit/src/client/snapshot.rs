@@ -1,4 +1,4 @@
-//! [`Snapshot`]: how a crowd of viewers stands at one moment, and what it has seen so far.
+//! [`Snapshot`]: the state of viewers at one moment, and what they have seen so far.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::Latencies;
 
-/// Complaints kept in words; the rest are only counted.
+/// The number of complaints kept as text; the rest are only counted.
 pub(super) const COMPLAINTS_KEPT: usize = 20;
 
-/// How viewers stand, and what they have seen.
+/// The state of viewers, and what they have seen.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Viewers that have not yet tried to connect.
     pub waiting: usize,
-    /// Viewers that have asked and not yet seen an image.
+    /// Viewers that have connected or sent their request, and not yet seen an image.
     pub asking: usize,
     /// Viewers with a live stream that have seen an image, those that stopped reading included.
     pub live: usize,
@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub refused: BTreeMap<u16, usize>,
     /// Streams in which something was broken: framing, image, stamp, or order.
     pub broken: usize,
-    /// The first complaints, in words.
+    /// The first complaints, as text.
     pub complaints: Vec<String>,
     /// Parts read.
     pub parts: u64,
@@ -42,9 +42,9 @@ pub struct Snapshot {
     pub bytes: u64,
     /// How many live viewers show which number.
     pub showing: BTreeMap<u64, usize>,
-    /// Live viewers whose picture says that its number may be old.
+    /// Live viewers whose picture is marked as stale.
     pub stale: usize,
-    /// The lowest number that anybody was shown since the extremes were last forgotten.
+    /// The lowest number shown to any viewer since the extremes were last forgotten.
     pub lowest: Option<u64>,
     /// The highest such number.
     pub highest: Option<u64>,
@@ -70,7 +70,7 @@ pub struct Tracked {
 }
 
 impl Snapshot {
-    /// The one number that all live viewers show; `None` where they differ or there is none.
+    /// The number that all live viewers show; `None` if they differ or there are none.
     pub fn unanimous(&self) -> Option<u64> {
         match self.showing.first_key_value() {
             Some((number, viewers)) if self.showing.len() == 1 && *viewers == self.live => Some(*number),
@@ -78,12 +78,12 @@ impl Snapshot {
         }
     }
 
-    /// Streams that have ended against the viewer's will, for whatever cause.
+    /// Streams that ended although the viewer did not leave, for any cause.
     pub fn lost(&self) -> usize {
         self.ended + self.closed + self.cut + self.failed + self.refused.values().sum::<usize>() + self.broken
     }
 
-    /// Adds another crowd's figures to these.
+    /// Adds the figures of other viewers to these.
     pub fn merge(&mut self, other: Self) {
         self.waiting += other.waiting;
         self.asking += other.asking;

@@ -1,12 +1,31 @@
-//! What a viewer asks for, and where.
+//! What a viewer requests, and how it behaves.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{TargetError, pictures::Scrutiny};
+use super::pictures::PictureCheck;
 
-/// A stream's address, taken apart.
+/// Why a URL cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// It is not `http://host[:port]/path`.
+    #[error("{0:?} is not http://host[:port]/path")]
+    Malformed(String),
+    /// Its name has no address.
+    #[error("{url:?} cannot be looked up: {source}")]
+    Unknown {
+        /// The address.
+        url: String,
+        /// The resolver's error.
+        source: io::Error,
+    },
+}
+
+/// The parts of a stream's URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
@@ -32,22 +51,22 @@ impl Target {
         Ok(Self { address, authority: authority.into(), path: path.into() })
     }
 
-    /// The options behind the path, empty where there are none.
+    /// The query, empty if there is none.
     pub(crate) fn query(&self) -> &str {
         self.path.split_once('?').map_or("", |(_, query)| query)
     }
 
     /// What viewer number `ordinal` sends.
-    pub(crate) fn request(&self, manner: &Manner, ordinal: u32) -> Vec<u8> {
-        let mut request = match manner.disguise {
-            Some(disguise) => disguise.header(ordinal, self.address),
+    pub(crate) fn request(&self, behaviour: &Behaviour, ordinal: u32) -> Vec<u8> {
+        let mut request = match behaviour.proxy_header {
+            Some(proxy_header) => proxy_header.header(ordinal, self.address),
             None => Vec::new(),
         };
         request.extend_from_slice(format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.path, self.authority).as_bytes());
-        for (name, value) in &manner.headers {
+        for (name, value) in &behaviour.headers {
             request.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
-        if !manner.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
+        if !behaviour.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
             request.extend_from_slice(b"User-Agent: headcount-load\r\n");
         }
         request.extend_from_slice(b"\r\n");
@@ -55,32 +74,32 @@ impl Target {
     }
 }
 
-/// How viewers behave beyond asking for a stream.
+/// The behaviour of viewers apart from the stream that they request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manner {
-    /// Request headers besides `Host`; a `User-Agent` here replaces the client's own.
+pub struct Behaviour {
+    /// Request headers in addition to `Host`; a `User-Agent` replaces the default.
     pub headers: Vec<(String, String)>,
-    /// The address that a PROXY protocol header before the request claims.
-    pub disguise: Option<Disguise>,
+    /// The PROXY protocol header before the request.
+    pub proxy_header: Option<ProxyHeader>,
     /// The local address that connections come from: each has some 28,000 ports for one destination.
     pub source: Option<Ipv4Addr>,
     /// `SO_RCVBUF` in bytes; small, where a viewer that stops reading should be noticed soon.
     pub receive_buffer: Option<usize>,
-    /// How closely the pictures are looked at.
-    pub scrutiny: Scrutiny,
-    /// The boundary of streams that begin within their first part, and whose head does not name it, as nchan's raw
-    /// streams do.
+    /// How strictly pictures are checked.
+    pub check: PictureCheck,
+    /// The boundary of streams that begin within their first part and do not name it in their head, like nchan's raw
+    /// streams.
     pub bare_boundary: Option<String>,
 }
 
 /// A PROXY protocol header: claims that a connection comes from elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Disguise {
+pub struct ProxyHeader {
     /// The form of the header.
     pub version: ProxyVersion,
     /// The first viewer's claimed address.
     pub first: IpAddr,
-    /// So many addresses are claimed in turn, from `first` on.
+    /// The number of addresses that are claimed in turn, beginning with `first`.
     pub distinct: u32,
 }
 
@@ -93,7 +112,7 @@ pub enum ProxyVersion {
     V2,
 }
 
-impl Disguise {
+impl ProxyHeader {
     /// The header for viewer number `ordinal`, going to `destination`.
     fn header(self, ordinal: u32, destination: SocketAddr) -> Vec<u8> {
         let step = ordinal % self.distinct.max(1);
@@ -148,25 +167,25 @@ mod tests {
     fn a_url_gives_the_request() {
         let target = Target::parse("http://127.0.0.1:8080/online.png?digits=6").unwrap();
         assert_eq!((target.address.port(), target.query()), (8080, "digits=6"));
-        let manner = Manner { headers: vec![("User-Agent".into(), "x".into())], ..Manner::default() };
-        let request = String::from_utf8(target.request(&manner, 0)).unwrap();
+        let behaviour = Behaviour { headers: vec![("User-Agent".into(), "x".into())], ..Behaviour::default() };
+        let request = String::from_utf8(target.request(&behaviour, 0)).unwrap();
         assert_eq!(request, "GET /online.png?digits=6 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: x\r\n\r\n");
         assert!(Target::parse("https://127.0.0.1/").is_err());
         assert_eq!(Target::parse("http://127.0.0.1").unwrap().address.port(), 80);
     }
 
     #[test]
-    fn disguises_are_proxy_headers() {
+    fn proxy_headers_follow_the_protocol() {
         let destination = "127.0.0.1:80".parse().unwrap();
         let first = "192.0.2.255".parse().unwrap();
-        let v1 = Disguise { version: ProxyVersion::V1, first, distinct: 2 };
+        let v1 = ProxyHeader { version: ProxyVersion::V1, first, distinct: 2 };
         assert_eq!(v1.header(3, destination), b"PROXY TCP4 192.0.3.0 127.0.0.1 1027 80\r\n");
-        let v2 = Disguise { version: ProxyVersion::V2, ..v1 };
+        let v2 = ProxyHeader { version: ProxyVersion::V2, ..v1 };
         assert_eq!(
             v2.header(0, destination),
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\xff\x7f\x00\x00\x01\x04\x00\x00\x50"
         );
-        let v6 = Disguise { version: ProxyVersion::V1, first: "2001:db8::1".parse().unwrap(), distinct: 9 };
+        let v6 = ProxyHeader { version: ProxyVersion::V1, first: "2001:db8::1".parse().unwrap(), distinct: 9 };
         assert!(v6.header(1, destination).starts_with(b"PROXY TCP6 2001:db8:0:1::1 ::ffff:127.0.0.1 1025 80\r\n"));
     }
 }

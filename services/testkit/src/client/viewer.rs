@@ -1,27 +1,59 @@
-//! One viewer: its socket, where its stream stands, and what it was last shown. Some 200 bytes while idle.
+//! [`Viewer`]: its socket, the state of its stream, and what it was last shown. It takes about 200 bytes while idle.
 
-use std::rc::Rc;
+use std::{io, rc::Rc};
 
+use headcount_wire::{Delimiter, PartScanner, ReadError};
 use mio::net::TcpStream;
 
 use super::{
-    Complaint,
-    pictures::{Pictures, Scrutiny, Shown},
+    pictures::{PictureCache, PictureCheck, PictureError, Shown},
     response::{self, Chunks, ResponseError},
-    scanner::{Grammar, Scanner},
-    target::{Manner, Target},
+    target::{Behaviour, Target, TargetError},
 };
+
+/// What is wrong with a viewer's stream.
+#[derive(Debug, thiserror::Error)]
+pub enum Complaint {
+    /// The URL cannot be used.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The connection was not established.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Socket(io::Error),
+    /// The response is not an image stream.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
+    /// The multipart framing is broken.
+    #[error(transparent)]
+    Framing(#[from] ReadError),
+    /// A picture is wrong.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A state older than the one before it was shown.
+    #[error("in epoch {epoch}, version {to} came after {from}")]
+    WentBack {
+        /// The epoch of both.
+        epoch: u64,
+        /// The version shown first.
+        from: u64,
+        /// The older version shown after it.
+        to: u64,
+    },
+}
 
 /// What a batch of viewers has in common.
 #[derive(Debug)]
-pub(crate) struct Errand {
+pub(crate) struct ViewerSpec {
     pub(crate) target: Target,
-    pub(crate) manner: Manner,
+    pub(crate) behaviour: Behaviour,
 }
 
 /// Whether a viewer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Attention {
+pub(crate) enum ReadState {
     Reading,
     Stalled,
 }
@@ -29,10 +61,10 @@ pub(crate) enum Attention {
 #[derive(Debug)]
 pub(crate) struct Viewer {
     pub(crate) stream: TcpStream,
-    pub(crate) errand: Rc<Errand>,
-    /// Counts the crowd's viewers in the order in which they came.
+    pub(crate) spec: Rc<ViewerSpec>,
+    /// The viewer's number, in the order of opening.
     pub(crate) ordinal: u32,
-    pub(crate) attention: Attention,
+    pub(crate) read_state: ReadState,
     /// When it sent its request; 0 before.
     pub(crate) asked_ns: u64,
     pub(crate) shown: Option<Shown>,
@@ -42,7 +74,7 @@ pub(crate) struct Viewer {
 #[derive(Debug)]
 enum Progress {
     Head(Vec<u8>),
-    Body { grammar: Rc<Grammar>, chunks: Option<Chunks>, scanner: Scanner },
+    Body { delimiter: Rc<Delimiter>, chunks: Option<Chunks>, scanner: PartScanner },
 }
 
 /// How a stream came to its end.
@@ -57,44 +89,44 @@ pub(crate) enum End {
 }
 
 impl Viewer {
-    pub(crate) fn new(stream: TcpStream, errand: Rc<Errand>, ordinal: u32) -> Self {
+    pub(crate) fn new(stream: TcpStream, spec: Rc<ViewerSpec>, ordinal: u32) -> Self {
         Self {
             stream,
-            errand,
+            spec,
             ordinal,
-            attention: Attention::Reading,
+            read_state: ReadState::Reading,
             asked_ns: 0,
             shown: None,
             progress: Progress::Head(Vec::new()),
         }
     }
 
-    /// Reads `bytes` of the response, and gives what each whole picture shows to `on_picture`, with what was shown
-    /// before it.
+    /// Parses `bytes` of the response. Calls `on_picture` for each complete picture, with what was shown before it and what
+    /// it shows.
     pub(crate) fn receive(
         &mut self,
         bytes: &[u8],
-        pictures: &mut Pictures,
-        grammars: &mut Grammars,
+        pictures: &mut PictureCache,
+        delimiters: &mut Delimiters,
         mut on_picture: impl FnMut(Option<Shown>, Shown),
     ) -> Result<(), Complaint> {
         let kept;
         let mut bytes: &[u8] = bytes;
         if let Progress::Head(begun) = &mut self.progress {
             begun.extend_from_slice(bytes);
-            let Some((body, used)) = Self::body(begun, &self.errand.manner, grammars)? else { return Ok(()) };
+            let Some((body, used)) = Self::body(begun, &self.spec.behaviour, delimiters)? else { return Ok(()) };
             kept = begun.split_off(used);
             bytes = &kept;
             self.progress = body;
         }
-        let Progress::Body { grammar, chunks, scanner } = &mut self.progress else { return Ok(()) };
-        let (query, scrutiny) = (self.errand.target.query(), self.errand.manner.scrutiny);
+        let Progress::Body { delimiter, chunks, scanner } = &mut self.progress else { return Ok(()) };
+        let (query, check) = (self.spec.target.query(), self.spec.behaviour.check);
         let shown = &mut self.shown;
         let mut on_part = |image: &[u8]| {
-            let now = pictures.look_at(image, query, scrutiny)?;
+            let now = pictures.check(image, query, check)?;
             let before = shown.replace(now);
             if let Some(before) = before
-                && scrutiny != Scrutiny::Framing
+                && check != PictureCheck::Framing
                 && before.epoch == now.epoch
                 && before.version > now.version
             {
@@ -104,40 +136,40 @@ impl Viewer {
             Ok(())
         };
         match chunks {
-            None => scanner.feed(grammar, bytes, on_part),
+            None => scanner.push(delimiter, bytes, on_part),
             Some(chunks) => {
                 while !bytes.is_empty() {
                     let payload = chunks.payload(&mut bytes)?;
-                    scanner.feed(grammar, payload, &mut on_part)?;
+                    scanner.push(delimiter, payload, &mut on_part)?;
                 }
                 Ok(())
             }
         }
     }
 
-    /// The body's state behind a complete head, and the head's length.
+    /// The state of the body after a complete head, and the length of the head.
     fn body(
         begun: &[u8],
-        manner: &Manner,
-        grammars: &mut Grammars,
+        behaviour: &Behaviour,
+        delimiters: &mut Delimiters,
     ) -> Result<Option<(Progress, usize)>, ResponseError> {
         let Some(head) = response::head(begun)? else { return Ok(None) };
         if head.status != 200 {
             return Err(ResponseError::Status(head.status));
         }
-        let (grammar, scanner) = match &manner.bare_boundary {
-            Some(boundary) => (grammars.of(boundary), Scanner::inside_part()),
+        let (delimiter, scanner) = match &behaviour.bare_boundary {
+            Some(boundary) => (delimiters.of(boundary), PartScanner::inside_part()),
             None => {
                 let boundary = headcount_wire::head::boundary(head.content_type)
                     .ok_or_else(|| ResponseError::ContentType(head.content_type.into()))?;
-                (grammars.of(boundary), Scanner::new())
+                (delimiters.of(boundary), PartScanner::new())
             }
         };
         let chunks = head.chunked.then_some(Chunks::START);
-        Ok(Some((Progress::Body { grammar, chunks, scanner }, head.bytes)))
+        Ok(Some((Progress::Body { delimiter, chunks, scanner }, head.bytes)))
     }
 
-    /// How the stream ends if it ends here.
+    /// How the stream has ended if it ends here.
     pub(crate) fn end(&self) -> End {
         match &self.progress {
             Progress::Body { scanner, .. } if scanner.ended() => End::Ended,
@@ -151,17 +183,17 @@ impl Viewer {
     }
 }
 
-/// The grammars in use, one for each boundary.
+/// The delimiters in use, one for each boundary.
 #[derive(Default)]
-pub(crate) struct Grammars(Vec<Rc<Grammar>>);
+pub(crate) struct Delimiters(Vec<Rc<Delimiter>>);
 
-impl Grammars {
-    fn of(&mut self, boundary: &str) -> Rc<Grammar> {
-        if let Some(known) = self.0.iter().find(|grammar| grammar.is(boundary)) {
+impl Delimiters {
+    fn of(&mut self, boundary: &str) -> Rc<Delimiter> {
+        if let Some(known) = self.0.iter().find(|delimiter| delimiter.boundary() == boundary.as_bytes()) {
             return Rc::clone(known);
         }
-        let grammar = Rc::new(Grammar::new(boundary));
-        self.0.push(Rc::clone(&grammar));
-        grammar
+        let delimiter = Rc::new(Delimiter::new(boundary));
+        self.0.push(Rc::clone(&delimiter));
+        delimiter
     }
 }

@@ -1,4 +1,4 @@
-//! Streams that are wrong, each in its own way: the client must say so.
+//! Broken streams, each in another way: the client reports what is wrong.
 
 use std::{
     io::{Read, Write},
@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use headcount_testkit::{Goal, Opening, Snapshot, Viewers};
+use headcount_testkit::{Batch, Goal, Snapshot, Viewers};
 use headcount_wire::opening;
 
 use crate::server::{badge, head};
@@ -26,7 +26,7 @@ fn verdict(answer: Vec<u8>) -> Snapshot {
             }
         }
     });
-    let viewers = Viewers::start(Opening { count: 1, urls: vec![url], ..Opening::default() }).unwrap();
+    let viewers = Viewers::start(Batch { count: 1, urls: vec![url], ..Batch::default() }).unwrap();
     let (_, snapshot) = viewers.reach(Goal::AtMostLive(0), Duration::from_secs(10)).unwrap();
     server.join().unwrap();
     snapshot
@@ -59,12 +59,12 @@ fn broken_streams_are_rejected() {
         (stream(&[two.bytes(), one.bytes()]), "version 1 came after 2"),
         (stream(&[&spoilt]), "does not decode"),
         (stream(&[unmarked]), "carries no stamp"),
-        // A partial write that nobody completed: the next part begins within the image.
+        // An incomplete write: the next part begins within the image.
         (stream(&[half, b"\r\n--headcount\r\nContent-Type: image/png\r\n\r\n"]), "does not decode"),
         (stream(&[b"\r\n--headcount\r\n\r\n"]), "a part is empty"),
         (stream(&[&image, b"\r\n--headcountess\r\n\r\n"]), "followed by"),
         (stream(&[one.bytes(), &two.ending(), b"more"]), "follow the closing boundary"),
-        ([&head()[..], b"GIF89a"].concat(), "where the boundary"),
+        ([&head()[..], b"GIF89a"].concat(), "instead of the boundary"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n".to_vec(), "not multipart/x-mixed-replace"),
         (b"SSH-2.0-OpenSSH_9.9\r\n".to_vec(), "not HTTP/1"),
     ] {
@@ -75,7 +75,7 @@ fn broken_streams_are_rejected() {
 }
 
 #[test]
-fn refusals_and_cuts_are_told_apart() {
+fn refusals_and_cuts_are_counted_separately() {
     let one = badge(1, 1);
     let busy = verdict(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\r\n".to_vec());
     assert_eq!(busy.refused.into_iter().collect::<Vec<_>>(), [(503, 1)]);

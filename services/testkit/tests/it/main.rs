@@ -1,4 +1,4 @@
-//! The client and the rig against servers that these tests, or others, have made.
+//! The client and the proxy against real servers.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,14 +1,15 @@
-//! A server of badges to test the client with: shows everybody the number it is told.
+//! A server of badges to test the client with: pushes a number to all viewers.
 
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread,
 };
 
 use headcount_drawing::{Artist, Figure, Format, Look};
 use headcount_wire::{CONTENT_TYPE, Frame, opening};
+use parking_lot::Mutex;
 
 #[derive(Default)]
 struct Open {
@@ -17,7 +18,7 @@ struct Open {
     frame: Option<Frame>,
 }
 
-/// Sends what it is told to everybody.
+/// Pushes frames to all viewers.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     open: Arc<Mutex<Open>>,
@@ -37,14 +38,14 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let open: Arc<Mutex<Open>> = Arc::default();
-        open.lock().unwrap().frame = Some(badge(0, 0));
+        open.lock().frame = Some(badge(0, 0));
         let accepting = Arc::clone(&open);
         thread::spawn(move || {
             for socket in listener.incoming() {
                 let mut socket = socket.unwrap();
                 let mut request = vec![0; 4096];
                 let count = socket.read(&mut request).unwrap();
-                let mut open = accepting.lock().unwrap();
+                let mut open = accepting.lock();
                 open.heads.push(String::from_utf8_lossy(&request[..count]).into_owned());
                 let frame = open.frame.clone().unwrap();
                 socket.write_all(&[&head()[..], &opening("image/png"), frame.bytes()].concat()).unwrap();
@@ -59,11 +60,11 @@ impl Server {
     }
 
     pub(crate) fn heads(&self) -> Vec<String> {
-        self.open.lock().unwrap().heads.clone()
+        self.open.lock().heads.clone()
     }
 
     pub(crate) fn push(&self, number: u64, version: u64) {
-        let mut open = self.open.lock().unwrap();
+        let mut open = self.open.lock();
         let frame = badge(number, version);
         for socket in &mut open.sockets {
             // Viewers may have left.
@@ -74,7 +75,7 @@ impl Server {
 
     /// Ends all streams as a node does that is stopped.
     pub(crate) fn end(&self) {
-        let mut open = self.open.lock().unwrap();
+        let mut open = self.open.lock();
         let ending = open.frame.as_ref().unwrap().ending();
         for mut socket in open.sockets.drain(..) {
             socket.write_all(&ending).unwrap();
@@ -83,7 +84,7 @@ impl Server {
 
     /// Ends streams as a node does that is killed.
     pub(crate) fn drop_viewers(&self, count: usize) {
-        let mut open = self.open.lock().unwrap();
+        let mut open = self.open.lock();
         open.sockets.drain(..count);
     }
 }

@@ -1,10 +1,10 @@
-//! What viewers see, and what they are told to do.
+//! What viewers see, and the commands that they follow.
 
 use std::time::Duration;
 
 use headcount_testkit::{
-    Farewell, Goal, Manner, Opening, Viewers, Which,
-    client::{Direction, Disguise, ProxyVersion, Scrutiny},
+    Batch, Behaviour, CloseMode, Goal, Viewers, Which,
+    client::{Direction, PictureCheck, ProxyHeader, ProxyVersion},
     clock::now_ns,
 };
 
@@ -33,7 +33,7 @@ fn all_see_what_is_pushed() {
 }
 
 #[test]
-fn who_stalls_reads_later() {
+fn a_stalled_viewer_reads_after_resuming() {
     let server = Server::start();
     let viewers = Viewers::open(6, &[server.url()]).unwrap();
     assert_eq!(viewers.stall(2, Which::Oldest).unwrap().stalled, 2);
@@ -45,11 +45,11 @@ fn who_stalls_reads_later() {
 }
 
 #[test]
-fn every_end_has_its_name() {
+fn every_kind_of_end_is_counted() {
     let server = Server::start();
     let viewers = Viewers::open(10, &[server.url()]).unwrap();
     viewers.close(1).unwrap();
-    viewers.leave(1, Which::Oldest, Farewell::Reset).unwrap();
+    viewers.leave(1, Which::Oldest, CloseMode::Reset).unwrap();
     server.drop_viewers(3);
     let (_, snapshot) = viewers.reach(Goal::AtMostLive(6), SOON).unwrap();
     // The first to be dropped was the one that had left.
@@ -60,16 +60,16 @@ fn every_end_has_its_name() {
     let (_, snapshot) = viewers.reach(Goal::AtMostLive(0), SOON).unwrap();
     assert_eq!((snapshot.ended, snapshot.broken), (4, 0));
     let nobody = "http://127.0.0.1:1/online.png".to_owned();
-    let refused = Viewers::start(Opening { count: 2, urls: vec![nobody], ..Opening::default() }).unwrap();
+    let refused = Viewers::start(Batch { count: 2, urls: vec![nobody], ..Batch::default() }).unwrap();
     assert_eq!(refused.reach(Goal::Opened, SOON).unwrap().1.failed, 2);
 }
 
 #[test]
-fn joins_are_tracked_until_everybody_has_seen_them() {
+fn joins_are_tracked_until_all_have_seen_them() {
     let server = Server::start();
     let viewers = Viewers::open(4, &[server.url()]).unwrap();
     viewers.track(0, Direction::Joins, 4).unwrap();
-    viewers.add(&Opening { count: 3, urls: vec![server.url()], ..Opening::default() }).unwrap();
+    viewers.add(&Batch { count: 3, urls: vec![server.url()], ..Batch::default() }).unwrap();
     viewers.opened(SOON).unwrap();
     server.push(2, 1);
     viewers.all_see(2, SOON).unwrap();
@@ -86,17 +86,17 @@ fn joins_are_tracked_until_everybody_has_seen_them() {
 }
 
 #[test]
-fn requests_carry_what_they_should() {
+fn requests_carry_headers_and_proxy_headers() {
     let server = Server::start();
-    let manner = Manner {
+    let behaviour = Behaviour {
         headers: vec![("X-Test".into(), "yes".into())],
-        disguise: Some(Disguise { version: ProxyVersion::V1, first: "192.0.2.1".parse().unwrap(), distinct: 2 }),
-        scrutiny: Scrutiny::Pixels,
+        proxy_header: Some(ProxyHeader { version: ProxyVersion::V1, first: "192.0.2.1".parse().unwrap(), distinct: 2 }),
+        check: PictureCheck::Pixels,
         source: Some("127.0.0.9".parse().unwrap()),
-        ..Manner::default()
+        ..Behaviour::default()
     };
-    let opening = Opening { count: 3, urls: vec![server.url()], per_second: Some(1000.0), manner };
-    let viewers = Viewers::start(opening).unwrap();
+    let batch = Batch { count: 3, urls: vec![server.url()], per_second: Some(1000.0), behaviour };
+    let viewers = Viewers::start(batch).unwrap();
     viewers.opened(SOON).unwrap();
     let heads = server.heads();
     for (head, address) in heads.iter().zip(["192.0.2.1", "192.0.2.2", "192.0.2.1"]) {
@@ -106,10 +106,10 @@ fn requests_carry_what_they_should() {
 }
 
 #[test]
-fn a_crowd_in_several_processes_is_one_crowd() {
+fn viewers_in_several_processes_act_as_one() {
     let server = Server::start();
-    let opening = Opening { count: 9, urls: vec![server.url()], ..Opening::default() };
-    let viewers = Viewers::start_in(2, &opening).unwrap();
+    let batch = Batch { count: 9, urls: vec![server.url()], ..Batch::default() };
+    let viewers = Viewers::start_in(2, &batch).unwrap();
     assert_eq!(viewers.opened(SOON).unwrap().live, 9);
     assert_eq!(viewers.processes().len(), 2);
     viewers.mark(4, now_ns()).unwrap();

@@ -10,7 +10,7 @@ mod model;
 
 use std::time::Duration;
 
-use headcount_testkit::rig::RedisServer;
+use headcount_testkit::RedisServer;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
