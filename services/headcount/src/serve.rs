@@ -154,6 +154,7 @@ fn presence(options: &ServeOptions) -> Presence {
         prefix: options.presence.redis_prefix.clone(),
         grace: options.presence.grace,
         limits: options.addresses.limits(),
+        timing: headcount_presence::Timing::scaled(options.presence.time_scale),
         ..headcount_presence::Settings::default()
     };
     match &options.presence.redis {
