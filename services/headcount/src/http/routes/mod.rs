@@ -1,7 +1,6 @@
 //! The public routes: one file per route, and the router over them.
 
 mod embed_policy;
-mod headers;
 mod http2_body;
 mod json;
 mod link_preview;
