@@ -11,6 +11,8 @@ mod interop;
 mod node;
 mod options;
 mod pages;
+mod raw_http2;
 mod shutdown;
 mod stream;
+mod unread;
 mod wire;

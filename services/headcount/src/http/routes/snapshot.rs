@@ -6,9 +6,9 @@ use headcount_drawing::{Format, Look};
 use headcount_presence::CounterName;
 use sha2::{Digest, Sha256};
 
-use super::headers;
 use crate::http::app::App;
 use crate::http::error::HttpError;
+use crate::http::headers;
 
 /// Bytes of the picture's SHA-256 in its ETag.
 const ETAG_BYTES: usize = 16;
