@@ -36,10 +36,7 @@ pub(crate) enum HttpError {
     /// The engine rejects the viewer.
     #[error("Sorry, {0}; try again in a few seconds.")]
     Engine(#[from] headcount_engine::Rejection),
-    /// The node has as many live looks as it may.
-    #[error("This node shows as many different pictures as it can hold; try again in a few seconds.")]
-    TooManyLooks,
-    /// Too many large pictures wait to be drawn.
+    /// Too many pictures wait to be drawn.
     #[error("Sorry, {0}; try again in a few seconds.")]
     DrawQueueFull(#[from] DrawQueueFull),
     /// Presence refuses the viewer or the counter.
@@ -51,7 +48,7 @@ pub(crate) enum HttpError {
 }
 
 /// The value of every cause label of refused requests.
-pub(super) const CAUSES: [&str; 16] = [
+pub(super) const CAUSES: [&str; 15] = [
     "not_found",
     "counter",
     "embedder",
@@ -61,7 +58,6 @@ pub(super) const CAUSES: [&str; 16] = [
     "max_viewers",
     "max_viewers_per_counter",
     "engine",
-    "max_looks",
     "drawing",
     "max_counters",
     "address_rate",
@@ -82,9 +78,7 @@ impl HttpError {
             Self::EmbedPolicy => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Engine(_) | Self::TooManyLooks | Self::DrawQueueFull(_) | Self::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Engine(_) | Self::DrawQueueFull(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::Admission(error) => match error {
                 AdmissionError::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 AdmissionError::TooFast
@@ -106,7 +100,6 @@ impl HttpError {
             Self::Engine(headcount_engine::Rejection::Full) => "max_viewers",
             Self::Engine(headcount_engine::Rejection::CounterFull) => "max_viewers_per_counter",
             Self::Engine(_) => "engine",
-            Self::TooManyLooks => "max_looks",
             Self::DrawQueueFull(_) => "drawing",
             Self::Admission(AdmissionError::TooManyCounters { .. }) => "max_counters",
             Self::Admission(AdmissionError::TooFast) => "address_rate",
@@ -120,7 +113,6 @@ impl HttpError {
 impl From<FeedError> for HttpError {
     fn from(error: FeedError) -> Self {
         match error {
-            FeedError::TooManyLooks => Self::TooManyLooks,
             FeedError::Counter(error) => Self::Admission(error),
             FeedError::DrawQueueFull(full) => Self::DrawQueueFull(full),
         }

@@ -33,7 +33,7 @@ pub(super) async fn stream(
         return Err(HttpError::EmbedPolicy);
     }
     if link_preview::is_fetcher(request.headers()) {
-        return snapshot::snapshot(app, &counter, format, request.uri().query(), request.headers()).await;
+        return snapshot::snapshot(app, &counter, format, request).await;
     }
     let headers = response_headers(request.headers());
     if request.method() == Method::HEAD {
@@ -54,7 +54,7 @@ pub(super) async fn stream(
     // Frees hyper's buffers, which the request holds: admission may take long.
     drop(request);
 
-    let feed = app.feeds.open(FeedKey { counter, look, format }).await?;
+    let feed = app.feeds.open(FeedKey { counter, look, format }, client.ip).await?;
     feed.handle().has_room()?;
     let registration = app.presence.admit(feed.counter(), &client).await.map_err(HttpError::Admission)?;
     let attachment = feed.attachment(registration);
