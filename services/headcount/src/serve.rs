@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::commands::draw;
-use crate::feeds::Feeds;
+use crate::feeds::{FeedSettings, Feeds};
 use crate::options::ServeOptions;
 use crate::phase::Phase;
 use crate::{descriptors, http, logging};
@@ -61,9 +61,14 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         presence.clone(),
         engine.clone(),
         artist,
-        options.presence.small,
-        options.viewers.max_looks,
+        FeedSettings {
+            small: options.presence.small,
+            frame_rate: options.viewers.frame_rate,
+            max_looks: options.viewers.max_looks,
+            addresses: options.addresses.limits(),
+        },
     ));
+    feeds.register_metrics(&mut registry);
     let http2_viewers = TaskTracker::new();
     let app = Arc::new(http::App {
         feeds: Arc::clone(&feeds),

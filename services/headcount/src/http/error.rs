@@ -43,10 +43,7 @@ pub(crate) enum HttpError {
     /// The engine rejects the viewer.
     #[error("Sorry, {0}; try again in a few seconds.")]
     Engine(headcount_engine::Rejection),
-    /// The node has as many live looks as it may.
-    #[error("This node shows as many different pictures as it can hold; try again in a few seconds.")]
-    TooManyLooks,
-    /// Too many large pictures wait to be drawn.
+    /// Too many pictures wait to be drawn.
     #[error("Sorry, {0}; try again in a few seconds.")]
     DrawQueueFull(#[from] DrawQueueFull),
     /// Presence refuses the viewer or the counter.
@@ -58,7 +55,7 @@ pub(crate) enum HttpError {
 }
 
 /// The value of every cause label of refused requests.
-pub(super) const CAUSES: [&str; 18] = [
+pub(super) const CAUSES: [&str; 17] = [
     "not_found",
     "counter",
     "embedder",
@@ -70,7 +67,6 @@ pub(super) const CAUSES: [&str; 18] = [
     "max_viewers",
     "max_viewers_per_counter",
     "engine",
-    "max_looks",
     "drawing",
     "max_counters",
     "address_rate",
@@ -91,9 +87,7 @@ impl HttpError {
             Self::EmbedPolicy => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Engine(_) | Self::TooManyLooks | Self::DrawQueueFull(_) | Self::Draining | Self::Unread => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Engine(_) | Self::DrawQueueFull(_) | Self::Draining | Self::Unread => StatusCode::SERVICE_UNAVAILABLE,
             Self::Admission(error) => match error {
                 AdmissionError::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 AdmissionError::TooFast
@@ -118,7 +112,6 @@ impl HttpError {
             Self::Engine(headcount_engine::Rejection::CounterFull) => "max_viewers_per_counter",
             Self::Draining => "draining",
             Self::Engine(_) => "engine",
-            Self::TooManyLooks => "max_looks",
             Self::DrawQueueFull(_) => "drawing",
             Self::Admission(AdmissionError::TooManyCounters { .. }) => "max_counters",
             Self::Admission(AdmissionError::TooFast) => "address_rate",
@@ -140,7 +133,6 @@ impl From<headcount_engine::Rejection> for HttpError {
 impl From<FeedError> for HttpError {
     fn from(error: FeedError) -> Self {
         match error {
-            FeedError::TooManyLooks => Self::TooManyLooks,
             FeedError::Counter(error) => Self::Admission(error),
             FeedError::DrawQueueFull(full) => Self::DrawQueueFull(full),
         }

@@ -8,6 +8,7 @@ mod exchange;
 mod hostile;
 mod http2;
 mod interop;
+mod looks;
 mod node;
 mod options;
 mod pages;

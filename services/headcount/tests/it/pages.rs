@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use headcount_drawing::{Count, read_stamp};
-use headcount_testkit::rig::Node;
+use headcount_testkit::Node;
 
 use crate::{
     bad_input::FOR_ALL_ORIGINS,

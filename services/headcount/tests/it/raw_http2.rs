@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use headcount_testkit::rig::Node;
+use headcount_testkit::Node;
 
 use crate::exchange::connect;
 

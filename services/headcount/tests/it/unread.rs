@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_testkit::rig::{Node, http, wait_until};
+use headcount_testkit::{Node, http, wait_until};
 
 use crate::{
     bad_input::never_reads,

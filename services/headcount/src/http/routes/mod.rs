@@ -68,9 +68,7 @@ async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Re
 /// `/{counter}/snapshot.png`, `.jpg`, `.svg`.
 async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
     match Route::from_two_segments(request.uri().path(), &app.counters)? {
-        Route::Snapshot(counter, format) => {
-            snapshot::snapshot(&app, &counter.name, format, request.uri().query(), request.headers()).await
-        }
+        Route::Snapshot(counter, format) => snapshot::snapshot(&app, &counter.name, format, request).await,
         _ => Err(HttpError::NotFound),
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn stream(
         return Err(HttpError::EmbedPolicy);
     }
     if link_preview::is_fetcher(request.headers()) {
-        return snapshot::snapshot(app, &counter, format, request.uri().query(), request.headers()).await;
+        return snapshot::snapshot(app, &counter, format, request).await;
     }
     let headers = response_headers(request.headers());
     if request.method() == Method::HEAD {
@@ -78,7 +78,7 @@ pub(super) async fn stream(
 
 /// Opens the feed and admits a viewer of it.
 async fn admit(app: &App, key: FeedKey, client: &Client) -> Result<(Arc<Feed>, ViewerAttachment), HttpError> {
-    let feed = app.feeds.open(key).await?;
+    let feed = app.feeds.open(key, client.ip).await?;
     feed.handle().has_room()?;
     let registration = app.presence.admit(feed.counter(), client).await.map_err(HttpError::Admission)?;
     let attachment = feed.attachment(registration);
