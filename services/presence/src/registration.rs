@@ -29,7 +29,7 @@ impl Registration {
     /// [grace period](crate::Settings::grace). Further calls change nothing.
     pub fn start_counting(&mut self) {
         let local_viewers = &self.counter.local_viewers;
-        self.counter.registry.grace_period.start(local_viewers, self.viewer, self.visitor);
+        self.counter.registry.change_schedule.start(local_viewers, self.viewer, self.visitor);
         #[cfg(feature = "planted-mistakes")]
         crate::planted_bugs::after_start(local_viewers, self.viewer, self.visitor);
     }

@@ -14,7 +14,7 @@ use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 
 /// Makes each viewer count one grace period after its registration has started.
-pub(crate) struct GracePeriod {
+pub(crate) struct ChangeSchedule {
     length: Duration,
     /// Pending viewers, earliest first: the length is the same for all.
     queue: Mutex<VecDeque<Pending>>,
@@ -28,12 +28,12 @@ struct Pending {
     viewer: ViewerId,
 }
 
-impl GracePeriod {
-    pub(crate) fn new(length: Duration) -> Arc<GracePeriod> {
-        Arc::new(GracePeriod { length, queue: Mutex::default(), queued: Notify::new() })
+impl ChangeSchedule {
+    pub(crate) fn new(length: Duration) -> Arc<ChangeSchedule> {
+        Arc::new(ChangeSchedule { length, queue: Mutex::default(), queued: Notify::new() })
     }
 
-    /// Whether viewers wait at all, and [`run`](GracePeriod::run) is needed.
+    /// Whether viewers wait at all, and [`run`](ChangeSchedule::run) is needed.
     pub(crate) fn is_enabled(&self) -> bool {
         !self.length.is_zero()
     }
@@ -52,7 +52,7 @@ impl GracePeriod {
     }
 
     /// Serves the queue until cancelled.
-    pub(crate) async fn run(self: Arc<GracePeriod>, end: CancellationToken) {
+    pub(crate) async fn run(self: Arc<ChangeSchedule>, end: CancellationToken) {
         while end.run_until_cancelled(self.join_due()).await.is_some() {}
     }
 
