@@ -52,12 +52,10 @@ impl Presence {
 
     fn start(settings: Settings, url: Option<RedisUrl>) -> Presence {
         let end = CancellationToken::new();
-        let change_schedule = ChangeSchedule::new(settings.grace);
-        if change_schedule.is_enabled() {
-            tokio::spawn(Arc::clone(&change_schedule).run(end.clone()));
-        }
         let metrics = Metrics::default();
         let limiter = AddressLimiter::new(settings.limits.clone(), metrics.clone());
+        let change_schedule = ChangeSchedule::new(settings.grace, Arc::clone(&limiter));
+        tokio::spawn(Arc::clone(&change_schedule).run(end.clone()));
         let (versions, health, backend) = match url {
             None => {
                 let health = watch::Sender::new(Health::Connected);
@@ -145,6 +143,7 @@ impl Presence {
 
     /// Called at the end of a shutdown: reports the last leaves and ends this node's leases. Takes at most 3 s.
     pub async fn release(&self) {
+        self.0.registry.change_schedule.release();
         if let Backend::Redis(backend) = &self.0.backend {
             backend.release().await;
         }

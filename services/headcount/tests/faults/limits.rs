@@ -17,12 +17,12 @@ use socket2::{Domain, Socket, Type};
 
 use crate::{
     fleet::{BALANCER, COUNTER, PATIENCE, pass, start, stream},
-    promise::{GONE, Promise, SOON},
+    promise::{DAMPED, GONE, Promise, SOON},
     store,
 };
 
 /// An address that no list of exempt ones has.
-const ADDRESS: &str = "198.51.100.7";
+pub(crate) const ADDRESS: &str = "198.51.100.7";
 /// Most streams of a counter from one address, by default.
 const LIMIT: usize = 32;
 /// The pace of addresses is no limit in tests that are not about it.
@@ -58,10 +58,11 @@ impl Service {
         viewers
     }
 
-    /// Waits until everybody, in JSON and pictures, says that there are so many viewers besides those who watch.
-    fn counts(&self, viewers: usize) {
+    /// Waits until everybody, in JSON and pictures, says that there are so many viewers besides those who watch. An
+    /// address with many changes is damped: they show within [`DAMPED`].
+    pub(crate) fn counts(&self, viewers: usize) {
         let count = (viewers + self.nodes.len()) as u64;
-        self.watching.all_see(count, SOON).unwrap();
+        self.watching.all_see(count, DAMPED + SOON).unwrap();
         for node in &self.nodes {
             let said = || match node.reading(COUNTER).map_err(|error| error.to_string())? {
                 reading if reading.count == count => Ok(()),
@@ -114,7 +115,7 @@ impl Service {
 }
 
 /// Viewers who come from this address, by the load balancer.
-fn from(address: &str) -> Manner {
+pub(crate) fn from(address: &str) -> Manner {
     Manner {
         disguise: Some(Disguise { version: ProxyVersion::V2, first: address.parse().unwrap(), distinct: 1 }),
         source: Some(BALANCER.parse().unwrap()),
@@ -332,7 +333,7 @@ pub(crate) fn a_cluster_keeps_the_limits() {
         .collect();
     let used = cluster.masters().iter().filter(|master| !store::addresses(master).unwrap().is_empty()).count();
     assert!(used >= 2, "all addresses are at one master");
-    crowds[0].all_see((12 * LIMIT) as u64, SOON).unwrap();
+    crowds[0].all_see((12 * LIMIT) as u64, DAMPED + SOON).unwrap();
     drop(crowds);
     let forgotten = Promise::begin("all streams have ended: every master of a cluster forgets their addresses", GONE);
     wait_until("no address in Redis", forgotten.left(), || {

@@ -16,6 +16,8 @@ pub(crate) const MARKED: Duration = Duration::from_secs(10);
 pub(crate) const REPLACED: Duration = Duration::from_secs(10);
 /// A viewer whose machine vanished is gone within it.
 pub(crate) const VANISHED: Duration = Duration::from_secs(45);
+/// Changes of an address that changes all the time show within it, and half a second to draw and send the picture.
+pub(crate) const DAMPED: Duration = Duration::from_millis(10_500);
 /// Where nothing is promised in figures: what takes a fraction of a second may take this long on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
