@@ -206,12 +206,17 @@ impl Fleet {
     }
 
     /// The end of every test: all viewers leave, all nodes stop, and nothing is left in Redis.
-    pub(crate) fn leave_nothing(mut self, servers: &[&RedisServer]) {
+    pub(crate) fn leave_nothing(self, servers: &[&RedisServer]) {
+        self.leave_nothing_within(SOON, servers);
+    }
+
+    /// The same with another bound, where viewers of one address are damped.
+    pub(crate) fn leave_nothing_within(mut self, bound: Duration, servers: &[&RedisServer]) {
         for post in &mut self.posts {
             post.keeps_its_viewers();
             post.leave(post.open);
         }
-        self.exact(&Promise::begin("all viewers have left", SOON));
+        self.exact(&Promise::begin("all viewers have left", bound));
         for post in &mut self.posts {
             let status = post.node.stop(PATIENCE).unwrap();
             let log = post.node.log();

@@ -8,7 +8,7 @@ use headcount_testkit::{
 
 use crate::{
     fleet::{BALANCER, COUNTER, Fleet, Post},
-    promise::{GONE, HEALED, Promise, SOON},
+    promise::{DAMPED, GONE, HEALED, Promise, SOON},
     store,
 };
 
@@ -36,8 +36,8 @@ pub(crate) fn visitors_are_people_not_connections() {
     // The four with their first browsers leave one node, and are still at the two others.
     fleet.posts[0].leave(12);
     drop(watching);
-    are(&fleet, 12, &Promise::begin("some of their connections close: the visitors", SOON));
-    fleet.leave_nothing(&[&redis]);
+    are(&fleet, 12, &Promise::begin("some of their connections close: the visitors", DAMPED));
+    fleet.leave_nothing_within(DAMPED, &[&redis]);
 }
 
 pub(crate) fn visitors_survive_faults() {
@@ -57,7 +57,7 @@ pub(crate) fn visitors_survive_faults() {
     victim.node.kill();
     are(&fleet, 151, &gone);
     store::holds_besides_addresses(&redis, &fleet);
-    fleet.leave_nothing(&[&redis]);
+    fleet.leave_nothing_within(DAMPED, &[&redis]);
 }
 
 /// Whoever comes after Redis has lost everything, to whichever node, is the same visitor as before.
@@ -84,7 +84,7 @@ pub(crate) fn a_loss_changes_no_visitor() {
         join(post, 4, "192.0.2.1", 4, "one browser");
     }
     are(&fleet, 4, &Promise::begin("FLUSHALL, a new node, and the same 4 people come again: the visitors", HEALED));
-    fleet.leave_nothing(&[&redis]);
+    fleet.leave_nothing_within(DAMPED, &[&redis]);
 }
 
 fn behind_a_balancer(redis: &RedisServer, nodes: usize) -> Fleet {
