@@ -3,7 +3,10 @@
 //! The limiter knows all streams of this node by their address, and never admits more than one address may have.
 //! Without Redis, or while it is away, that is the decision. Otherwise Redis decides about the streams that the
 //! limiter admits: see `redis/addresses.rs`.
+//!
+//! It also knows which addresses change too often, and damps them: see `recent_changes`.
 
+mod recent_changes;
 mod table;
 
 use std::net::IpAddr;
@@ -18,6 +21,8 @@ use crate::metrics::{DecidedBy, Metrics};
 use crate::network::Network;
 use crate::viewer_id::ViewerId;
 use crate::{AddressLimits, AdmissionError, CounterName};
+use recent_changes::RecentChanges;
+pub(crate) use recent_changes::{DAMPING_TIME, Damping};
 use table::Table;
 pub(crate) use table::{AddressStreams, Decision};
 
@@ -37,6 +42,7 @@ pub(crate) struct AddressLimiter {
 #[derive(Default)]
 struct State {
     table: Table,
+    changes: RecentChanges,
     /// Streams that have ended and that Redis may know. `None` if they are not recorded.
     departures: Option<Vec<(Network, ViewerId)>>,
     warned: Option<Instant>,
@@ -107,6 +113,24 @@ impl AddressLimiter {
     /// Records whether other nodes may have streams of the address.
     pub(crate) fn set_elsewhere(&self, network: Network, elsewhere: bool) {
         self.state.lock().table.set_elsewhere(network, elsewhere);
+    }
+
+    /// Records that a stream joins or leaves, and returns when that takes effect. Exempt streams are not recorded.
+    pub(crate) fn record_change(&self, network: Network, viewer: ViewerId) -> Damping {
+        let mut state = self.state.lock();
+        if !state.table.is_limited(network, viewer) {
+            return Damping::None;
+        }
+        // Under the lock, so that times only ascend.
+        let now = self.started.elapsed();
+        state.changes.record(network, now)
+    }
+
+    /// Forgets the changes of addresses that no longer change.
+    pub(crate) fn forget_quiet(&self) {
+        let mut state = self.state.lock();
+        let now = self.started.elapsed();
+        state.changes.forget_quiet(now);
     }
 
     /// Called when the stream has ended, or was never opened.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::address_limiter::AddressLimiter;
-use crate::grace_period::GracePeriod;
+use crate::change_schedule::ChangeSchedule;
 use crate::local_viewers::LocalViewers;
 use crate::metrics::Metrics;
 use crate::{AdmissionError, CounterName};
@@ -15,7 +15,7 @@ use crate::{AdmissionError, CounterName};
 pub(crate) struct CounterRegistry {
     counters: Mutex<HashMap<CounterName, Weak<LiveCounter>>>,
     max_counters: usize,
-    pub(crate) grace_period: Arc<GracePeriod>,
+    pub(crate) change_schedule: Arc<ChangeSchedule>,
     pub(crate) limiter: Arc<AddressLimiter>,
     metrics: Metrics,
 }
@@ -29,11 +29,11 @@ pub(crate) struct LiveCounter {
 impl CounterRegistry {
     pub(crate) fn new(
         max_counters: usize,
-        grace_period: Arc<GracePeriod>,
+        change_schedule: Arc<ChangeSchedule>,
         limiter: Arc<AddressLimiter>,
         metrics: Metrics,
     ) -> Arc<CounterRegistry> {
-        Arc::new(CounterRegistry { counters: Mutex::default(), max_counters, grace_period, limiter, metrics })
+        Arc::new(CounterRegistry { counters: Mutex::default(), max_counters, change_schedule, limiter, metrics })
     }
 
     /// Returns the live counter of this name, and opens it with `open` if there is none. Fails if the node has

@@ -7,12 +7,12 @@
 mod address_limiter;
 mod address_limits;
 mod admission_error;
+mod change_schedule;
 mod client;
 mod counter;
 mod counter_registry;
 #[doc(hidden)]
 pub mod fuzzing;
-mod grace_period;
 mod health;
 mod local_viewers;
 mod metrics;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::versions::Versions;
@@ -27,8 +28,8 @@ pub(crate) struct LocalViewers {
 #[derive(Default)]
 struct Viewers {
     counted: HashMap<ViewerId, Visitor>,
-    /// Viewers whose grace period is not over.
-    pending: HashMap<ViewerId, Visitor>,
+    /// Viewers that do not count yet, and when they will.
+    pending: HashMap<ViewerId, (Visitor, Instant)>,
     /// The number of counted viewers of each visitor.
     visitors: HashMap<Visitor, u32>,
     /// Changes that Redis has not been sent yet. `None` if this node counts by itself.
@@ -42,6 +43,28 @@ struct Viewers {
 struct Unreported {
     joined: HashSet<ViewerId>,
     left: Vec<ViewerId>,
+}
+
+/// A change that takes effect later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Planned {
+    /// A pending viewer counts.
+    Join,
+    /// A viewer whose stream has ended no longer counts.
+    Leave,
+}
+
+/// What the end of a viewer's stream changes.
+pub(crate) enum Removal {
+    /// Nothing: the viewer has not started to count.
+    Unknown,
+    /// It was pending until `due`, and never counts.
+    Cancelled {
+        /// When it would have counted.
+        due: Instant,
+    },
+    /// It counts.
+    Counted,
 }
 
 /// Joins and leaves since the last [`take_changes`](LocalViewers::take_changes).
@@ -94,47 +117,56 @@ impl LocalViewers {
     /// Counts the viewer from now. Does nothing if it counts already.
     pub(crate) fn join(&self, viewer: ViewerId, visitor: Visitor) {
         let mut viewers = self.viewers.lock();
-        if !viewers.counted.contains_key(&viewer) {
-            self.insert(&mut viewers, viewer, visitor);
+        if self.insert(&mut viewers, viewer, visitor) {
+            self.show_local(&viewers);
         }
     }
 
-    /// Notes a viewer that counts from [`join_pending`](LocalViewers::join_pending), unless it leaves before. Returns
-    /// false if it is pending or counts already.
-    pub(crate) fn add_pending(&self, viewer: ViewerId, visitor: Visitor) -> bool {
-        let mut viewers = self.viewers.lock();
-        !viewers.counted.contains_key(&viewer) && viewers.pending.insert(viewer, visitor).is_none()
-    }
-
-    /// Counts a pending viewer from now. Does nothing if it has left.
-    pub(crate) fn join_pending(&self, viewer: ViewerId) {
-        let mut viewers = self.viewers.lock();
-        if let Some(visitor) = viewers.pending.remove(&viewer) {
-            self.insert(&mut viewers, viewer, visitor);
-        }
-    }
-
-    /// Removes the viewer, whether it is pending or counts.
+    /// Removes a viewer that counts.
     pub(crate) fn leave(&self, viewer: ViewerId) {
         let mut viewers = self.viewers.lock();
-        if viewers.pending.remove(&viewer).is_some() {
-            return;
+        if self.remove(&mut viewers, viewer) {
+            self.show_local(&viewers);
         }
-        let Some(visitor) = viewers.counted.remove(&viewer) else { return };
-        if let Some(times) = viewers.visitors.get_mut(&visitor) {
-            *times -= 1;
-            if *times == 0 {
-                viewers.visitors.remove(&visitor);
-            }
+    }
+
+    /// Whether the viewer is pending or counts.
+    pub(crate) fn contains(&self, viewer: ViewerId) -> bool {
+        let viewers = self.viewers.lock();
+        viewers.counted.contains_key(&viewer) || viewers.pending.contains_key(&viewer)
+    }
+
+    /// Notes a viewer that will count at `due`, unless it is [cancelled](LocalViewers::cancel_pending) before.
+    pub(crate) fn add_pending(&self, viewer: ViewerId, visitor: Visitor, due: Instant) {
+        self.viewers.lock().pending.insert(viewer, (visitor, due));
+    }
+
+    /// Called when the viewer's stream has ended: cancels a pending join. A viewer that counts is left to the caller.
+    pub(crate) fn cancel_pending(&self, viewer: ViewerId) -> Removal {
+        let mut viewers = self.viewers.lock();
+        match viewers.pending.remove(&viewer) {
+            Some((_, due)) => Removal::Cancelled { due },
+            None if viewers.counted.contains_key(&viewer) => Removal::Counted,
+            None => Removal::Unknown,
         }
-        if let Some(unreported) = &mut viewers.unreported {
-            if !unreported.joined.remove(&viewer) {
-                unreported.left.push(viewer);
-            }
-            self.changed.notify_one();
+    }
+
+    /// Makes planned changes take effect, shown and reported as one. Skips joins that were cancelled.
+    pub(crate) fn apply(&self, changes: &[(ViewerId, Planned)]) {
+        let mut viewers = self.viewers.lock();
+        let mut changed = false;
+        for &(viewer, planned) in changes {
+            changed |= match planned {
+                Planned::Join => {
+                    let pending = viewers.pending.remove(&viewer);
+                    pending.is_some_and(|(visitor, _)| self.insert(&mut viewers, viewer, visitor))
+                }
+                Planned::Leave => self.remove(&mut viewers, viewer),
+            };
         }
-        self.metrics.viewers.dec();
-        self.show_local(&viewers);
+        if changed {
+            self.show_local(&viewers);
+        }
     }
 
     /// Takes at most `most` unreported changes, leaves first. The caller must report them, or [put them
@@ -189,9 +221,19 @@ impl LocalViewers {
         self.viewers.lock().counted.len()
     }
 
-    /// Called when the counter is no longer live on this node.
+    /// Called when the counter is no longer live on this node. Viewers that still count have ended, and their leaves wait:
+    /// they go with the counter.
     pub(crate) fn close(&self) {
-        self.viewers.lock().is_closed = true;
+        let mut viewers = self.viewers.lock();
+        viewers.is_closed = true;
+        let left: Vec<_> = viewers.counted.keys().copied().collect();
+        for viewer in &left {
+            self.remove(&mut viewers, *viewer);
+        }
+        if !left.is_empty() {
+            self.show_local(&viewers);
+        }
+        drop(viewers);
         self.changed.notify_one();
     }
 
@@ -218,7 +260,11 @@ impl LocalViewers {
         self.readings.send_if_modified(|reading| !std::mem::replace(&mut reading.stale, true));
     }
 
-    fn insert(&self, viewers: &mut Viewers, viewer: ViewerId, visitor: Visitor) {
+    /// Counts a viewer. Returns false if it counts already.
+    fn insert(&self, viewers: &mut Viewers, viewer: ViewerId, visitor: Visitor) -> bool {
+        if viewers.counted.contains_key(&viewer) {
+            return false;
+        }
         viewers.counted.insert(viewer, visitor);
         *viewers.visitors.entry(visitor).or_default() += 1;
         if let Some(unreported) = &mut viewers.unreported {
@@ -226,7 +272,26 @@ impl LocalViewers {
             self.changed.notify_one();
         }
         self.metrics.viewers.inc();
-        self.show_local(viewers);
+        true
+    }
+
+    /// Removes a viewer that counts. Returns false if it does not count.
+    fn remove(&self, viewers: &mut Viewers, viewer: ViewerId) -> bool {
+        let Some(visitor) = viewers.counted.remove(&viewer) else { return false };
+        if let Some(times) = viewers.visitors.get_mut(&visitor) {
+            *times -= 1;
+            if *times == 0 {
+                viewers.visitors.remove(&visitor);
+            }
+        }
+        if let Some(unreported) = &mut viewers.unreported {
+            if !unreported.joined.remove(&viewer) {
+                unreported.left.push(viewer);
+            }
+            self.changed.notify_one();
+        }
+        self.metrics.viewers.dec();
+        true
     }
 
     /// Shows this node's own viewers, until a reading of all nodes has been shown. Called under the lock, so that

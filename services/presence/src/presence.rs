@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::address_limiter::{AddressClass, AddressLimiter};
+use crate::change_schedule::ChangeSchedule;
 use crate::counter_registry::CounterRegistry;
-use crate::grace_period::GracePeriod;
 use crate::local_viewers::LocalViewers;
 use crate::metrics::{DecidedBy, Metrics};
 use crate::network::Network;
@@ -52,12 +52,10 @@ impl Presence {
 
     fn start(settings: Settings, url: Option<RedisUrl>) -> Presence {
         let end = CancellationToken::new();
-        let grace_period = GracePeriod::new(settings.grace);
-        if grace_period.is_enabled() {
-            tokio::spawn(Arc::clone(&grace_period).run(end.clone()));
-        }
         let metrics = Metrics::default();
         let limiter = AddressLimiter::new(settings.limits.clone(), metrics.clone());
+        let change_schedule = ChangeSchedule::new(settings.grace, Arc::clone(&limiter));
+        tokio::spawn(Arc::clone(&change_schedule).run(end.clone()));
         let (versions, health, backend) = match url {
             None => {
                 let health = watch::Sender::new(Health::Connected);
@@ -72,7 +70,7 @@ impl Presence {
             }
         };
         Presence(Arc::new(Inner {
-            registry: CounterRegistry::new(settings.max_counters, grace_period, limiter, metrics.clone()),
+            registry: CounterRegistry::new(settings.max_counters, change_schedule, limiter, metrics.clone()),
             versions: Arc::new(versions),
             health,
             metrics,
@@ -145,6 +143,7 @@ impl Presence {
 
     /// Called at the end of a shutdown: reports the last leaves and ends this node's leases. Takes at most 3 s.
     pub async fn release(&self) {
+        self.0.registry.change_schedule.release();
         if let Backend::Redis(backend) = &self.0.backend {
             backend.release().await;
         }

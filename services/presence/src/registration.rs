@@ -9,7 +9,8 @@ use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 
 /// One viewer's registration. It counts from [`start_counting`](Registration::start_counting) until it is dropped.
-/// From the start it is one of the streams that its address may have.
+/// From the start it is one of the streams that its address may have. Where the address is damped, because it joins
+/// or leaves more than four times in 10 s, its joins and leaves take effect up to 10 s later.
 ///
 /// Neither call waits for Redis or needs an async context: a shard's thread starts and drops registrations.
 pub struct Registration {
@@ -26,10 +27,10 @@ impl Registration {
     }
 
     /// Called when the viewer has received its first bytes: it counts now, or after the
-    /// [grace period](crate::Settings::grace). Further calls change nothing.
+    /// [grace period](crate::Settings::grace), or after 10 s if its address is damped. Further calls change nothing.
     pub fn start_counting(&mut self) {
         let local_viewers = &self.counter.local_viewers;
-        self.counter.registry.grace_period.start(local_viewers, self.viewer, self.visitor);
+        self.counter.registry.change_schedule.join(local_viewers, self.viewer, self.visitor, self.network);
         #[cfg(feature = "planted-mistakes")]
         crate::planted_bugs::after_start(local_viewers, self.viewer, self.visitor);
     }
@@ -41,8 +42,9 @@ impl Drop for Registration {
         if crate::planted_bugs::loses_leave(self.viewer) {
             return;
         }
-        self.counter.local_viewers.leave(self.viewer);
-        self.counter.registry.limiter.release(self.network, self.viewer);
+        let LiveCounter { local_viewers, registry } = &*self.counter;
+        registry.change_schedule.leave(local_viewers, self.viewer, self.network);
+        registry.limiter.release(self.network, self.viewer);
     }
 }
 

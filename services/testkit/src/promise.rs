@@ -8,8 +8,8 @@ use std::{
 /// The viewers of a node that was killed, or cut off from Redis, leave the count within this time.
 pub const GONE: Duration = Duration::from_secs(10);
 
-/// They stay at least this long: a lease of 9 s, minus a heartbeat of 5.5 s that may have passed since it was renewed.
-pub const NOT_GONE_BEFORE: Duration = Duration::from_millis(3_500);
+/// They stay at least this long: a lease of 8.5 s, minus a heartbeat of 5.5 s that may have passed since it was renewed.
+pub const NOT_GONE_BEFORE: Duration = Duration::from_secs(3);
 
 /// The viewers of a node that was stopped leave the count within this time after their streams have ended.
 pub const STOPPED: Duration = Duration::from_secs(1);
@@ -25,6 +25,9 @@ pub const MARKED: Duration = Duration::from_secs(10);
 
 /// A subscription that delivers nothing is replaced within this time.
 pub const REPLACED: Duration = Duration::from_secs(10);
+
+/// The changes of an address that changes all the time show within this time: 10 s, and half a second to draw and send.
+pub const DAMPED: Duration = Duration::from_millis(10_500);
 
 /// A viewer whose machine vanished without a packet leaves the count within this time.
 pub const VANISHED: Duration = Duration::from_secs(45);

@@ -40,12 +40,17 @@ pub(crate) fn behind_proxies(redis: &RedisServer, viewers: &[usize]) -> anyhow::
 }
 
 /// The end of a test: all viewers leave, all nodes stop without a panic, and nothing is left in Redis.
-pub(crate) fn leave_nothing(mut fleet: Fleet, servers: &[&RedisServer]) -> anyhow::Result<()> {
+pub(crate) fn leave_nothing(fleet: Fleet, servers: &[&RedisServer]) -> anyhow::Result<()> {
+    leave_nothing_within(SOON, fleet, servers)
+}
+
+/// The same with another bound, where viewers of one address are damped.
+pub(crate) fn leave_nothing_within(bound: Duration, mut fleet: Fleet, servers: &[&RedisServer]) -> anyhow::Result<()> {
     for node in &mut fleet.nodes {
         node.keeps_its_viewers()?;
         node.leave(node.open)?;
     }
-    fleet.exact(&Promise::begin("all viewers have left", SOON))?;
+    fleet.exact(&Promise::begin("all viewers have left", bound))?;
     for node in &mut fleet.nodes {
         let status = node.node.stop(PATIENCE)?;
         let log = node.node.log();

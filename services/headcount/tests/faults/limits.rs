@@ -11,7 +11,7 @@ use std::{
 use headcount_testkit::{
     Batch, Behaviour, COUNTER, Data, Goal, Node, NodeOptions, Promise, RedisCluster, RedisServer, Snapshot, Viewers,
     client::{ProxyHeader, ProxyVersion},
-    promise::{GONE, SOON},
+    promise::{DAMPED, GONE, SOON},
     stream, wait_until,
 };
 use socket2::{Domain, Socket, Type};
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// An address that no list of exempt ones has.
-const ADDRESS: &str = "198.51.100.7";
+pub(crate) const ADDRESS: &str = "198.51.100.7";
 /// Most streams of a counter from one address, by default.
 const LIMIT: usize = 32;
 /// The pace of addresses is no limit in tests that are not about it.
@@ -59,9 +59,10 @@ impl Service {
     }
 
     /// Waits until JSON and pictures show this many viewers in addition to the watching ones.
-    fn counts(&self, viewers: usize) {
+    /// An address with many changes is damped: they show within [`DAMPED`].
+    pub(crate) fn counts(&self, viewers: usize) {
         let count = (viewers + self.nodes.len()) as u64;
-        self.watching.all_see(count, SOON).unwrap();
+        self.watching.all_see(count, DAMPED + SOON).unwrap();
         for node in &self.nodes {
             let said = || match node.reading(COUNTER).map_err(|error| error.to_string())? {
                 reading if reading.count == count => Ok(()),
@@ -114,7 +115,7 @@ impl Service {
 }
 
 /// Viewers from this address, behind the load balancer.
-fn from(address: &str) -> Behaviour {
+pub(crate) fn from(address: &str) -> Behaviour {
     Behaviour {
         proxy_header: Some(ProxyHeader { version: ProxyVersion::V2, first: address.parse().unwrap(), distinct: 1 }),
         source: Some(BALANCER.parse().unwrap()),
@@ -338,7 +339,7 @@ pub(crate) fn a_cluster_keeps_the_limits() -> anyhow::Result<()> {
         .collect();
     let used = cluster.masters().iter().filter(|master| !store::addresses(master).unwrap().is_empty()).count();
     assert!(used >= 2, "all addresses are at one master");
-    crowds[0].all_see((12 * LIMIT) as u64, SOON).unwrap();
+    crowds[0].all_see((12 * LIMIT) as u64, DAMPED + SOON).unwrap();
     drop(crowds);
     let forgotten = Promise::begin("all streams have ended: every master of a cluster forgets their addresses", GONE);
     wait_until("no address in Redis", forgotten.left(), || {

@@ -8,6 +8,7 @@
 mod addresses;
 mod cluster;
 mod crowds;
+mod damping;
 mod failover;
 mod fleet;
 mod flood;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         together("visitors_survive_faults", visitors::visitors_survive_faults),
         together("a_loss_changes_no_visitor", visitors::a_loss_changes_no_visitor),
         together("newcomers_see_everybody_at_once", nodes::newcomers_see_everybody_at_once),
+        together("a_flapping_address_is_damped", damping::a_flapping_address_is_damped),
         together("a_dead_nodes_streams_free_their_address", limits::a_dead_nodes_streams_free_their_address),
         together("one_address_has_no_more_than_its_limit", limits::one_address_has_no_more_than_its_limit),
         together("a_cluster_keeps_the_limits", limits::a_cluster_keeps_the_limits),

@@ -3,7 +3,7 @@
 use headcount_testkit::{
     Batch, Behaviour, COUNTER, Fleet, NodeWithViewers, Promise, RedisServer, Viewers,
     client::{ProxyHeader, ProxyVersion},
-    promise::{GONE, HEALED, SOON},
+    promise::{DAMPED, GONE, HEALED, SOON},
     wait_until,
 };
 
@@ -36,8 +36,8 @@ pub(crate) fn visitors_are_people_not_connections() -> anyhow::Result<()> {
     // The four with their first browsers leave one node, and are still at the two others.
     fleet.nodes[0].leave(12)?;
     drop(watching);
-    are(&fleet, 12, &Promise::begin("some of their connections close: the visitors", SOON))?;
-    fleet::leave_nothing(fleet, &[&redis])
+    are(&fleet, 12, &Promise::begin("some of their connections close: the visitors", DAMPED))?;
+    fleet::leave_nothing_within(DAMPED, fleet, &[&redis])
 }
 
 pub(crate) fn visitors_survive_faults() -> anyhow::Result<()> {
@@ -57,7 +57,7 @@ pub(crate) fn visitors_survive_faults() -> anyhow::Result<()> {
     victim.node.kill();
     are(&fleet, 151, &gone)?;
     store::holds_besides_addresses(&redis, &fleet)?;
-    fleet::leave_nothing(fleet, &[&redis])
+    fleet::leave_nothing_within(DAMPED, fleet, &[&redis])
 }
 
 /// A visitor who opens another stream after Redis lost everything is the same visitor on every node.
@@ -82,7 +82,7 @@ pub(crate) fn a_loss_changes_no_visitor() -> anyhow::Result<()> {
         join(node, 4, "192.0.2.1", 4, "one browser")?;
     }
     are(&fleet, 4, &Promise::begin("FLUSHALL, a new node, and the same 4 people come again: the visitors", HEALED))?;
-    fleet::leave_nothing(fleet, &[&redis])
+    fleet::leave_nothing_within(DAMPED, fleet, &[&redis])
 }
 
 fn behind_a_balancer(redis: &RedisServer, nodes: usize) -> anyhow::Result<Fleet> {

@@ -138,6 +138,12 @@ impl Table {
         in_redis
     }
 
+    /// Whether the limits apply to an open stream.
+    pub(super) fn is_limited(&self, network: Network, viewer: ViewerId) -> bool {
+        let entry = self.networks.get(&network);
+        entry.is_some_and(|entry| entry.streams.iter().any(|stream| stream.viewer == viewer))
+    }
+
     pub(super) fn streams_of(&self, network: Network) -> AddressStreams {
         let mut streams = AddressStreams { next_viewer: self.next_viewer, ..AddressStreams::default() };
         for stream in self.networks.get(&network).into_iter().flat_map(|entry| &entry.streams) {

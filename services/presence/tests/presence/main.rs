@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod damping;
 mod embedded;
 mod faults;
 mod redis_kinds;
