@@ -1,9 +1,12 @@
 //! [`Artist`]: renders figures in any look.
 
+use std::time::Duration;
+
 use image::RgbaImage;
 
 use crate::{
     encode::{jpeg, png::PngEncoder, svg},
+    estimate::estimate,
     figure::Figure,
     format::Format,
     look::Look,
@@ -55,6 +58,12 @@ impl Artist {
             Some(character) => Err(LookError::Character(character)),
             None => Ok(()),
         }
+    }
+
+    /// Estimates the CPU time that [`draw`](Self::draw) takes, without drawing: from the size of the picture and the outlines
+    /// of its glyphs. It is meant for a picture that is drawn for the first time, with no glyph in the cache.
+    pub fn estimate(&self, look: &Look, figure: &Figure, format: Format) -> Duration {
+        estimate(self.text.fonts(), look, &look.text(figure), format)
     }
 
     /// Draws a picture and encodes it with its stamp.

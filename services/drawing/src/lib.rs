@@ -5,6 +5,7 @@
 mod artist;
 mod colour;
 mod encode;
+mod estimate;
 mod figure;
 mod format;
 mod look;

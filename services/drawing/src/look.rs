@@ -81,6 +81,11 @@ impl Look {
         }
     }
 
+    /// Whether every option has its default.
+    pub fn is_default(&self) -> bool {
+        *self == Look::default()
+    }
+
     /// The kind of picture.
     pub fn style(&self) -> Style {
         self.style

@@ -58,6 +58,19 @@ struct GlyphCache {
     bytes: usize,
 }
 
+impl GlyphCache {
+    fn insert(&mut self, key: CacheKey, mask: Arc<Mask>) {
+        let bytes = |mask: &Mask| mask.coverage.len() + size_of::<(CacheKey, Mask)>();
+        if self.bytes + bytes(&mask) > CACHE_BYTES {
+            *self = GlyphCache::default();
+        }
+        self.bytes += bytes(&mask);
+        if let Some(same) = self.masks.insert(key, mask) {
+            self.bytes -= bytes(&same);
+        }
+    }
+}
+
 impl Mask {
     /// A rectangle of whole pixels.
     fn rectangle(min: Point, max: Point) -> Mask {
@@ -99,21 +112,16 @@ impl Rasterizer {
         let step = if glyph.hinted { 1.0 } else { PHASES };
         let x = (x * step).round() / step;
         let key = CacheKey { glyph, em: (em * scale * 64.0).round() as u32, phase: ((x - x.floor()) * PHASES) as u8 };
-        let mut cache = self.cache.lock();
-        if let Some(mask) = cache.masks.get(&key) {
+        if let Some(mask) = self.cache.lock().masks.get(&key) {
             return (Arc::clone(mask), x.floor() as i32);
         }
+        // Not under the lock, which other pictures wait for: a large glyph takes a millisecond.
         let typeface = fonts.typeface(glyph.font);
         let steps = if em * scale <= SMALL_EM { SMALL_TEXT_STEPS } else { STEPS };
         let outline =
             if glyph.hinted { typeface.hinted(glyph.id, em * scale) } else { typeface.scaled(glyph.id, em * scale) };
         let mask = Arc::new(outline.map(|outline| mask(outline, 1.0, 1.0, x - x.floor(), steps)).unwrap_or_default());
-        let bytes = mask.coverage.len() + size_of::<(CacheKey, Mask)>();
-        if cache.bytes + bytes > CACHE_BYTES {
-            *cache = GlyphCache::default();
-        }
-        cache.bytes += bytes;
-        cache.masks.insert(key, Arc::clone(&mask));
+        self.cache.lock().insert(key, Arc::clone(&mask));
         (mask, x.floor() as i32)
     }
 }

@@ -86,6 +86,12 @@ impl<A: Attachment> Engine<A> {
         self.0.metrics.register(registry);
     }
 
+    /// The number of shards that are alive: fewer than [`Settings::shards`] if some have panicked. Without any, every viewer
+    /// is rejected.
+    pub fn live_shards(&self) -> usize {
+        self.0.inboxes.iter().filter(|inbox| !inbox.shard_has_stopped()).count()
+    }
+
     /// The number of viewers, including those not yet added by a shard and all [`ViewerPermit`](crate::ViewerPermit)s.
     pub fn viewers(&self) -> usize {
         self.0.limits.viewers()

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use headcount_wire::Frame;
@@ -39,6 +39,12 @@ impl<A> FeedHandle<A> {
     /// frame that is still waiting.
     pub fn publish(&self, frame: Frame) {
         self.0.state.publish(frame);
+    }
+
+    /// When the pace allows the next frame. A frame that is published earlier waits until then, so its owner need not make
+    /// it earlier.
+    pub fn next_frame_due(&self) -> Instant {
+        self.0.state.next_frame_due()
     }
 
     /// The frame that each pass starts with, for streams that the engine does not write itself.

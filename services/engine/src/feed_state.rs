@@ -94,6 +94,11 @@ impl<A> FeedState<A> {
         self.start_pass_if_due(&mut passes, Instant::now());
     }
 
+    /// When the pace allows the next pass. A pass in progress may put it off further.
+    pub(crate) fn next_frame_due(&self) -> Instant {
+        self.passes.lock().pace.due()
+    }
+
     /// Called when the timer fires that [`Inbox::set_timer`] was asked for.
     pub(crate) fn timer_fired(self: &Arc<Self>, now: Instant) {
         let mut passes = self.passes.lock();

@@ -171,6 +171,11 @@ impl<A, F> Inbox<A, F> {
         remaining
     }
 
+    /// Returns whether the shard has stopped.
+    pub(crate) fn shard_has_stopped(&self) -> bool {
+        self.mail.lock().shard_stopped
+    }
+
     /// Adds to the mail. Returns false if the shard has stopped.
     fn add(&self, write: impl FnOnce(&mut Mail<A, F>)) -> bool {
         let mut mail = self.mail.lock();

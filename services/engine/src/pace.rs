@@ -10,6 +10,11 @@ const BURST: u32 = 3;
 /// A pass that takes no longer than this needs no extra rest: one interval of the default frame rate.
 const FAST_PASS: Duration = Duration::from_millis(100);
 
+/// The longest rest for a pass that was slow without using the processor. A process that is frozen in the middle of a pass,
+/// by a debugger, a hypervisor or SIGSTOP, would otherwise rest as long again after waking, and its viewers would see an
+/// old number all that time. Other processes cannot slow a pass that much for long.
+const MAX_EXCESS_REST: Duration = Duration::from_secs(5);
+
 /// The lowest frame rate in frames per second: one an hour.
 const MIN_FRAME_RATE: f64 = 1.0 / 3600.0;
 
@@ -53,9 +58,10 @@ impl Pace {
     ///
     /// A rest as long as `cpu_time` limits a feed to S/(S + 1) of a core for S shards that work in parallel: a half for
     /// one, less than one for any number. On a machine with other busy processes a pass takes longer than its CPU time;
-    /// what exceeds [`FAST_PASS`] is rested as well, so that many nodes on one machine leave each other half of it.
+    /// what exceeds [`FAST_PASS`] is rested as well, up to [`MAX_EXCESS_REST`], so that many nodes on one machine leave each
+    /// other half of it.
     pub(crate) fn finish_pass(&mut self, now: Instant, cpu_time: Duration) {
-        let excess = (now - self.pass_start).saturating_sub(FAST_PASS);
+        let excess = (now - self.pass_start).saturating_sub(FAST_PASS).min(MAX_EXCESS_REST);
         self.rest_until = now + cpu_time.max(excess);
     }
 }
@@ -101,6 +107,20 @@ mod tests {
             pace.finish_pass(end, Duration::from_millis(20));
             assert_eq!(pace.due(), end + Duration::from_millis(rest_ms), "{pass_ms} ms");
         }
+    }
+
+    #[test]
+    fn a_frozen_process_does_not_rest_as_long_as_it_was_frozen() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10.0, 0.0, start);
+        pace.start_pass(start);
+        let end = start + Duration::from_secs(60);
+        pace.finish_pass(end, Duration::from_millis(20));
+        assert!(pace.due() <= end + Duration::from_secs(5), "a rest of {:?}", pace.due() - end);
+        // Processor time is always rested.
+        pace.start_pass(end);
+        pace.finish_pass(end, Duration::from_secs(8));
+        assert_eq!(pace.due(), end + Duration::from_secs(8));
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! The admin port: `/healthz`, `/readyz` and `/metrics`, apart from the public port.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -21,18 +19,12 @@ use crate::phase::Phase;
 pub(crate) struct Admin {
     /// Health of presence.
     pub(crate) health: watch::Receiver<Health>,
+    /// Returns the number of the engine's shards that are alive.
+    pub(crate) live_shards: Box<dyn Fn() -> usize + Send + Sync>,
     /// Phase of this process.
     pub(crate) phase: watch::Receiver<Phase>,
     /// All metrics.
     pub(crate) registry: Registry,
-}
-
-/// Opens the admin listener.
-///
-/// # Errors
-/// Fails if the address is in use or is not an address of this machine.
-pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on the admin address {address}"))
 }
 
 /// Serves the admin port in a task, until the task is aborted.
@@ -50,10 +42,19 @@ pub(crate) fn serve(listener: TcpListener, admin: Admin) -> JoinHandle<()> {
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    if *admin.phase.borrow() != Phase::Serving {
+    readiness(*admin.phase.borrow(), (admin.live_shards)(), &admin.health.borrow())
+}
+
+/// Returns the status and the text of `/readyz`.
+fn readiness(phase: Phase, live_shards: usize, health: &Health) -> (StatusCode, String) {
+    if phase != Phase::Serving {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
-    match &*admin.health.borrow() {
+    if live_shards == 0 {
+        // Each has panicked and logged it. Only a restart helps.
+        return (StatusCode::SERVICE_UNAVAILABLE, "broken: all shards have stopped, restart this node\n".to_owned());
+    }
+    match health {
         Health::Starting => {
             (StatusCode::SERVICE_UNAVAILABLE, "starting: Redis has not answered a first report yet\n".to_owned())
         }
@@ -76,5 +77,18 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         )
             .into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_without_shards_is_not_ready() {
+        assert_eq!(readiness(Phase::Serving, 1, &Health::Connected), (StatusCode::OK, "ready\n".to_owned()));
+        let (status, text) = readiness(Phase::Serving, 0, &Health::Connected);
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("shards"), "{text}");
     }
 }

@@ -1,69 +1,45 @@
-//! [`DrawQueue`]: where pictures are drawn, in turn. It bounds how many are drawn at a time, so that clients that request
-//! many pictures, or large ones, get a share of the processors and no more.
+//! [`DrawQueue`]: where pictures are drawn, in turn. What is costly to draw gets a share of the processors and no more,
+//! divided fairly between the client addresses that requested it.
 
+use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::Instant;
+use std::time::Duration;
 
 use headcount_drawing::{Artist, Figure, Format, Look};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Size from which a picture is large: the square of its height in device pixels times its characters. Such a picture takes
-/// 5 ms to draw, the largest possible one twenty times that, a badge at scale 3 a tenth.
-const LARGE: u64 = 250_000;
-/// Most large first pictures that wait for their turn. If each is the largest possible, the last waits six seconds.
-const MAX_LARGE_WAITING: usize = 32;
+use crate::draw_cost::{DrawCost, measured};
+pub(crate) use crate::draw_lane::DrawQueueFull;
+use crate::draw_lane::{DrawLane, Drawing, Turn};
+use crate::look_limits::LookOwner;
 
-/// Too many large pictures wait to be drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many large pictures are waiting to be drawn")]
-pub(crate) struct DrawQueueFull;
+/// Rest after a costly drawing, in multiples of its CPU time: costly drawings use a quarter of a core.
+const COSTLY_REST: u32 = 3;
+/// Most costly first pictures that wait. If each is the largest possible (90 ms as JPEG), the last waits twelve seconds.
+const MAX_COSTLY_FIRST: usize = 32;
+/// Most other first pictures that wait. At a millisecond each, the last waits a second.
+const MAX_FIRST: usize = 1024;
 
-/// A semaphore with a bounded number of waiters.
-#[derive(Debug)]
-struct BoundedSemaphore {
-    /// One permit for each holder or waiter.
-    entries: Semaphore,
-    turns: Semaphore,
-}
-
-/// A turn of a [`BoundedSemaphore`], until dropped.
-struct Turn<'a> {
-    _turn: SemaphorePermit<'a>,
-    _entry: SemaphorePermit<'a>,
-}
-
-impl BoundedSemaphore {
-    fn new(turns: usize, max_waiting: usize) -> Self {
-        Self { entries: Semaphore::new(turns + max_waiting), turns: Semaphore::new(turns) }
-    }
-
-    async fn acquire(&self) -> Result<Turn<'_>, DrawQueueFull> {
-        let _entry = self.entries.try_acquire().map_err(|_| DrawQueueFull)?;
-        let _turn = self.turns.acquire().await.map_err(|_| DrawQueueFull)?;
-        Ok(Turn { _turn, _entry })
-    }
-}
-
-/// Draws all pictures of a node. Snapshots and the first pictures of feeds share half of the processors; the large ones
-/// among them share one. Pictures of changed counts do not wait for those; the large ones among them share half of one
-/// processor.
+/// Draws all pictures of a node. Three lanes share the work, and none waits for another:
+/// - looks that are costly to draw, with a quarter of a core in all;
+/// - the others, with half of the processors;
+/// - default looks. Their first pictures and snapshots have half of the processors as well. Their changes wait for nothing.
 #[derive(Debug)]
 pub(crate) struct DrawQueue {
     artist: Artist,
-    first: Semaphore,
-    first_large: BoundedSemaphore,
-    large_changes: Semaphore,
+    default_first: Arc<DrawLane>,
+    usual: Arc<DrawLane>,
+    costly: Arc<DrawLane>,
 }
 
 impl DrawQueue {
     /// Creates a queue for the processors of this machine.
     pub(crate) fn new(artist: Artist) -> Self {
-        let processors = available_parallelism().map_or(1, usize::from);
+        let half = (available_parallelism().map_or(1, usize::from) / 2).max(1);
         Self {
             artist,
-            first: Semaphore::new((processors / 2).max(1)),
-            first_large: BoundedSemaphore::new(1, MAX_LARGE_WAITING),
-            large_changes: Semaphore::new(1),
+            default_first: DrawLane::new(half, 0, MAX_FIRST),
+            usual: DrawLane::new(half, 0, MAX_FIRST),
+            costly: DrawLane::new(1, COSTLY_REST, MAX_COSTLY_FIRST),
         }
     }
 
@@ -72,82 +48,91 @@ impl DrawQueue {
         &self.artist
     }
 
-    /// Draws a snapshot or the first picture of a feed.
+    /// Draws a snapshot or the first picture of a feed. Returns what the look costs, too.
     ///
     /// # Errors
-    /// Fails if the picture is large and too many such pictures wait.
+    /// Fails if too many such pictures wait.
     pub(crate) async fn draw_first(
         &self,
         look: &Look,
         figure: &Figure,
         format: Format,
-    ) -> Result<Vec<u8>, DrawQueueFull> {
-        let _large = if is_large(look, figure) { Some(self.first_large.acquire().await?) } else { None };
-        let _turn = self.first.acquire().await;
-        Ok(self.draw(look, figure, format))
+        client: LookOwner,
+    ) -> Result<(Vec<u8>, DrawCost), DrawQueueFull> {
+        let lane = if look.is_default() {
+            &self.default_first
+        } else {
+            self.lane(DrawCost::of_estimate(self.artist.estimate(look, figure, format)))
+        };
+        let turn = lane.acquire(client, Drawing::First).await?;
+        let (picture, cpu_time) = self.draw(look, figure, format, Some(&turn));
+        Ok((picture, DrawCost::of_first(cpu_time)))
     }
 
-    /// Draws a feed's picture after a change and passes it to `publish`. If the draw has to wait, `newest` supplies a newer
-    /// figure than `known`. Returns when the feed's next change may be drawn.
+    /// Waits until a look's changed picture may be drawn, and draws it then. `newest` is called after the wait. Returns
+    /// `None` if it does.
     pub(crate) async fn draw_change(
         &self,
         look: &Look,
-        known: &Figure,
-        newest: impl FnOnce() -> Figure,
+        cost: &mut DrawCost,
+        newest: impl FnOnce() -> Option<Figure>,
         format: Format,
-        publish: impl FnOnce(Figure, Vec<u8>),
-    ) {
-        let turn = if is_large(look, known) { self.large_changes.acquire().await.ok() } else { None };
-        let figure = newest();
-        let start = Instant::now();
-        let picture = self.draw(look, &figure, format);
-        let took = start.elapsed();
-        publish(figure, picture);
-        if turn.is_some() {
-            // Leaves the other half of the processor.
-            tokio::time::sleep(took).await;
-        }
+        client: LookOwner,
+    ) -> Option<(Figure, Vec<u8>)> {
+        let turn = match look.is_default() {
+            true => None,
+            // Changes are never refused.
+            false => Some(self.lane(*cost).acquire(client, Drawing::Change).await.ok()?),
+        };
+        let figure = newest()?;
+        let (picture, cpu_time) = self.draw(look, &figure, format, turn.as_ref());
+        cost.add(cpu_time);
+        Some((figure, picture))
+    }
+
+    fn lane(&self, cost: DrawCost) -> &Arc<DrawLane> {
+        if cost.is_costly() { &self.costly } else { &self.usual }
     }
 
     /// Draws on this thread, while its other tasks move to other threads.
-    fn draw(&self, look: &Look, figure: &Figure, format: Format) -> Vec<u8> {
-        tokio::task::block_in_place(|| self.artist.draw(look, figure, format))
+    fn draw(&self, look: &Look, figure: &Figure, format: Format, turn: Option<&Turn>) -> (Vec<u8>, Duration) {
+        let (picture, cpu_time) = tokio::task::block_in_place(|| measured(|| self.artist.draw(look, figure, format)));
+        if let Some(turn) = turn {
+            turn.drawn(cpu_time);
+        }
+        (picture, cpu_time)
     }
-}
-
-fn is_large(look: &Look, figure: &Figure) -> bool {
-    let height = u64::from(look.height() * look.scale());
-    let characters = look.label().chars().count() + look.text(figure).chars().count();
-    height * height * characters as u64 >= LARGE
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn usual_looks_are_not_large() {
+    fn is_costly(query: &str, format: Format) -> bool {
         let million = Figure { number: 1_000_000, epoch: 1, version: 1, stale: false, fewer_than: None };
-        let is_large = |query: &str| is_large(&Look::from_query(query).expect("a look"), &million);
-        for query in ["", "scale=3", "style=odometer&height=64", "height=48&scale=2&format=compact"] {
-            assert!(!is_large(query), "{query}");
-        }
-        for query in ["height=96&scale=2", "style=odometer&height=96&scale=3"] {
-            assert!(is_large(query), "{query}");
+        let look = Look::from_query(query).expect("a look");
+        DrawCost::of_estimate(Artist::new().estimate(&look, &million, format)).is_costly()
+    }
+
+    #[test]
+    fn usual_looks_are_not_costly() {
+        for query in ["", "scale=2", "style=odometer&height=32", "height=64&format=compact", "label=%F0%9F%91%80"] {
+            assert!(!is_costly(query, Format::Png), "{query}");
         }
     }
 
-    #[tokio::test]
-    async fn a_full_semaphore_rejects() {
-        let semaphore = BoundedSemaphore::new(1, 1);
-        let first = semaphore.acquire().await.expect("it is free");
-        let mut second = std::pin::pin!(semaphore.acquire());
-        tokio::select! {
-            biased;
-            _ = &mut second => panic!("the first holds the only turn"),
-            third = semaphore.acquire() => assert_eq!(third.err(), Some(DrawQueueFull)),
+    #[test]
+    fn outlines_and_area_make_a_look_costly() {
+        for query in
+            ["height=96&scale=2", "style=odometer&height=96&scale=3", &format!("height=88&label={}", "W".repeat(31))]
+        {
+            assert!(is_costly(query, Format::Png), "{query}");
+            assert!(is_costly(query, Format::Jpeg), "{query}");
         }
-        drop(first);
-        assert!(second.await.is_ok());
+        let faces: String = ('\u{1f600}'..'\u{1f620}').collect();
+        let faces: String = faces.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        for (label, costly) in [("l".repeat(32), false), (faces, true)] {
+            assert_eq!(is_costly(&format!("height=40&label={label}"), Format::Png), costly, "{label}");
+        }
     }
 }

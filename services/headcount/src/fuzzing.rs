@@ -23,7 +23,7 @@ pub fn proxy_header(bytes: &[u8]) -> ProxyHeader {
     match http::parse_proxy_header(bytes) {
         Err(_) => ProxyHeader::Malformed,
         Ok(None) => ProxyHeader::Incomplete,
-        Ok(Some((bytes, client))) => ProxyHeader::Complete(bytes, client),
+        Ok(Some((bytes, proxied))) => ProxyHeader::Complete(bytes, proxied.source),
     }
 }
 

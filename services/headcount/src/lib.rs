@@ -7,12 +7,16 @@ mod admin;
 mod commands;
 mod counters;
 mod descriptors;
+mod draw_cost;
+mod draw_lane;
+mod draw_pace;
 mod draw_queue;
 mod feeds;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
 mod logging;
+mod look_limits;
 mod options;
 mod phase;
 mod serve;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 /// How far the process is from start to exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -14,4 +16,13 @@ pub(crate) enum Phase {
         /// Time over which their ends are spread.
         spread: Duration,
     },
+}
+
+/// Waits until streams must end. Returns the time over which their ends are spread.
+pub(crate) async fn ending(phases: &mut watch::Receiver<Phase>) -> Duration {
+    match phases.wait_for(|phase| matches!(phase, Phase::Ending { .. })).await.as_deref() {
+        Ok(Phase::Ending { spread }) => *spread,
+        // The process exits: end at once.
+        _ => Duration::ZERO,
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use headcount_engine::Engine;
-use headcount_presence::Presence;
+use headcount_presence::{Health, Presence};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,14 +17,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::commands::draw;
-use crate::feeds::Feeds;
+use crate::feeds::{FeedSettings, Feeds};
 use crate::options::ServeOptions;
 use crate::phase::Phase;
 use crate::{descriptors, http, logging};
 
-/// Time that HTTP/2 streams and other connections have to end, beyond another `--drain`, once the engine's streams have
-/// ended. Those that remain are aborted.
+/// Time that streams and other connections have to end after the spread. Those that remain are aborted.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+/// Time to give the leases back if Redis has been away. They expire anyway.
+const RELEASE_WITHOUT_REDIS: Duration = Duration::from_millis(500);
 
 /// Runs a stream node until SIGTERM or SIGINT.
 ///
@@ -42,7 +43,7 @@ pub(crate) fn run(options: ServeOptions) -> anyhow::Result<()> {
 async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let listener = http::listen(options.listen)?;
-    let admin_listener = admin::listen(options.admin).await?;
+    let admin_listener = http::listen(options.admin).context("the admin address")?;
     let (phase, phases) = watch::channel(Phase::Serving);
 
     let mut registry = Registry::with_prefix("headcount");
@@ -60,9 +61,14 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         presence.clone(),
         engine.clone(),
         artist,
-        options.presence.small,
-        options.viewers.max_looks,
+        FeedSettings {
+            small: options.presence.small,
+            frame_rate: options.viewers.frame_rate,
+            max_looks: options.viewers.max_looks,
+            addresses: options.addresses.limits(),
+        },
     ));
+    feeds.register_metrics(&mut registry);
     let http2_viewers = TaskTracker::new();
     let app = Arc::new(http::App {
         feeds: Arc::clone(&feeds),
@@ -82,6 +88,7 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         accept_rate: options.requests.accept_rate,
         head_timeout: options.requests.head_timeout,
         max_heads: budget.heads,
+        stall_limit: options.viewers.stall_limit,
     };
     let acceptor = Arc::new(http::acceptor(app, options.proxies.trusted(), limits, ending.clone()));
     announce(&options, &listener, &admin_listener)?;
@@ -90,7 +97,11 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         let (acceptor, stop) = (Arc::clone(&acceptor), stop_accepting.clone());
         async move { acceptor.run(listener, stop).await }
     });
-    let admin = admin::serve(admin_listener, Admin { health: presence.health(), phase: phases, registry });
+    let live_shards = {
+        let engine = engine.clone();
+        Box::new(move || engine.live_shards())
+    };
+    let admin = admin::serve(admin_listener, Admin { health: presence.health(), live_shards, phase: phases, registry });
 
     signals.next().await;
     tracing::info!(viewers = engine.viewers(), "stopping: no longer ready");
@@ -105,28 +116,41 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let _ = accepting.await;
     phase.send_replace(Phase::Ending { spread });
     ending.cancel();
-    tokio::select! {
-        () = engine.drain(spread) => {}
+    http2_viewers.close();
+    acceptor.connections().close();
+    let ended = async |spread| {
+        let all = async {
+            engine.drain(spread).await;
+            http2_viewers.wait().await;
+            acceptor.connections().wait().await;
+        };
+        tokio::time::timeout(spread + LAST_WAIT, all).await.is_ok()
+    };
+    let all_ended = tokio::select! {
+        all_ended = ended(spread) => all_ended,
         () = signals.next(), if !at_once => {
             tracing::info!("second signal: ending all streams at once");
             phase.send_replace(Phase::Ending { spread: Duration::ZERO });
-            engine.drain(Duration::ZERO).await;
+            ended(Duration::ZERO).await
         }
-    }
-    http2_viewers.close();
-    acceptor.connections().close();
-    let connections = async {
-        http2_viewers.wait().await;
-        acceptor.connections().wait().await;
     };
-    if tokio::time::timeout(options.shutdown.drain + LAST_WAIT, connections).await.is_err() {
+    if !all_ended {
         tracing::warn!(connections = acceptor.connections().len(), "aborting connections that have not ended in time");
     }
     feeds.stop().await;
-    presence.release().await;
+    release(&presence).await;
     admin.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Gives the leases back.
+async fn release(presence: &Presence) {
+    if matches!(*presence.health().borrow(), Health::Connected) {
+        presence.release().await;
+    } else if tokio::time::timeout(RELEASE_WITHOUT_REDIS, presence.release()).await.is_err() {
+        tracing::warn!("Redis does not answer: this node's leases expire by themselves");
+    }
 }
 
 /// The signals that stop a node.
@@ -154,6 +178,7 @@ fn presence(options: &ServeOptions) -> Presence {
         prefix: options.presence.redis_prefix.clone(),
         grace: options.presence.grace,
         limits: options.addresses.limits(),
+        timing: headcount_presence::Timing::scaled(options.presence.time_scale),
         ..headcount_presence::Settings::default()
     };
     match &options.presence.redis {
@@ -177,8 +202,12 @@ fn engine_settings(options: &ServeOptions, max_viewers: usize) -> headcount_engi
 
 fn announce(options: &ServeOptions, listener: &TcpListener, admin: &TcpListener) -> anyhow::Result<()> {
     let (listen, admin) = (listener.local_addr()?, admin.local_addr()?);
-    let host = if listen.ip().is_unspecified() { "localhost".to_owned() } else { listen.ip().to_string() };
-    let open = options.public_url.clone().unwrap_or_else(|| format!("http://{host}:{}/", listen.port()));
+    let open = options.public_url.clone().unwrap_or_else(|| {
+        // A socket address has the brackets that a URL needs around IPv6.
+        let host =
+            if listen.ip().is_unspecified() { format!("localhost:{}", listen.port()) } else { listen.to_string() };
+        format!("http://{host}/")
+    });
     let presence = options.presence.redis.as_ref().map_or_else(|| "in this process".to_owned(), ToString::to_string);
     tracing::info!(%listen, %admin, %presence, "listening");
     tracing::info!("open {open} in a browser");

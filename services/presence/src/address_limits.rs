@@ -28,7 +28,7 @@ impl AddressLimits {
         "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,::1/128,fc00::/7,fe80::/10";
 
     /// Whether no limit applies to the address.
-    pub(crate) fn exempts(&self, address: IpAddr) -> bool {
+    pub fn exempts(&self, address: IpAddr) -> bool {
         let address = network::plain(address);
         self.exempt.iter().any(|network| network.contains(&address))
     }

@@ -36,6 +36,7 @@ pub use client::Client;
 pub use counter::Counter;
 pub use health::Health;
 pub use name::{CounterName, NameError};
+pub use network::Network;
 pub use presence::Presence;
 pub use reading::Reading;
 pub use registration::Registration;

@@ -51,6 +51,14 @@ pub(crate) struct Changes {
     pub(crate) leaves: Vec<ViewerId>,
 }
 
+/// Whether joins are taken with other changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joins {
+    Take,
+    /// They stay unreported: Redis is full.
+    Withhold,
+}
+
 impl Changes {
     pub(crate) fn len(&self) -> usize {
         self.joins.len() + self.leaves.len()
@@ -129,23 +137,42 @@ impl LocalViewers {
         self.show_local(&viewers);
     }
 
-    /// Takes at most `most` unreported changes, leaves first. The caller must report them.
-    pub(crate) fn take_changes(&self, most: usize) -> Changes {
+    /// Takes at most `most` unreported changes, leaves first. The caller must report them, or [put them
+    /// back](LocalViewers::put_back).
+    pub(crate) fn take_changes(&self, most: usize, joins: Joins) -> Changes {
         let mut guard = self.viewers.lock();
         let viewers = &mut *guard;
         let Some(unreported) = &mut viewers.unreported else { return Changes::default() };
         let leaves: Vec<_> = unreported.left.drain(..most.min(unreported.left.len())).collect();
-        let joining: Vec<_> = unreported.joined.iter().copied().take(most - leaves.len()).collect();
+        let most_joins = if joins == Joins::Take { most - leaves.len() } else { 0 };
+        let joining: Vec<_> = unreported.joined.iter().copied().take(most_joins).collect();
+        let are_joins_left = joins == Joins::Take && joining.len() < unreported.joined.len();
         let mut joins = Vec::with_capacity(joining.len());
         for viewer in joining {
             unreported.joined.remove(&viewer);
             // A viewer that has left is no longer in `joined`, so each of these counts.
             joins.extend(viewers.counted.get(&viewer).map(|visitor| (viewer, *visitor)));
         }
-        if !unreported.left.is_empty() || !unreported.joined.is_empty() {
+        if !unreported.left.is_empty() || are_joins_left {
             self.changed.notify_one();
         }
         Changes { joins, leaves }
+    }
+
+    /// Makes changes unreported again that Redis has refused.
+    pub(crate) fn put_back(&self, changes: Changes) {
+        let mut guard = self.viewers.lock();
+        let viewers = &mut *guard;
+        let Some(unreported) = &mut viewers.unreported else { return };
+        for (viewer, _) in changes.joins {
+            if viewers.counted.contains_key(&viewer) {
+                unreported.joined.insert(viewer);
+            } else {
+                // It has left meanwhile, and Redis never knew it.
+                unreported.left.retain(|left| *left != viewer);
+            }
+        }
+        unreported.left.extend(changes.leaves);
     }
 
     /// Takes all viewers that count. This includes all unreported changes, which are not taken again.

@@ -36,6 +36,12 @@ pub(crate) struct Metrics {
     pub(crate) held_back: Counter,
     /// Publications by Redis, summed over counters. Includes those that were never delivered here.
     pub(crate) published: Counter,
+    /// Steps of Redis's clock, forward or back, that this node noticed.
+    pub(crate) clock_steps: Counter,
+    /// 1 if Redis may evict keys, 0 if not.
+    pub(crate) redis_evicts: Gauge,
+    /// The part of Redis's memory limit that is free; 1 if there is no limit.
+    pub(crate) redis_memory_free: Gauge<f64, AtomicU64>,
     /// Seconds since the last message; 0 while none is expected.
     pub(crate) subscription_age: Gauge<f64, AtomicU64>,
     calls: Family<ScriptLabel, Counter>,
@@ -141,6 +147,9 @@ impl Default for Metrics {
             messages: Counter::default(),
             held_back: Counter::default(),
             published: Counter::default(),
+            clock_steps: Counter::default(),
+            redis_evicts: Gauge::default(),
+            redis_memory_free: Gauge::default(),
             subscription_age: Gauge::default(),
             calls: Family::default(),
             call_seconds: Histogram::new(CALL_SECONDS),
@@ -209,6 +218,13 @@ impl Metrics {
         r.register("presence_messages", "Published states that the subscription delivered", self.messages.clone());
         r.register("presence_published", "Publications by Redis of this node's counters", self.published.clone());
         r.register("presence_held_back", "Reports whose change was published later", self.held_back.clone());
+        r.register("presence_clock_steps", "Steps of Redis's clock that this node noticed", self.clock_steps.clone());
+        r.register("presence_redis_evicts", "1 if Redis may evict keys, 0 if not", self.redis_evicts.clone());
+        r.register(
+            "presence_redis_memory_free_ratio",
+            "Part of Redis's memory limit that is free, 1 without a limit",
+            self.redis_memory_free.clone(),
+        );
         r.register(
             "presence_subscription_age_seconds",
             "Time since the subscription delivered a message, 0 while none is expected",

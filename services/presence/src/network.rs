@@ -14,10 +14,11 @@ const IPV4: u64 = 0xffff << 32;
 /// The node keeps it in memory while a stream from it is open, because each new key needs a new hash of it. It is never
 /// logged or stored, hence no `Debug`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Network(NonZeroU64);
+pub struct Network(NonZeroU64);
 
 impl Network {
-    pub(crate) fn of(address: IpAddr) -> Network {
+    /// The network of a client's address. Mapped and translated IPv4 addresses count as IPv4.
+    pub fn of(address: IpAddr) -> Network {
         let number = match plain(address) {
             IpAddr::V4(address) => IPV4 | u64::from(address.to_bits()),
             IpAddr::V6(address) => (address.to_bits() >> 64) as u64,

@@ -11,12 +11,15 @@ use crate::stamp::{KEYWORD, Stamp};
 
 /// PNG's filter type 0, "None". Other filters do not help with flat colours.
 const UNFILTERED: u8 = 0;
+/// Compressors that are kept, of some 300 KB each.
+const IDLE_COMPRESSORS: usize = 4;
 
 /// Encodes PNGs.
 #[derive(Debug)]
 pub(crate) struct PngEncoder {
-    /// Reused: building its tables takes longer than compressing a badge.
-    deflate: Mutex<Compress>,
+    /// Idle compressors, at most [`IDLE_COMPRESSORS`]: building one's tables takes longer than compressing a badge. None
+    /// is locked while it compresses.
+    idle: Mutex<Vec<Compress>>,
 }
 
 /// An image's colours, and each pixel's index among them.
@@ -27,7 +30,7 @@ struct Indexed {
 
 impl PngEncoder {
     pub(crate) fn new() -> PngEncoder {
-        PngEncoder { deflate: Mutex::new(Compress::new(Compression::best(), true)) }
+        PngEncoder { idle: Mutex::default() }
     }
 
     /// Encodes an image with its stamp.
@@ -59,17 +62,23 @@ impl PngEncoder {
 
     /// Compresses rows as one zlib stream.
     fn deflated(&self, rows: &[u8]) -> Vec<u8> {
-        let mut deflate = self.deflate.lock();
-        deflate.reset();
+        let idle = self.idle.lock().pop();
+        let mut deflate = idle.unwrap_or_else(|| Compress::new(Compression::best(), true));
         let mut deflated = Vec::with_capacity(rows.len() / 4 + 64);
         loop {
             let taken = deflate.total_in() as usize;
             let status = deflate.compress_vec(&rows[taken..], &mut deflated, FlushCompress::Finish);
             if status.expect("the compressor was reset") == Status::StreamEnd {
-                return deflated;
+                break;
             }
             deflated.reserve(deflated.capacity());
         }
+        deflate.reset();
+        let mut idle = self.idle.lock();
+        if idle.len() < IDLE_COMPRESSORS {
+            idle.push(deflate);
+        }
+        deflated
     }
 }
 

@@ -64,15 +64,16 @@ impl TextLayout {
 
     /// Lays out a label of any script.
     pub(crate) fn label(&self, text: &str, em: f32) -> Line {
-        let mut labels = self.labels.lock();
         let key = (text.to_owned(), em.to_bits());
-        if let Some(line) = labels.get(&key) {
+        if let Some(line) = self.labels.lock().get(&key) {
             return line.clone();
         }
+        // Not under the lock, which other pictures wait for.
+        let line = label::lay_out(&self.fonts, text, em);
+        let mut labels = self.labels.lock();
         if labels.len() >= CACHED_LABELS {
             labels.clear();
         }
-        let line = label::lay_out(&self.fonts, text, em);
         labels.insert(key, line.clone());
         line
     }

@@ -88,6 +88,11 @@ impl Typeface {
         self.font.h_advance_unscaled(glyph)
     }
 
+    /// Returns the number of curves in a glyph's outline.
+    pub(crate) fn curves(&self, glyph: GlyphId) -> usize {
+        self.font.outline(glyph).map_or(0, |outline| outline.curves.len())
+    }
+
     /// Returns a glyph's outline at `em` pixels per em, without hinting.
     pub(crate) fn scaled(&self, glyph: GlyphId, em: f32) -> Option<Outline> {
         Some(outline::scale(self.font.outline(glyph)?, self.factor(em)))

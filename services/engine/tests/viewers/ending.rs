@@ -179,9 +179,11 @@ fn a_drain_does_not_wait_for_a_panicked_shard() {
     let harness = Harness::new(Settings::default());
     let engine = Engine::start(Settings { shards: 1, ..Settings::default() }).expect("an engine");
     let feed = engine.open("online".into(), frame(0, 0));
+    assert_eq!(engine.live_shards(), 1);
     assert!(feed.adopt(harness.connect(None).0, bytes::Bytes::from_static(b"head"), Fragile).is_ok());
     block_on(engine.drain(Duration::ZERO));
     assert_eq!(engine.viewers(), 0);
+    wait_until("the engine knows that its only shard is dead", || engine.live_shards() == 0);
 }
 
 #[test]
@@ -208,4 +210,5 @@ fn other_shards_continue_when_one_panics() {
         see(&mut peers, number);
     }
     harness.join(&feed, None).read_to(5);
+    assert_eq!(harness.engine.live_shards(), 1);
 }

@@ -8,6 +8,7 @@ use headcount_presence::AdmissionError;
 use crate::counters::UnknownCounter;
 use crate::draw_queue::DrawQueueFull;
 use crate::feeds::FeedError;
+use crate::http::headers;
 
 /// `Retry-After` of 429 and 503, in seconds: long enough to spread many clients, short enough for a person.
 const RETRY_AFTER: &str = "5";
@@ -33,13 +34,16 @@ pub(crate) enum HttpError {
     /// The request has a body.
     #[error("Requests with a body are not accepted.")]
     Body,
+    /// The `Host` header is missing, repeated or malformed.
+    #[error("The request must have one well-formed Host header.")]
+    Host,
+    /// The client does not read the responses that it has.
+    #[error("Too many bytes wait for clients that do not read them; try again in a few seconds.")]
+    Unread,
     /// The engine rejects the viewer.
     #[error("Sorry, {0}; try again in a few seconds.")]
-    Engine(#[from] headcount_engine::Rejection),
-    /// The node has as many live looks as it may.
-    #[error("This node shows as many different pictures as it can hold; try again in a few seconds.")]
-    TooManyLooks,
-    /// Too many large pictures wait to be drawn.
+    Engine(headcount_engine::Rejection),
+    /// Too many pictures wait to be drawn.
     #[error("Sorry, {0}; try again in a few seconds.")]
     DrawQueueFull(#[from] DrawQueueFull),
     /// Presence refuses the viewer or the counter.
@@ -51,17 +55,18 @@ pub(crate) enum HttpError {
 }
 
 /// The value of every cause label of refused requests.
-pub(super) const CAUSES: [&str; 16] = [
+pub(super) const CAUSES: [&str; 17] = [
     "not_found",
     "counter",
     "embedder",
     "look",
     "method",
     "body",
+    "host",
+    "unread",
     "max_viewers",
     "max_viewers_per_counter",
     "engine",
-    "max_looks",
     "drawing",
     "max_counters",
     "address_rate",
@@ -78,13 +83,11 @@ impl HttpError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::Counter(_) => StatusCode::NOT_FOUND,
-            Self::Look(_) => StatusCode::BAD_REQUEST,
+            Self::Look(_) | Self::Host => StatusCode::BAD_REQUEST,
             Self::EmbedPolicy => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Engine(_) | Self::TooManyLooks | Self::DrawQueueFull(_) | Self::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Engine(_) | Self::DrawQueueFull(_) | Self::Draining | Self::Unread => StatusCode::SERVICE_UNAVAILABLE,
             Self::Admission(error) => match error {
                 AdmissionError::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 AdmissionError::TooFast
@@ -95,7 +98,7 @@ impl HttpError {
     }
 
     /// The value of the cause label.
-    fn cause(&self) -> &'static str {
+    pub(super) fn cause(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
             Self::Counter(_) => "counter",
@@ -103,16 +106,26 @@ impl HttpError {
             Self::Look(_) => "look",
             Self::Method => "method",
             Self::Body => "body",
+            Self::Host => "host",
+            Self::Unread => "unread",
             Self::Engine(headcount_engine::Rejection::Full) => "max_viewers",
             Self::Engine(headcount_engine::Rejection::CounterFull) => "max_viewers_per_counter",
+            Self::Draining => "draining",
             Self::Engine(_) => "engine",
-            Self::TooManyLooks => "max_looks",
             Self::DrawQueueFull(_) => "drawing",
             Self::Admission(AdmissionError::TooManyCounters { .. }) => "max_counters",
             Self::Admission(AdmissionError::TooFast) => "address_rate",
             Self::Admission(AdmissionError::TooManyOfCounter { .. }) => "address_streams",
             Self::Admission(AdmissionError::TooManyInAll { .. }) => "address_streams_in_all",
-            Self::Draining => "draining",
+        }
+    }
+}
+
+impl From<headcount_engine::Rejection> for HttpError {
+    fn from(rejection: headcount_engine::Rejection) -> Self {
+        match rejection {
+            headcount_engine::Rejection::Draining => Self::Draining,
+            other => Self::Engine(other),
         }
     }
 }
@@ -120,7 +133,6 @@ impl HttpError {
 impl From<FeedError> for HttpError {
     fn from(error: FeedError) -> Self {
         match error {
-            FeedError::TooManyLooks => Self::TooManyLooks,
             FeedError::Counter(error) => Self::Admission(error),
             FeedError::DrawQueueFull(full) => Self::DrawQueueFull(full),
         }
@@ -132,7 +144,7 @@ impl IntoResponse for HttpError {
         let status = self.status();
         let mut response = (status, format!("{self}\n")).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(headers::cross_origin("no-store"));
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }

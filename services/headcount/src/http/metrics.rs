@@ -34,6 +34,7 @@ impl Default for Metrics {
             EarlyClose::HeadTimeout,
             EarlyClose::Malformed,
             EarlyClose::ProxyHeader,
+            EarlyClose::Stalled,
         ] {
             let _: &Counter = &closed.get_or_create(&CauseLabel { cause: cause.as_str() });
         }
@@ -41,7 +42,7 @@ impl Default for Metrics {
     }
 }
 
-/// Why a connection was closed before a request could be read.
+/// Why a connection was closed before a request could be read or its response was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EarlyClose {
     /// Too many connections were idle, and this one longest.
@@ -54,6 +55,8 @@ pub(super) enum EarlyClose {
     Malformed,
     /// A trusted proxy sent no well-formed PROXY header.
     ProxyHeader,
+    /// The client read nothing of a response for the stall limit.
+    Stalled,
 }
 
 impl EarlyClose {
@@ -64,6 +67,7 @@ impl EarlyClose {
             Self::HeadTimeout => "head_timeout",
             Self::Malformed => "malformed",
             Self::ProxyHeader => "proxy_header",
+            Self::Stalled => "stalled",
         }
     }
 }
@@ -80,7 +84,7 @@ impl Metrics {
         registry.register("refusals", "Requests answered with 4xx or 503, by cause", self.refusals.clone());
         registry.register(
             "connections_closed_early",
-            "Connections closed before a request could be read, by cause",
+            "Connections closed before a request, or its response, could be read, by cause",
             self.closed.clone(),
         );
     }
@@ -101,7 +105,7 @@ impl Metrics {
         self.refusals.get_or_create(&CauseLabel { cause }).inc();
     }
 
-    /// Counts a connection that is closed before a request.
+    /// Counts a connection that is closed early.
     pub(super) fn closed_early(&self, cause: EarlyClose) {
         self.closed.get_or_create(&CauseLabel { cause: cause.as_str() }).inc();
     }

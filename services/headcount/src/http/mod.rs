@@ -3,6 +3,7 @@
 mod app;
 mod connection;
 mod error;
+mod headers;
 mod metrics;
 mod routes;
 

@@ -81,6 +81,9 @@ pub(crate) struct PresenceOptions {
     /// Privacy: below this number, pictures and JSON say "fewer than" it
     #[arg(long, value_name = "N", default_value = "0", value_parser = number::<u64>(0, u64::from(u32::MAX)))]
     pub(crate) small: u64,
+    /// For tests, never for production: divides all lives and leases in Redis by this number, on all nodes alike
+    #[arg(long, value_name = "N", default_value = "1", value_parser = number::<u32>(1, 1000), hide = true)]
+    pub(crate) time_scale: u32,
 }
 
 /// What one client address may have.
@@ -140,7 +143,8 @@ pub(crate) struct ViewerOptions {
     /// Most viewers of one counter on this node, 503 above, so that one counter cannot use up the node
     #[arg(long, value_name = "N", default_value = "", value_parser = optional(number::<usize>(1, 10_000_000)))]
     pub(crate) max_viewers_per_counter: Optional<usize>,
-    /// Most live looks (counter, options and format): each is drawn and encoded separately at every change
+    /// Most live looks (counter, options and format): each is drawn and encoded separately at every change. Default looks
+    /// are not counted. Above, and above 16 that one client address has begun, a viewer gets the counter's default look
     #[arg(long, value_name = "N", default_value = "1024", value_parser = number::<usize>(1, 1_000_000))]
     pub(crate) max_looks: usize,
     /// Most pushes per second to a viewer. Ten look live and cost a viewer at most 4 kB/s. 0.1 is one in ten seconds,

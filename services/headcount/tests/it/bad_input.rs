@@ -20,6 +20,13 @@ use crate::{
 /// The largest head that the node accepts.
 const LARGEST_HEAD: usize = 8 << 10;
 
+/// Headers of every response that a page of another site may see, a refusal included.
+pub(crate) const FOR_ALL_ORIGINS: [(&str, &str); 3] = [
+    ("Access-Control-Allow-Origin", "*"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+];
+
 fn oversized(begin: &str) -> Vec<u8> {
     format!("{begin}{}\r\n\r\n", "a".repeat(LARGEST_HEAD)).into_bytes()
 }
@@ -45,12 +52,18 @@ fn malformed_heads_are_refused() {
         "GET /online.png HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}: as TLS begins\r\n\r\n",
         "PROXY TCP4 203.0.113.9 127.0.0.1 4711 80\r\nGET /online.png HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /online.png HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "GET /online.json HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
+        "GET /online.json HTTP/1.1\r\nHost: a/b\r\nConnection: close\r\n\r\n",
     ] {
         let answer = send(&node, head.as_bytes());
         assert!(!answer.is_empty(), "no answer to {head:?}");
         let answer = Answer::read(&answer);
         assert_eq!(answer.status(), 400, "{head:?}");
         answer.sentence();
+        for (name, value) in FOR_ALL_ORIGINS {
+            assert_eq!(answer.header(name), Some(value), "{name} of the answer to {head:?}");
+        }
     }
     before.come_back(&node);
 }
@@ -149,6 +162,32 @@ fn a_head_that_drips_in_is_dropped_at_the_deadline() {
 }
 
 #[test]
+fn the_first_head_has_one_deadline_in_all() {
+    let node = start(["--head-timeout", "2s", "--proxy-protocol-from", "127.0.0.0/8"]);
+    let mut socket = connect(&node);
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let begun = Instant::now();
+    // The PROXY header is complete after 1.5 s, then the head drips in.
+    let mut parts = [&b"PROXY TCP4 203.0.113.9 127.0.0.1"[..], b" 4711 80\r\n", b"G", b"E", b"T"].into_iter();
+    let mut next = Duration::ZERO;
+    loop {
+        if begun.elapsed() >= next
+            && let Some(part) = parts.next()
+        {
+            let _ = socket.write_all(part);
+            next = begun.elapsed().max(Duration::from_millis(1500));
+        }
+        match socket.read(&mut [0; 16]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            _ => break,
+        }
+        assert!(begun.elapsed() < PATIENCE, "the node does not close");
+    }
+    let lasted = begun.elapsed();
+    assert!((Duration::from_millis(1900)..Duration::from_millis(3000)).contains(&lasted), "closed after {lasted:?}");
+}
+
+#[test]
 fn bytes_behind_the_request_do_not_matter() {
     let node = start([]);
     let before = Holdings::of(&node);
@@ -177,7 +216,7 @@ fn bytes_behind_the_request_do_not_matter() {
 }
 
 /// Opens a viewer with the smallest possible receive buffer, which never reads.
-fn never_reads(node: &Node, path: &str) -> TcpStream {
+pub(crate) fn never_reads(node: &Node, path: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(1).unwrap();
     socket.connect(&node.address().into()).unwrap();

@@ -23,7 +23,7 @@ use crate::{
 const WINDOW: u32 = 2048;
 
 /// Opens a connection. The second socket is a handle on the same connection, to break it.
-async fn connect(node: &Node) -> (SendRequest<Empty<Bytes>>, std::net::TcpStream) {
+pub(crate) async fn connect(node: &Node) -> (SendRequest<Empty<Bytes>>, std::net::TcpStream) {
     connect_after(node, "").await
 }
 
@@ -42,7 +42,7 @@ async fn connect_after(node: &Node, header: &str) -> (SendRequest<Empty<Bytes>>,
 }
 
 /// A stream within a connection.
-struct Stream {
+pub(crate) struct Stream {
     body: Incoming,
     parts: PartReader,
 }
@@ -57,7 +57,7 @@ impl Stream {
     }
 
     /// Returns the next picture's number, or `None` at the stream's clean end.
-    async fn next(&mut self) -> Option<u64> {
+    pub(crate) async fn next(&mut self) -> Option<u64> {
         loop {
             if let Some(part) = self.parts.next_part().unwrap() {
                 return Some(number(&part));
@@ -69,12 +69,12 @@ impl Stream {
         }
     }
 
-    async fn wait_for(&mut self, count: u64) {
+    pub(crate) async fn wait_for(&mut self, count: u64) {
         while self.next().await.expect("the stream goes on") != count {}
     }
 }
 
-async fn open(sender: &mut SendRequest<Empty<Bytes>>, node: &Node, count: u32) -> Vec<Stream> {
+pub(crate) async fn open(sender: &mut SendRequest<Empty<Bytes>>, node: &Node, count: u32) -> Vec<Stream> {
     let mut streams = Vec::new();
     for number in 0..count {
         streams.push(Stream::open(sender, node.url(&format!("online.png?height={}", 20 + number))).await);
@@ -158,4 +158,14 @@ async fn an_address_has_at_most_its_limit_of_http2_streams() {
     let more = Stream::open(&mut second, node.url("online.png")).await;
     streams[0].wait_for(4).await;
     drop(more);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embed_codes_contain_the_authority() {
+    let node = start([]);
+    let (mut sender, _cable) = connect(&node).await;
+    let request = Request::get(node.url("online")).version(Version::HTTP_2).body(Empty::new()).unwrap();
+    let answer = timeout(PATIENCE, sender.send_request(request)).await.expect("an answer").unwrap();
+    let page = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(page.contains(&format!("[img]http://{}/online.png[/img]", node.address())), "{page}");
 }

@@ -1,9 +1,13 @@
 //! Routes other than the streams: snapshots, JSON, the pages, and paths that lead nowhere.
 
+use std::process::Command;
+
 use headcount_drawing::{Count, read_stamp};
+use headcount_testkit::Node;
 
 use crate::{
-    exchange::{Answer, get, request},
+    bad_input::FOR_ALL_ORIGINS,
+    exchange::{Answer, get, request, send},
     node::start,
     stream::Stream,
 };
@@ -97,11 +101,79 @@ fn the_embed_codes_contain_the_requested_host() {
     assert!(html.text().contains(&format!("[img]http://{}/online.png[/img]", node.address())), "{html:?}");
 }
 
+#[test]
+fn the_embed_codes_contain_the_scheme_that_the_reader_used() {
+    let code = |page: &Answer| {
+        let (_, rest) = page.text().split_once("[img]").expect("a code");
+        rest.split_once("[/img]").expect("its end").0.to_owned()
+    };
+    // Only a trusted proxy says how its client has connected.
+    let forwarded = [("Host", "count.example"), ("X-Forwarded-Proto", "https")];
+    let page = |node: &Node, headers: &[(&str, &str)]| {
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        Answer::read(&send(node, format!("GET /online HTTP/1.1\r\nConnection: close\r\n{lines}\r\n").as_bytes()))
+    };
+    assert_eq!(code(&page(&start([]), &forwarded)), "http://count.example/online.png");
+    let behind = start(["--forwarded-from", "127.0.0.0/8"]);
+    assert_eq!(code(&page(&behind, &forwarded)), "https://count.example/online.png");
+    let behind = start(["--forwarded-from", "127.0.0.0/8", "--forwarded-header", "forwarded"]);
+    let forwarded = [("Host", "count.example"), ("Forwarded", "for=203.0.113.9;proto=https")];
+    assert_eq!(code(&page(&behind, &forwarded)), "https://count.example/online.png");
+    // A PROXY header, version 2, with the TLV that HAProxy's `send-proxy-v2-ssl` adds.
+    let node = start(["--proxy-protocol-from", "127.0.0.0/8"]);
+    for (client_flags, scheme) in [(0, "http"), (1, "https")] {
+        let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
+        let addresses = [203, 0, 113, 9, 127, 0, 0, 1, 0x12, 0x67, 0x20, 0xfb];
+        let tls = [0x20, 0, 5, client_flags, 0, 0, 0, 0];
+        bytes.extend(((addresses.len() + tls.len()) as u16).to_be_bytes());
+        bytes.extend(
+            [&addresses[..], &tls, b"GET /online HTTP/1.1\r\nHost: count.example:8443\r\nConnection: close\r\n\r\n"]
+                .concat(),
+        );
+        assert_eq!(code(&Answer::read(&send(&node, &bytes))), format!("{scheme}://count.example:8443/online.png"));
+    }
+}
+
+#[test]
+fn the_front_page_says_which_counters_exist() {
+    let signed = start(["--counters", "signed", "--sign-key", "0123456789abcdef"]);
+    let front = get(&signed, "/");
+    assert_eq!(front.status(), 200, "{front:?}");
+    has_no_script(&front);
+    assert!(front.text().contains("headcount sign"), "{front:?}");
+    assert!(!front.text().contains("Any name is a counter"), "{front:?}");
+    let output = Command::new(env!("CARGO_BIN_EXE_headcount"))
+        .args(["sign", "online", "--sign-key", "0123456789abcdef"])
+        .output()
+        .unwrap();
+    let name = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    // As a form sends it.
+    let moved = get(&signed, &format!("/?counter={}", name.replace('~', "%7E")));
+    assert_eq!((moved.status(), moved.header("Location")), (303, Some(&*format!("/{name}"))));
+    assert!(!get(&signed, &format!("/{name}")).text().contains("Any name is a counter"));
+
+    let listed = start(["--counters", "forum,shop"]);
+    for path in ["/", "/shop"] {
+        let page = get(&listed, path);
+        assert_eq!(page.status(), 200);
+        assert!(!page.text().contains("Any name is a counter"), "{page:?}");
+        assert!(page.text().contains("href=\"/forum\"") && page.text().contains("href=\"/shop\""), "{page:?}");
+    }
+}
+
 /// Returns the values of all attributes with this name, unescaped.
 fn attributes(page: &Answer, name: &str) -> Vec<String> {
     let begin = format!(" {name}=\"");
     let values = page.text().split(&*begin).skip(1).filter_map(|rest| rest.split('"').next());
     values.map(|value| value.replace("&#38;", "&").replace("&amp;", "&")).collect()
+}
+
+#[test]
+fn samples_are_on_a_light_ground() {
+    // The bare number is black on nothing: it would be invisible on the dark page.
+    let page = get(&start([]), "/online");
+    let (_, dark) = page.text().split_once("prefers-color-scheme: dark").expect("a dark page");
+    assert!(dark.contains(".live, .looks a { background: #fff;"), "{page:?}");
 }
 
 #[test]
@@ -135,7 +207,7 @@ fn crawlers_are_kept_off_the_streams_and_browsers_get_an_icon() {
     let robots = get(&node, "/robots.txt");
     assert_eq!(robots.status(), 200);
     assert!(robots.header("Content-Type").unwrap().starts_with("text/plain"));
-    for line in ["User-agent: *", "Disallow: /*.png", "Disallow: /*.jpg"] {
+    for line in ["User-agent: *", "Disallow: /*.png", "Disallow: /*.jpg", "Disallow: /*.jpeg"] {
         assert!(robots.text().lines().any(|found| found == line), "{line} is not in {robots:?}");
     }
     let icon = get(&node, "/favicon.ico");
@@ -185,6 +257,9 @@ fn paths_that_lead_nowhere_get_404_and_a_sentence() {
         let answer = get(&node, path);
         assert_eq!(answer.status(), 404, "{path}");
         answer.sentence();
+        for (name, value) in FOR_ALL_ORIGINS {
+            assert_eq!(answer.header(name), Some(value), "{name} of {path}");
+        }
     }
     let longest = format!("/{}.json", "a".repeat(64));
     for path in [&*longest, "/0.json", "/a-b_c.d.json", "/blog.example.org.json"] {

@@ -1,16 +1,18 @@
 //! Shutdown: the node becomes unready, every stream ends with its last picture, and the process exits with status 0.
 
 use std::{
-    io::Read,
-    net::TcpStream,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
-use headcount_testkit::{http, wait_until};
+use headcount_testkit::{Node, NodeOptions, http, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::{
+    exchange::{Answer, connect},
+    http2,
     node::{PATIENCE, start},
     stream::{Stream, number},
 };
@@ -124,4 +126,71 @@ fn new_connections_are_refused_during_the_drain() {
         }
     })
     .unwrap();
+}
+
+/// Time within which a node answers what waits, and stops, once nothing is left to spread.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+#[test]
+fn requests_that_wait_for_redis_are_answered_at_shutdown() {
+    // It accepts connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let redis = format!("redis://{}", silent.local_addr().unwrap());
+    let options = NodeOptions { program: Some(env!("CARGO_BIN_EXE_headcount").into()), ..NodeOptions::redis(redis) };
+    let mut node = Node::start(&options.with(["--drain", "10s"])).unwrap();
+    let readers: Vec<_> = ["/online.png", "/other.jpg", "/online.png?style=plain"]
+        .map(|path| {
+            let mut socket = connect(&node);
+            write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            thread::spawn(move || {
+                let mut answer = Vec::new();
+                socket.read_to_end(&mut answer).unwrap();
+                (answer, Instant::now())
+            })
+        })
+        .into_iter()
+        .collect();
+    thread::sleep(Duration::from_millis(200));
+    let signalled = Instant::now();
+    node.process().signal(Signal::SIGTERM).unwrap();
+    for reader in readers {
+        let (answer, at) = reader.join().unwrap();
+        let answer = Answer::read(&answer);
+        assert_eq!(answer.status(), 503, "{answer:?}");
+        assert!(answer.sentence().contains("shutting down"), "{answer:?}");
+        assert!(at - signalled < AT_ONCE, "answered after {:?}", at - signalled);
+    }
+    assert!(node.stop(PATIENCE).unwrap().success());
+    assert!(signalled.elapsed() < AT_ONCE, "stopped after {:?}", signalled.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_http2_streams_too() {
+    let mut node = start(["--drain", "1m"]);
+    let (mut sender, _cable) = http2::connect(&node).await;
+    let mut streams = http2::open(&mut sender, &node, 4).await;
+    streams[0].wait_for(4).await;
+    node.process().signal(Signal::SIGTERM).unwrap();
+    wait_until("unreadiness", PATIENCE, || match http::get(node.admin(), "/readyz").unwrap().status {
+        503 => Ok(()),
+        status => Err(status.to_string()),
+    })
+    .unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let signalled = Instant::now();
+    node.process().signal(Signal::SIGTERM).unwrap();
+    let ended = tokio::task::spawn_blocking(move || {
+        let process = node.process().id();
+        wait_until("the node's end", PATIENCE, || match std::fs::read_to_string(format!("/proc/{process}/stat")) {
+            Ok(stat) if !stat.contains(") Z ") => Err(stat),
+            _ => Ok(()),
+        })
+        .unwrap();
+        assert!(node.stop(PATIENCE).unwrap().success());
+    });
+    for stream in &mut streams {
+        while stream.next().await.is_some() {}
+    }
+    ended.await.unwrap();
+    assert!(signalled.elapsed() < AT_ONCE, "stopped after {:?}", signalled.elapsed());
 }

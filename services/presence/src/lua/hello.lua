@@ -1,19 +1,23 @@
--- Begins a session for a node: empty, and not counted until all of the node's viewers are registered. A hello that
--- arrives twice or late begins a session that nothing uses, and that ends with its lease.
+-- A node begins a session: an empty one that does not count until its registration is complete. A hello that is doubled
+-- or late makes a session that nobody uses and that ends with its lease.
 --
 -- KEYS as in prelude.lua
 -- ARGV[6] session   empty
--- ARGV[7] node      the node's random id; the session's id begins with it
+-- ARGV[7] node      the node's random id, which the session's id begins with
+-- ARGV[8..9]        last reply and elapsed, as in report.lua
 
 read_state()
+follow_clock(expected_clock(8))
 check_epoch()
 if not exists then create_state() end
-end_expired()
+if state.nodes > 0 and redis.call('ZCARD', SESSIONS) ~= state.nodes then broken = true end
+if not broken then end_expired() end
+if broken then start_over() end
 
--- By the clock and by the last number, so that an id is not used again after a loss of the state.
+-- By the clock as well as by the last one, so that an id is not issued again even when the state was lost.
 set_field('last_session', math.max(now_us, state.last_session + 1))
 session = ARGV[7] .. '-' .. format_integer(state.last_session)
-store_session(session, { seq = 0, size = 0, phase = 'building' })
+store_session(session, { seq = 0, size = 0, phase = 'building', kept = now, suspect = false })
 redis.call('ZADD', SESSIONS, now + LEASE, session)
 count_sessions()
 for _, key in ipairs({ STATE, SESSIONS }) do redis.call('PEXPIRE', key, KEEP) end

@@ -1,19 +1,17 @@
--- The first part of every script of a counter: the state, the clock, the leases and the reply. The caller puts constants
--- before it: LEASE, SETTLE, PUBLISH_GAP, KEEPALIVE, KEEP, IDLE and CLAIM, all in milliseconds.
+-- Every script of a counter begins with this file: the state, the clock, the leases, and the reply. The caller puts the
+-- constants before it (LEASE, SUSPICION, SETTLE, PUBLISH_GAP, KEEPALIVE, KEEP, IDLE, CLAIM, CLOCK_SLACK: all in
+-- milliseconds).
 --
 -- KEYS[1] state     HASH  see keys.rs for its fields
 -- KEYS[2] sessions  ZSET  session -> end of its lease, in milliseconds of this Redis's clock
 -- KEYS[3] visitors  HASH  visitor -> number of registrations
--- KEYS[4] reaping   LIST  ended sessions whose registrations are still to be removed
--- ARGV[1] channel   the counter's channel
--- ARGV[2..5] seen   epoch, version, count and visitors of the state that the caller shows; 0 0 0 0 if it shows none
+-- KEYS[4] reaping   LIST  sessions that have ended and are still to be taken apart
+-- ARGV[1] channel   where the counter's states are published
+-- ARGV[2..5]        epoch, version, count and visitors of the state that the caller shows; 0 0 0 0 for none
 -- ARGV[6] session   the caller's session; empty for a reader
 --
 -- Every script returns {status, now, epoch, version, count, visitors, seq, settling, held, due, nodes, reap, session}:
--- the published state, and what the caller should do next. Times are in milliseconds.
---   held     a change is published after this time; 0 if none waits
---   due      no lease ends before this time has passed; -1 if there is no lease
---   reap     the ended session that the caller should continue to remove; empty if none
+-- the published state, and what the caller should do next (milliseconds where it is a time).
 
 local OK, UNKNOWN, GAP, DIFFERS = 0, 1, 2, 3
 
@@ -34,29 +32,41 @@ local function format_integer(number)
   return string.format('%.0f', number)
 end
 
+-- What the caller expects of the clock, by its last reply and the time since; 0 0 if it has had none.
+local function expected_clock(at)
+  local last_reply = tonumber(ARGV[at])
+  return last_reply > 0 and last_reply + tonumber(ARGV[at + 1]) or nil
+end
+
 local FIELDS = {
   'epoch', 'version', 'count', 'visitors', 'seq', 'published', 'held', 'settle', 'floor', 'visitors_floor',
-  'expiry', 'last_session', 'nodes', 'claim', 'kept', 'cursor', 'reap',
+  'expiry', 'last_session', 'nodes', 'people', 'waiting', 'claim', 'kept', 'cursor', 'reap',
 }
-local state = {} -- the fields above: as stored, then as changed by this call
-local own        -- the caller's session {seq, size, phase}; nil if it is unknown
-local written = {} -- names of the fields to store
-local changed = false -- registrations or leases have changed: the published state may be out of date
+local state = {}   -- the fields above as they were, then as they become
+local own          -- the caller's session, nil if Redis does not know it
+local written = {} -- fields to write back
+local changed = false   -- registrations or leases changed: what is published may be out of date
 local publication_due = false -- the state is to be published once it is stored
-local exists     -- whether the counter has a state
+local ask_all = false   -- all nodes are asked to report now
+local broken = false    -- some of the counter's keys are missing: see start_over
+local clock_leapt, knows_clock -- by what the caller knows of the clock: see follow_clock
+local exists
 
 local function set_field(field, value)
   state[field] = value
   written[field] = true
 end
 
+-- A session is {seq, size, phase, kept, suspect}: its last report's number, its registrations, 'building' or 'live',
+-- when its hash's life was last prolonged, and whether its lease has run out once.
 local function parse_session(text)
-  local seq, size, phase = string.match(text, '^(%d+) (%d+) (%a+)$')
-  return { seq = tonumber(seq), size = tonumber(size), phase = phase }
+  local seq, size, phase, kept, suspect = string.match(text, '^(%d+) (%d+) (%a+) (%d+) (%d)$')
+  return { seq = tonumber(seq), size = tonumber(size), phase = phase, kept = tonumber(kept), suspect = suspect == '1' }
 end
 
 local function store_session(id, it)
-  redis.call('HSET', STATE, 's:' .. id, format_integer(it.seq) .. ' ' .. format_integer(it.size) .. ' ' .. it.phase)
+  local numbers = { format_integer(it.seq), format_integer(it.size), it.phase, format_integer(it.kept) }
+  redis.call('HSET', STATE, 's:' .. id, table.concat(numbers, ' ') .. (it.suspect and ' 1' or ' 0'))
 end
 
 local function read_state()
@@ -76,8 +86,8 @@ local function read_state()
   own = mine and parse_session(mine) or nil
 end
 
--- Begins a new epoch: the state that readers have seen is lost, and nodes are about to register again. Until the epoch
--- has settled, the published numbers are not lower than what was shown.
+-- Begins an epoch: what readers have seen is gone, and nodes are about to register again. Until that has settled, the
+-- published number does not fall below what was shown.
 local function begin_epoch()
   set_field('epoch', math.max(now_us, seen.epoch + 1, state.epoch + 1))
   set_field('version', 0)
@@ -88,7 +98,7 @@ local function begin_epoch()
   changed = true
 end
 
--- Removes what is left beside a lost state: no session accounts for it.
+-- Nothing of an earlier life may stay beside a new state: it would never be accounted for.
 local function create_state()
   redis.call('UNLINK', SESSIONS, VISITORS, REAPING)
   begin_epoch()
@@ -96,11 +106,31 @@ local function create_state()
   exists = true
 end
 
--- Begins a new epoch if the caller has seen a newer state than Redis has.
+-- Begins anew, as after a loss of everything, because some of the counter's keys are missing and others are not: Redis
+-- has evicted them, or they ran out at different times during an outage, or its clock leapt. What is left is no base to
+-- count on, so every node registers its viewers again. Hashes of registrations that no session names any more run out
+-- by themselves.
+local function start_over()
+  redis.call('UNLINK', STATE, SESSIONS, VISITORS, REAPING)
+  if KEYS[5] then redis.call('UNLINK', KEYS[5]) end
+  local before = state
+  state = { reap = '' }
+  for _, field in ipairs(FIELDS) do state[field] = state[field] or 0 end
+  state.epoch = before.epoch
+  written = {}
+  create_state()
+  set_field('floor', math.max(seen.count, before.count))
+  set_field('visitors_floor', math.max(seen.visitors, before.visitors))
+  set_field('last_session', before.last_session)
+  own = nil
+  broken = false
+end
+
+-- Compares Redis with what the caller has seen.
 local function check_epoch()
   if not exists then return end
   if seen.epoch > state.epoch or (seen.epoch == state.epoch and seen.version > state.version) then
-    begin_epoch() -- published writes are lost
+    begin_epoch() -- writes that were published are lost
   elseif state.settle > now and seen.epoch > 0 and seen.epoch < state.epoch then
     if seen.count > state.floor then
       set_field('floor', seen.count)
@@ -113,12 +143,13 @@ local function check_epoch()
   end
 end
 
--- Ends a session: it stops counting now, and later calls remove its registrations.
+-- The session stops counting now; later calls take its registrations apart.
 local function end_session(id, it)
   redis.call('ZREM', SESSIONS, id)
   redis.call('HDEL', STATE, 's:' .. id)
   if it.size > 0 then
-    redis.call('RPUSH', REAPING, id)
+    set_field('waiting', state.waiting + 1)
+    if redis.call('RPUSH', REAPING, id) ~= state.waiting then broken = true end
     redis.call('PEXPIRE', REAPING, KEEP)
     if state.reap == '' then set_field('reap', id) end
   end
@@ -126,51 +157,78 @@ local function end_session(id, it)
   changed = true
 end
 
--- Called after sessions were added or removed.
+-- Called after sessions came or went.
 local function count_sessions()
   set_field('nodes', redis.call('ZCARD', SESSIONS))
   local first = redis.call('ZRANGE', SESSIONS, 0, 0, 'WITHSCORES')
   set_field('expiry', tonumber(first[2] or 0))
 end
 
--- Ends the sessions whose lease has ended. No lease ends before `expiry`, so most calls need no command.
+-- Compares Redis's clock with what the caller expects, nil if it does not know. The clock went back if a lease ends later
+-- than any that is given now: then all times of the counter go back by the same step, so that leases go on as before.
+local function follow_clock(expected)
+  clock_leapt = expected and now > expected + CLOCK_SLACK
+  knows_clock = expected ~= nil
+  if not exists or state.nodes == 0 or state.expiry <= now + LEASE + CLOCK_SLACK then return end
+  local all = redis.call('ZRANGE', SESSIONS, 0, -1, 'WITHSCORES')
+  if #all == 0 then return end
+  local step = math.max(tonumber(all[#all]) - LEASE - now, (expected or 0) - now)
+  for i = 1, #all, 2 do
+    redis.call('ZADD', SESSIONS, format_integer(math.min(tonumber(all[i + 1]) - step, now + LEASE)), all[i])
+  end
+  count_sessions()
+  if state.settle > 0 then set_field('settle', state.settle - step) end
+  set_field('published', math.max(0, state.published - step))
+end
+
+-- Ends sessions whose lease has run out. A lease that has run out just now is at first a suspicion only: after a stall of
+-- Redis, a failover, or a leap of its clock, the leases of living nodes may be over before they can report. So the
+-- session counts for SUSPICION more, and all nodes are asked to report; it ends if its node does not. A caller that knows
+-- nothing of the clock is new: it is not shown the dead. `expiry` is no later than the earliest end of a lease, so most
+-- calls need no command.
 local function end_expired()
   if state.nodes == 0 or now < state.expiry then return end
   local expired = redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now)
-  -- The first write is one that a full Redis refuses, which ends the script: no lease can be renewed then, so none may
-  -- end.
+  -- The first write may need memory. A Redis that is full refuses it where the script may not exceed the limit, and the
+  -- script ends here.
   if #expired > 0 then redis.call('HSET', STATE, 'expiry', format_integer(state.expiry)) end
   for _, id in ipairs(expired) do
-    local it = redis.call('HGET', STATE, 's:' .. id)
-    end_session(id, it and parse_session(it) or { seq = 0, size = 0 })
+    local text = redis.call('HGET', STATE, 's:' .. id)
+    local it = text and parse_session(text) or { seq = 0, size = 0, suspect = true }
+    local is_recent = knows_clock and now - tonumber(redis.call('ZSCORE', SESSIONS, id)) < LEASE
+    if it.suspect or not (is_recent or clock_leapt) then
+      end_session(id, it)
+    else
+      it.suspect = true
+      store_session(id, it)
+      redis.call('ZADD', SESSIONS, format_integer(now + SUSPICION), id)
+      if id == session then own = it end
+      ask_all = true
+    end
   end
   count_sessions()
+  if #expired == 0 and state.nodes == 0 then broken = true end -- all leases are missing
 end
 
--- Renews the caller's lease from the time at which it sent the report: its last reply from Redis, plus the time since.
--- A report that arrives late or twice does not prolong the lease further.
-local function renew(last_reply, elapsed)
-  local base = math.min(now, last_reply + elapsed)
-  redis.call('ZADD', SESSIONS, 'GT', format_integer(base + LEASE), session)
-end
-
--- Prolongs the life of the keys, which end by themselves if all nodes die. Not at each heartbeat, to save commands.
+-- Lets all keys vanish by themselves should all nodes die.
 local function prolong_keys()
-  if state.nodes == 0 or now - state.kept < KEEP / 5 then return end
+  if state.nodes == 0 or (now >= state.kept and now - state.kept < KEEP / 5) then return end
   for _, key in ipairs({ STATE, SESSIONS, VISITORS, REAPING }) do redis.call('PEXPIRE', key, KEEP) end
   set_field('kept', now)
 end
 
--- The number of viewers of all live sessions.
+-- Returns the sum over all living sessions.
 local function count_viewers()
-  local sum = 0
+  local sum, sessions = 0, 0
   local all = redis.call('HGETALL', STATE)
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 2) == 's:' then
       local it = parse_session(all[i + 1])
       if it.phase == 'live' then sum = sum + it.size end
+      sessions = sessions + 1
     end
   end
+  if sessions ~= state.nodes then broken = true end -- a session has no lease, or a lease no session
   return sum
 end
 
@@ -180,8 +238,8 @@ local function plan_publication()
   publication_due = true
 end
 
--- Updates the published state if it has changed, at most every PUBLISH_GAP. Publishes an unchanged state every KEEPALIVE,
--- so that a reader can tell a quiet subscription from a dead one.
+-- Publishes what has changed, at most every PUBLISH_GAP; what has not changed, every KEEPALIVE, because a reader must
+-- be able to tell a quiet subscription from a dead one.
 local function publish()
   if state.settle > 0 and now >= state.settle then
     set_field('settle', 0)
@@ -190,14 +248,16 @@ local function publish()
     changed = true
   end
   local since = now - state.published
-  if since < 0 then since = KEEPALIVE end -- the clock was set back
+  if since < 0 then since = KEEPALIVE end -- the clock went back
   if changed or state.held == 1 then
     if since < PUBLISH_GAP then
       if state.held ~= 1 then set_field('held', 1) end
+      if ask_all then plan_publication() end
       return
     end
     local count = count_viewers()
-    local visitors = math.min(redis.call('HLEN', VISITORS), count) -- includes ended sessions until they are removed
+    if broken then return end
+    local visitors = math.min(state.people, count) -- those of an ended session stay until it is taken apart
     count, visitors = math.max(count, state.floor), math.max(visitors, state.visitors_floor)
     if state.held == 1 then set_field('held', 0) end
     if state.version == 0 or count ~= state.count or visitors ~= state.visitors then
@@ -208,7 +268,7 @@ local function publish()
       return
     end
   end
-  if since >= KEEPALIVE and state.nodes > 0 then plan_publication() end
+  if ask_all or (since >= KEEPALIVE and state.nodes > 0) then plan_publication() end
 end
 
 local function write_state()
@@ -220,18 +280,19 @@ local function write_state()
   if #arguments > 0 then redis.call('HSET', STATE, unpack(arguments)) end
 end
 
--- Called after the state is stored: a full Redis refuses that, and only stored states may be published.
+-- After the state is stored: a full Redis refuses that, and nobody may hear of what it does not know.
 local function send_publication()
   if not publication_due then return end
   local settling = math.max(0, state.settle - now)
   local message = {}
-  for i, number in ipairs({ state.epoch, state.version, state.count, state.visitors, state.seq, settling }) do
+  for i, number in ipairs({ state.epoch, state.version, state.count, state.visitors, state.seq, settling, ask_all and 1 or 0 }) do
     message[i] = format_integer(number)
   end
   redis.call('PUBLISH', CHANNEL, table.concat(message, ' '))
 end
 
--- Once the last session has ended and its registrations are removed, keeps the state for IDLE, for those who still watch.
+-- When the last session has gone and is taken apart, the state stays a little for those who still watch; then nothing
+-- is left.
 local function expire_if_empty()
   if not exists or state.nodes > 0 then return end
   if state.reap == '' then
@@ -242,18 +303,27 @@ local function expire_if_empty()
   end
 end
 
--- Asks one caller at a time to continue the removal of ended sessions.
+-- One caller at a time is asked to go on with the reaping.
 local function claim_reaping()
   if state.reap == '' or (now < state.claim and state.claim <= now + CLAIM) then return '' end
   set_field('claim', now + CLAIM)
   return state.reap
 end
 
--- Publishes, stores the state, and returns the reply.
+-- `reap` is the session that the caller should take apart, empty for none; nil: whichever is due, if nobody has claimed
+-- it.
 local function finish(status, reap)
+  local is_ours = session ~= ''
+  if not broken then publish() end
+  if broken then
+    start_over()
+    publish()
+    if is_ours then status = UNKNOWN end
+    reap = ''
+  end
   local changed_before = changed
-  publish()
-  reap = reap or claim_reaping()
+  if reap == nil then reap = claim_reaping() end
+  if state.nodes == 0 and state.reap == '' and state.people ~= 0 then set_field('people', 0) end
   write_state()
   send_publication()
   if changed_before then expire_if_empty() end
@@ -266,7 +336,7 @@ local function finish(status, reap)
   }
 end
 
--- The reply for a counter that has no state and needs none: it has no viewers, and the caller shows none.
+-- The answer where there is no state and no need of one: nobody is there, as the caller knows already.
 local function empty_reply()
   local epoch = seen.epoch > 0 and seen.epoch or now_us
   return { OK, now, epoch, seen.version, 0, 0, 0, 0, 0, -1, 0, '', session }

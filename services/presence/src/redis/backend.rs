@@ -7,9 +7,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::addresses::RedisAddressLimiter;
+use super::memory;
 use super::node::Node;
 use super::reporter::Reporter;
-use super::scripts::Seen;
 use super::url::RedisUrl;
 use super::visitor_key::{self, CurrentKey};
 use crate::address_limiter::AddressLimiter;
@@ -64,6 +64,7 @@ impl RedisBackend {
             node.visitor_key.clone(),
             node.data_losses.subscribe(),
         ));
+        node.spawn_background(memory::run(Arc::clone(&node.commands), node.metrics.clone()));
         let addresses = RedisAddressLimiter::start(Arc::clone(&node), limiter);
         tracing::debug!(node = node.id, "presence starts");
         RedisBackend { node, addresses, reads: Semaphore::new(READS_AT_ONCE) }
@@ -88,7 +89,7 @@ impl RedisBackend {
     pub(crate) async fn read(&self, name: &CounterName) -> Option<Reading> {
         let _permit = self.reads.acquire().await.ok()?;
         let keys = self.node.prefix.counter(name);
-        let reply = self.node.commands.call(&self.node.scripts.read(&keys, Seen::default())).await.ok()?;
+        let reply = self.node.commands.call(&self.node.scripts.look(&keys, self.node.commands.clock())).await.ok()?;
         Some(reply.state.reading(SystemTime::now(), false))
     }
 

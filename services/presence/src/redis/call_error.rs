@@ -22,6 +22,16 @@ pub(super) enum CallError {
 }
 
 impl CallError {
+    /// Whether Redis has refused the call for want of memory: nothing of it is applied.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, CallError::Redis(error) if error.code() == Some("OOM"))
+    }
+
+    /// Whether Redis has answered that it does not execute the call.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, CallError::Redis(error) if Recovery::of(error) == Recovery::Operator)
+    }
+
     /// The cause that metrics count it under.
     pub(super) fn failure(&self) -> Failure {
         match self {

@@ -13,7 +13,7 @@ use super::backoff::Backoff;
 use super::call_error::{CallError, Recovery};
 use super::connect::{self, Connection};
 use super::reply::Reply;
-use super::scripts::{Access, Call};
+use super::scripts::{Access, Call, KnownClock};
 use super::url::{RedisUrl, Topology};
 use crate::Health;
 use crate::metrics::Metrics;
@@ -35,6 +35,8 @@ pub(super) struct CommandConnection {
     /// Replies missing in a row.
     missed: AtomicU32,
     last_reply: Mutex<LastReply>,
+    /// Redis's clock (milliseconds) in the last reply of a counter's script, and when that came.
+    clock: Mutex<Option<(u64, Instant)>>,
     problem: Mutex<Option<Problem>>,
     health: watch::Sender<Health>,
     metrics: Metrics,
@@ -74,6 +76,7 @@ impl CommandConnection {
             current: watch::Sender::new(None),
             missed: AtomicU32::new(0),
             last_reply: Mutex::new(LastReply { at: Instant::now(), at_time_of_day: SystemTime::now() }),
+            clock: Mutex::new(None),
             problem: Mutex::new(None),
             health,
             metrics,
@@ -82,7 +85,15 @@ impl CommandConnection {
 
     /// Calls a script of a counter. Waits at most one response timeout for a connection and one for the reply.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, CallError> {
-        self.call_as(call, Reply::parse).await
+        let reply = self.call_as(call, Reply::parse).await?;
+        *self.clock.lock() = Some((reply.now, Instant::now()));
+        Ok(reply)
+    }
+
+    /// What this node knows of Redis's clock, whatever counter told it.
+    pub(super) fn clock(&self) -> KnownClock {
+        let known = *self.clock.lock();
+        known.map_or_else(KnownClock::default, |(at, since)| KnownClock { at, age: since.elapsed() })
     }
 
     /// Calls a script whose reply has another form.
@@ -151,6 +162,15 @@ impl CommandConnection {
         async move {
             // Fails only if the sender is dropped, which ends this node.
             let _ended = current.wait_for(Option::is_some).await;
+        }
+    }
+
+    /// Waits until the connection is replaced or lost.
+    pub(super) fn replaced(&self) -> impl Future<Output = ()> {
+        let mut current = self.current.subscribe();
+        async move {
+            // Fails only if the sender is dropped, which ends this node.
+            let _ended = current.changed().await;
         }
     }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::reply::State;
+use super::reply::{Message, State};
 use super::scripts::Seen;
 use crate::local_viewers::LocalViewers;
 use crate::metrics::Metrics;
@@ -45,8 +45,8 @@ struct Known {
 /// What the subscription should have delivered, and what it has. Publications are ordered by (epoch, seq).
 #[derive(Default)]
 struct Delivery {
-    /// The channel is subscribed to. Until then nothing is expected.
-    is_open: bool,
+    /// Since when the channel is subscribed to. Before, nothing is expected.
+    open_since: Option<Instant>,
     delivered: (u64, u64),
     /// The newest publication that a reply mentions.
     expected: (u64, u64),
@@ -70,17 +70,22 @@ impl CounterView {
         self.known.lock().delivery.delivered > (state.epoch, state.seq)
     }
 
-    /// Called with the state of each reply. `report_sent` is when the report was first sent if it renewed this node's
-    /// lease.
-    pub(super) fn reply_received(&self, state: State, report_sent: Option<Instant>) {
+    /// Called with the state of each reply to a call that was sent at `sent`. `report_sent` is when the report was first
+    /// sent if it renewed this node's lease.
+    pub(super) fn reply_received(&self, state: State, sent: Instant, report_sent: Option<Instant>) {
         let mut known = self.known.lock();
         let publication = (state.epoch, state.seq);
         let delivery = &mut known.delivery;
         if state.seq > 0 && publication > delivery.expected {
             delivery.expected = publication;
         }
-        if delivery.is_open && delivery.expected > delivery.delivered {
-            delivery.missing_since.get_or_insert_with(Instant::now);
+        match delivery.open_since {
+            // What was published before the subscription took effect is never delivered.
+            Some(since) if sent < since => delivery.delivered = delivery.delivered.max(delivery.expected),
+            Some(_) if delivery.expected > delivery.delivered => {
+                delivery.missing_since.get_or_insert_with(Instant::now);
+            }
+            _ => {}
         }
         let now = Instant::now();
         known.recover_if_lease_may_have_ended(now, &self.timing);
@@ -89,8 +94,8 @@ impl CounterView {
         self.accept(&mut known, state);
     }
 
-    /// Called with the state of each message.
-    pub(super) fn message_received(&self, state: State) {
+    /// Called with each message.
+    pub(super) fn message_received(&self, Message { state, report_now }: Message) {
         self.metrics.messages.inc();
         let mut known = self.known.lock();
         let newest_epoch = known.shown.map(|shown| shown.epoch.max(known.delivery.delivered.0));
@@ -110,7 +115,7 @@ impl CounterView {
         known.recover_if_lease_may_have_ended(now, &self.timing);
         self.accept(&mut known, state);
         // A new epoch means that Redis has lost data, perhaps this node's registration.
-        if newest_epoch.is_some_and(|newest| newest < state.epoch) {
+        if report_now || newest_epoch.is_some_and(|newest| newest < state.epoch) {
             self.call_wanted.notify_one();
         }
     }
@@ -119,10 +124,10 @@ impl CounterView {
     pub(super) fn subscribed(&self) {
         {
             let delivery = &mut self.known.lock().delivery;
-            if delivery.is_open {
+            if delivery.open_since.is_some() {
                 return;
             }
-            delivery.is_open = true;
+            delivery.open_since = Some(Instant::now());
             delivery.delivered = delivery.delivered.max(delivery.expected);
         }
         // Only a call finds what was published between the last reply and now.
@@ -132,7 +137,7 @@ impl CounterView {
     /// Called when the subscription has ended.
     pub(super) fn unsubscribed(&self) {
         let delivery = &mut self.known.lock().delivery;
-        delivery.is_open = false;
+        delivery.open_since = None;
         delivery.missing_since = None;
     }
 
@@ -235,6 +240,10 @@ mod tests {
         State { epoch, version, count, visitors: count, seq: version, settling: Duration::ZERO }
     }
 
+    fn message(state: State) -> Message {
+        Message { state, report_now: false }
+    }
+
     fn shown(view: &CounterView) -> (u64, u64, u64) {
         let reading = view.local_viewers.reading();
         (reading.epoch, reading.version, reading.count)
@@ -243,22 +252,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_older_state_changes_nothing() {
         let view = view();
-        view.message_received(state(5, 3, 30));
-        view.reply_received(state(5, 2, 20), Some(Instant::now()));
-        view.message_received(state(4, 9, 90));
+        view.message_received(message(state(5, 3, 30)));
+        view.reply_received(state(5, 2, 20), Instant::now(), Some(Instant::now()));
+        view.message_received(message(state(4, 9, 90)));
         assert_eq!(shown(&view), (5, 3, 30));
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_loss_a_lower_number_is_deferred_until_the_epoch_has_settled() {
         let view = view();
-        view.reply_received(state(5, 3, 30), Some(Instant::now()));
+        view.reply_received(state(5, 3, 30), Instant::now(), Some(Instant::now()));
         let settling = Duration::from_secs(3);
-        view.message_received(State { settling, ..state(6, 1, 2) });
+        view.message_received(message(State { settling, ..state(6, 1, 2) }));
         assert_eq!(shown(&view), (5, 3, 30), "28 viewers are not registered again yet");
-        view.message_received(State { settling, ..state(6, 2, 30) });
+        view.message_received(message(State { settling, ..state(6, 2, 30) }));
         assert_eq!(shown(&view), (6, 2, 30), "all are back");
-        view.message_received(State { settling, ..state(7, 1, 10) });
+        view.message_received(message(State { settling, ..state(7, 1, 10) }));
         tokio::time::advance(settling).await;
         view.tick();
         assert_eq!(shown(&view), (7, 1, 10), "20 have left");
@@ -267,18 +276,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_a_long_silence_a_lower_number_is_deferred() {
         let view = view();
-        view.reply_received(state(5, 3, 30), Some(Instant::now()));
+        view.reply_received(state(5, 3, 30), Instant::now(), Some(Instant::now()));
         tokio::time::advance(Timing::default().lease).await;
-        view.message_received(state(5, 4, 1));
+        view.message_received(message(state(5, 4, 1)));
         assert_eq!(shown(&view), (5, 3, 30));
-        view.message_received(state(5, 5, 31));
+        view.message_received(message(state(5, 5, 31)));
         assert_eq!(shown(&view), (5, 5, 31));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unconfirmed_reading_is_marked_stale() {
         let view = view();
-        view.reply_received(state(5, 3, 30), Some(Instant::now()));
+        view.reply_received(state(5, 3, 30), Instant::now(), Some(Instant::now()));
         tokio::time::advance(Timing::default().stale_after - Duration::from_millis(1)).await;
         view.tick();
         assert!(!view.local_viewers.reading().stale);
@@ -286,27 +295,27 @@ mod tests {
         view.tick();
         assert!(view.local_viewers.reading().stale);
         assert_eq!(shown(&view), (5, 3, 30), "the number stays");
-        view.reply_received(state(5, 3, 30), Some(Instant::now()));
+        view.reply_received(state(5, 3, 30), Instant::now(), Some(Instant::now()));
         assert!(!view.local_viewers.reading().stale);
     }
 
     #[tokio::test(start_paused = true)]
     async fn messages_without_replies_keep_the_number_and_mark_it_stale() {
         let view = view();
-        view.reply_received(state(5, 3, 30), Some(Instant::now()));
+        view.reply_received(state(5, 3, 30), Instant::now(), Some(Instant::now()));
         for version in 4..8 {
             tokio::time::advance(Timing::default().lease).await;
-            view.message_received(state(5, version, 10));
+            view.message_received(message(state(5, version, 10)));
             view.tick();
             tokio::time::advance(Timing::default().settle).await;
             view.tick();
             assert_eq!(shown(&view), (5, 3, 30), "20 are on this node, and Redis may have lost them");
             assert!(view.local_viewers.reading().stale);
         }
-        view.reply_received(state(5, 7, 10), Some(Instant::now()));
+        view.reply_received(state(5, 7, 10), Instant::now(), Some(Instant::now()));
         view.tick();
         assert_eq!(shown(&view), (5, 3, 30), "they are about to be registered again");
-        view.reply_received(state(5, 8, 30), Some(Instant::now()));
+        view.reply_received(state(5, 8, 30), Instant::now(), Some(Instant::now()));
         assert_eq!(shown(&view), (5, 8, 30));
         assert!(!view.local_viewers.reading().stale);
     }
@@ -318,14 +327,14 @@ mod tests {
         let first_sent = Instant::now();
         // Answered at the third attempt: the lease runs from the first.
         tokio::time::advance(timing.response_timeout * 2).await;
-        view.reply_received(state(5, 3, 30), Some(first_sent));
+        view.reply_received(state(5, 3, 30), Instant::now(), Some(first_sent));
         tokio::time::advance(timing.lease - timing.response_timeout * 3).await;
-        view.message_received(state(5, 4, 10));
+        view.message_received(message(state(5, 4, 10)));
         assert_eq!(shown(&view), (5, 3, 30), "20 are on this node, and their lease may have run out");
         tokio::time::advance(timing.settle).await;
         view.tick();
         assert_eq!(shown(&view), (5, 3, 30));
-        view.reply_received(state(5, 4, 10), Some(Instant::now()));
+        view.reply_received(state(5, 4, 10), Instant::now(), Some(Instant::now()));
         tokio::time::advance(timing.settle).await;
         view.tick();
         assert_eq!(shown(&view), (5, 4, 10), "they have left");
@@ -335,20 +344,20 @@ mod tests {
     async fn a_message_that_a_reply_mentions_is_missed_until_it_comes() {
         let view = view();
         view.subscribed();
-        view.reply_received(state(5, 3, 30), Some(Instant::now()));
+        view.reply_received(state(5, 3, 30), Instant::now(), Some(Instant::now()));
         assert!(!view.misses_messages());
         tokio::time::advance(Timing::default().response_timeout).await;
         assert!(view.misses_messages());
-        view.message_received(state(5, 3, 30));
+        view.message_received(message(state(5, 3, 30)));
         assert!(!view.misses_messages());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_new_subscription_misses_nothing() {
         let view = view();
-        view.reply_received(state(5, 3, 30), Some(Instant::now()));
+        view.reply_received(state(5, 3, 30), Instant::now(), Some(Instant::now()));
         view.subscribed();
-        view.reply_received(state(5, 3, 30), Some(Instant::now()));
+        view.reply_received(state(5, 3, 30), Instant::now(), Some(Instant::now()));
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(!view.misses_messages());
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::counter_view::CounterView;
 use super::keys::Prefix;
-use super::reply::{Reply, State};
+use super::reply::{Message, Reply};
 use crate::local_viewers::LocalViewers;
 use crate::metrics::Metrics;
 use crate::settings::Timing;
@@ -37,12 +37,13 @@ impl CounterViewHarness {
     /// complete is left, or the bytes are not Redis's protocol.
     pub fn feed(&mut self, connection: &mut &[u8]) -> Option<Reading> {
         let value = self.parser.parse_value(connection).ok()?;
-        if let Some(state) = message(&value) {
-            self.counts.push(state.count);
-            self.view.message_received(state);
+        if let Some(message) = message(&value) {
+            self.counts.push(message.state.count);
+            self.view.message_received(message);
         } else if let Some(reply) = Reply::parse(value) {
             self.counts.push(reply.state.count);
-            self.view.reply_received(reply.state, Some(Instant::now()));
+            let now = Instant::now();
+            self.view.reply_received(reply.state, now, Some(now));
         }
         self.view.tick();
         Some(self.view.local_viewers.reading())
@@ -50,10 +51,10 @@ impl CounterViewHarness {
 }
 
 /// Parses a message of the counter's channel.
-fn message(value: &Value) -> Option<State> {
+fn message(value: &Value) -> Option<Message> {
     let (Value::Array(parts) | Value::Push { data: parts, .. }) = value else { return None };
     let [Value::BulkString(kind), _, Value::BulkString(payload)] = &parts[..] else { return None };
-    (kind == b"message").then(|| State::parse(payload)).flatten()
+    (kind == b"message").then(|| Message::parse(payload)).flatten()
 }
 
 /// Whether a counter's name can be read from the key of its state.

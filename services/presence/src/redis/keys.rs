@@ -7,27 +7,29 @@
 //!   its publication.
 //! - `settle`: until when a new epoch settles. `floor`, `visitors_floor`: the numbers published are not lower until
 //!   then.
-//! - `nodes`: number of sessions. `expiry`: no lease ends before. `last_session`: the newest session's number.
-//! - `reap`: the session whose registrations are being removed. `cursor`: of its scan. `claim`: until when a node does
-//!   that.
+//! - `nodes`: number of sessions. `people`: number of visitors. `expiry`: no lease ends before. `last_session`: the
+//!   newest session's number.
+//! - `reap`: the session whose registrations are being removed. `waiting`: number of such sessions. `cursor`: of the
+//!   scan. `claim`: until when a node does that.
 //! - `kept`: when the life of the keys was last prolonged.
-//! - `s:<session>`: "seq size phase" of each session that has a lease.
-//! - Life: [`KEEP`], prolonged while there are sessions; settle + lease after the last one. Writer: all scripts of
+//! - `s:<session>`: "seq size phase kept suspect" of each session that has a lease.
+//! - Life: `keep`, prolonged while there are sessions; settle + lease after the last one. Writer: all scripts of
 //!   counters.
 //!
 //! `{name}:sessions`, ZSET: session → end of its lease.
 //! - Life: as the state; removed with the last session. Writer: hello, report; the first call after a lease's end.
 //!
 //! `{name}:viewers:<session>`, HASH: viewer (6 bytes) → visitor (8 bytes), the registrations themselves.
-//! - Life: [`KEEP`], prolonged by the session's node; removed in steps after the session's end. Writer: report, reap.
+//! - Life: `keep`, prolonged by the session's node; removed in steps after the session's end. Writer: report, reap.
 //!
 //! `{name}:visitors`, HASH: visitor (8 bytes) → number of registrations.
-//! - Life: [`KEEP`], prolonged; removed with the last session. Writer: report, reap.
+//! - Life: `keep`, prolonged; removed with the last session. Writer: report, reap.
 //!
 //! `{name}:reaping`, LIST: ended sessions whose registrations are still to be removed.
-//! - Life: [`KEEP`]; removed with its last element. Writer: as sessions, and reap.
+//! - Life: `keep`; removed with its last element. Writer: as sessions, and reap.
 //!
-//! `{name}`, channel: "epoch version count visitors seq settling" of each publication.
+//! `{name}`, channel: "epoch version count visitors seq settling report" of each publication; `report` 1
+//!   asks all nodes to report now.
 //! - Writer: hello, report, reap.
 //!
 //! `address:<hash>`, HASH: the streams of one client address on all nodes. The hash has 64 bits, keyed with
@@ -39,16 +41,12 @@
 //! `visitor-key`, STRING: 32 random bytes that key the hashes of addresses and visitors.
 //! - Life: 24 h. Writer: the first node that needs it.
 //!
-//! Times are milliseconds of Redis's clock. No key outlives the last node by more than [`KEEP`], except `visitor-key`.
-//! Redis must not evict any of them: run it with `maxmemory-policy noeviction`.
-
-use std::time::Duration;
+//! Times are milliseconds of Redis's clock; `keep` is [`Timing::keep`](crate::Timing::keep). No key outlives the last
+//! node by more than that, except `visitor-key`. Redis must not evict any of them: run it with
+//! `maxmemory-policy noeviction`. If some are missing all the same, a script notices by `nodes`, `people` and `waiting`,
+//! and the counter begins anew.
 
 use crate::CounterName;
-
-/// Life of a key that is not prolonged: longer than any outage that nodes recover from by themselves, short enough that
-/// little is left behind.
-pub(super) const KEEP: Duration = Duration::from_secs(300);
 
 /// The prefix of every key of an installation.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ mod connect;
 mod counter_view;
 pub(crate) mod fuzzing;
 mod keys;
+mod memory;
 mod node;
 #[cfg(test)]
 mod property;
@@ -21,6 +22,8 @@ mod reaper;
 mod reply;
 mod report_schedule;
 mod reporter;
+#[cfg(test)]
+mod script_tests;
 mod scripts;
 mod status;
 mod subscription;

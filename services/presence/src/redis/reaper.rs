@@ -13,9 +13,9 @@ pub(super) async fn run(node: Arc<Node>, view: Arc<CounterView>, keys: CounterKe
     let mut next = Some(first);
     while let Some(session) = next {
         let started = Instant::now();
-        let call = node.scripts.reap(&keys, view.seen(), &session);
+        let call = node.scripts.reap(&keys, view.seen(), &session, node.commands.clock());
         let Ok(reply) = node.commands.call(&call).await else { return };
-        view.reply_received(reply.state, None);
+        view.reply_received(reply.state, started, None);
         next = reply.reap;
         if let (None, Some(held)) = (&next, reply.held) {
             // The last change may have to wait for its publication: the reporter's next call publishes it.

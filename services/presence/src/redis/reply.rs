@@ -20,6 +20,14 @@ pub(super) struct State {
     pub(super) settling: Duration,
 }
 
+/// A message of a counter's channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) state: State,
+    /// All nodes are asked to report now: a lease has run out.
+    pub(super) report_now: bool,
+}
+
 /// The result of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
@@ -52,21 +60,24 @@ pub(super) struct Reply {
     pub(super) session: String,
 }
 
-impl State {
+impl Message {
     /// Parses a message of the counter's channel. `None` if it has another form.
-    pub(super) fn parse(message: &[u8]) -> Option<State> {
+    pub(super) fn parse(message: &[u8]) -> Option<Message> {
         let mut numbers = std::str::from_utf8(message).ok()?.split(' ').map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
-        Some(State {
+        let state = State {
             epoch: next()?,
             version: next()?,
             count: next()?,
             visitors: next()?,
             seq: next()?,
             settling: Duration::from_millis(next()?),
-        })
+        };
+        Some(Message { state, report_now: next()? > 0 })
     }
+}
 
+impl State {
     /// The key by which states are ordered.
     pub(super) fn order(&self) -> (u64, u64) {
         (self.epoch, self.version)
@@ -128,8 +139,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_six_numbers() {
-        let state = State::parse(b"1763827200000000 2 3 4 5 600").unwrap();
+    fn a_message_is_seven_numbers() {
+        let Message { state, report_now } = Message::parse(b"1763827200000000 2 3 4 5 600 1").unwrap();
+        assert!(report_now);
         assert_eq!(state.order(), (1_763_827_200_000_000, 2));
         assert_eq!((state.count, state.visitors, state.seq), (3, 4, 5));
         assert_eq!(state.settling, Duration::from_millis(600));
@@ -137,8 +149,8 @@ mod tests {
 
     #[test]
     fn other_messages_are_refused() {
-        for wrong in [&b""[..], b"1 2 3 4 5", b"1 2 3 4 5 x", b"1 2 3 4 5 -6", b"1  2 3 4 5 6", b"\xff\xff"] {
-            assert_eq!(State::parse(wrong), None, "{wrong:?}");
+        for wrong in [&b""[..], b"1 2 3 4 5 6", b"1 2 3 4 5 6 x", b"1 2 3 4 5 6 -7", b"1  2 3 4 5 6 7", b"\xff\xff"] {
+            assert_eq!(Message::parse(wrong), None, "{wrong:?}");
         }
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::counter_view::CounterView;
-use super::keys::KEEP;
 use super::reply::{Reply, State};
 use super::scripts::Upkeep;
 use crate::settings::Timing;
@@ -78,15 +77,19 @@ impl ReportSchedule {
     }
 
     /// Counts a heartbeat, and returns the upkeep that it asks for.
-    pub(super) fn upkeep(&mut self, timing: &Timing) -> Upkeep {
+    pub(super) fn upkeep(&mut self) -> Upkeep {
         self.heartbeats = self.heartbeats.wrapping_add(1);
-        // Keys are prolonged three times within their life.
-        let keep_every = (KEEP.as_secs_f64() / 3.0 / timing.heartbeat.as_secs_f64()) as u32 / AUDIT_EVERY;
-        match self.heartbeats {
-            beat if beat.is_multiple_of(AUDIT_EVERY * keep_every.max(1)) => Upkeep::Keep,
-            beat if beat.is_multiple_of(AUDIT_EVERY) => Upkeep::Audit,
-            _ => Upkeep::None,
-        }
+        if self.heartbeats.is_multiple_of(AUDIT_EVERY) { Upkeep::Audit } else { Upkeep::None }
+    }
+
+    /// Makes the next call due within this time.
+    pub(super) fn call_within(&mut self, time: Duration) {
+        self.next_heartbeat = self.next_heartbeat.min(Instant::now() + time);
+    }
+
+    /// Makes the next call due at once, for instance because Redis's clock was stepped.
+    pub(super) fn call_now(&mut self) {
+        self.next_heartbeat = Instant::now();
     }
 
     /// Plans the next call after a reply. `first_sent` is when its call was first sent; `others` is the number of other

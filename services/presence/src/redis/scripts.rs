@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Cmd;
 
-use super::keys::{CounterKeys, KEEP};
+use super::keys::CounterKeys;
 use crate::address_limiter::AddressStreams;
 use crate::settings::Timing;
 use crate::viewer_id::ViewerId;
@@ -13,6 +13,12 @@ use crate::{AddressLimits, CounterName};
 
 /// How long a node that removes an ended session's registrations may be silent before another is asked to continue.
 const REAPING_CLAIM: Duration = Duration::from_secs(1);
+
+/// By how much a lease may seem to end later than one that is given now, before Redis's clock is known to have gone back.
+const CLOCK_SLACK: Duration = Duration::from_millis(500);
+
+/// Lets a script exceed the memory limit of a full Redis (7.0 and later). Of those that need no more memory.
+const ALLOW_OOM: &str = "#!lua flags=allow-oom\n";
 
 /// Registrations of an ended session that are removed in one call: a millisecond of Redis's time, three once the hash
 /// has become sparse.
@@ -27,7 +33,10 @@ const VIEWER_BYTES: usize = 6;
 /// The scripts, with this installation's times.
 pub(super) struct Scripts {
     hello: Script,
+    /// For reports with joins: a full Redis refuses them.
     report: Script,
+    /// For all other reports.
+    report_when_full: Script,
     reap: Script,
     address: Script,
 }
@@ -58,8 +67,10 @@ pub(super) enum Access {
     Ping,
     /// To read. It may write as well.
     Read,
-    /// To write.
+    /// To write what needs no more memory.
     Write,
+    /// To write more than there is.
+    Grow,
 }
 
 /// The state that the caller shows. All 0 if it shows none.
@@ -69,6 +80,14 @@ pub(super) struct Seen {
     pub(super) version: u64,
     pub(super) count: u64,
     pub(super) visitors: u64,
+}
+
+/// What a node knows of Redis's clock: what it said in a reply, and how long ago that came. All 0 if there was none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct KnownClock {
+    /// Milliseconds.
+    pub(super) at: u64,
+    pub(super) age: Duration,
 }
 
 /// A stream that a client asks for.
@@ -87,6 +106,8 @@ pub(super) enum Phase<'a> {
     Live { old: &'a str },
     /// The session ends.
     Ended,
+    /// There is no session, and the reader removes nothing.
+    Look,
 }
 
 /// What a report asks for in addition.
@@ -96,8 +117,6 @@ pub(super) enum Upkeep {
     None,
     /// To compare the number of registrations with what the node expects.
     Audit,
-    /// To compare it, and to prolong the life of the registrations.
-    Keep,
 }
 
 /// One report. A retry has the same content.
@@ -106,8 +125,8 @@ pub(super) struct Report<'a> {
     pub(super) session: &'a str,
     /// One more than the last report's, or the same without content.
     pub(super) seq: u64,
-    /// Redis's clock in its last reply (milliseconds), and how long ago that came.
-    pub(super) last_reply: (u64, Duration),
+    /// What the lease is renewed from.
+    pub(super) last_reply: KnownClock,
     /// The number of viewers that the session should have after this report.
     pub(super) expected: usize,
     pub(super) phase: Phase<'a>,
@@ -123,30 +142,34 @@ impl Scripts {
             ("SETTLE", timing.settle),
             ("PUBLISH_GAP", timing.publish_gap),
             ("KEEPALIVE", timing.keepalive()),
-            ("KEEP", KEEP),
+            ("KEEP", timing.keep),
+            ("SUSPICION", timing.suspicion),
+            ("CLOCK_SLACK", CLOCK_SLACK),
             ("IDLE", timing.idle()),
             ("CLAIM", REAPING_CLAIM),
         ];
         let head: String =
             constants.iter().map(|(name, time)| format!("local {name} = {}\n", time.as_millis())).collect();
-        let script = |name, parts: &[&str]| {
-            let code = [&[head.as_str()], parts].concat().concat();
+        let script = |name, flags: &str, parts: &[&str]| {
+            let code = [&[flags, head.as_str()], parts].concat().concat();
             let hash = redis::Script::new(&code).get_hash().to_owned();
             Script { name, code, hash }
         };
         let prelude = include_str!("../lua/prelude.lua");
         Scripts {
-            hello: script("hello", &[prelude, include_str!("../lua/hello.lua")]),
-            report: script("report", &[prelude, include_str!("../lua/report.lua")]),
-            reap: script("reap", &[prelude, include_str!("../lua/reap.lua")]),
-            address: script("address", &[include_str!("../lua/address.lua")]),
+            hello: script("hello", "", &[prelude, include_str!("../lua/hello.lua")]),
+            report: script("report", "", &[prelude, include_str!("../lua/report.lua")]),
+            report_when_full: script("report", ALLOW_OOM, &[prelude, include_str!("../lua/report.lua")]),
+            reap: script("reap", ALLOW_OOM, &[prelude, include_str!("../lua/reap.lua")]),
+            address: script("address", "", &[include_str!("../lua/address.lua")]),
         }
     }
 
     /// The scripts with a bug, to test that the tests find it.
     #[cfg(test)]
     pub(super) fn with_bug(mut self, right: &str, wrong: &str) -> Scripts {
-        let scripts = [&mut self.hello, &mut self.report, &mut self.reap, &mut self.address];
+        let Scripts { hello, report, report_when_full, reap, address } = &mut self;
+        let scripts = [hello, report, report_when_full, reap, address];
         assert!(scripts.iter().any(|script| script.code.contains(right)), "no script contains {right:?}");
         for script in scripts {
             script.code = script.code.replace(right, wrong);
@@ -155,21 +178,31 @@ impl Scripts {
     }
 
     /// Begins a session.
-    pub(super) fn hello(&self, keys: &CounterKeys, seen: Seen, node: &str) -> Call<'_> {
+    pub(super) fn hello(&self, keys: &CounterKeys, seen: Seen, node: &str, clock: KnownClock) -> Call<'_> {
         let mut call = Call::new(&self.hello, keys, seen, "");
-        call.access = Access::Write;
+        call.access = Access::Grow;
         call.argument(node);
+        call.clock(clock);
         call
     }
 
-    /// Reads the state without a session.
-    pub(super) fn read(&self, keys: &CounterKeys, seen: Seen) -> Call<'_> {
+    /// Reads the state without a session. The caller removes an ended session's registrations where the reply asks for that.
+    pub(super) fn read(&self, keys: &CounterKeys, seen: Seen, clock: KnownClock) -> Call<'_> {
+        self.read_as(Phase::Same, keys, seen, clock)
+    }
+
+    /// Reads the state, and nothing else: the reply never asks for a removal.
+    pub(super) fn look(&self, keys: &CounterKeys, clock: KnownClock) -> Call<'_> {
+        self.read_as(Phase::Look, keys, Seen::default(), clock)
+    }
+
+    fn read_as(&self, phase: Phase<'static>, keys: &CounterKeys, seen: Seen, clock: KnownClock) -> Call<'_> {
         let nothing = Report {
             session: "",
             seq: 0,
-            last_reply: (0, Duration::ZERO),
+            last_reply: clock,
             expected: 0,
-            phase: Phase::Same,
+            phase,
             joins: &[],
             leaves: &[],
             upkeep: Upkeep::None,
@@ -179,16 +212,24 @@ impl Scripts {
 
     /// Reports changes of a session, or only renews its lease.
     pub(super) fn report(&self, keys: &CounterKeys, seen: Seen, report: &Report<'_>) -> Call<'_> {
-        let mut call = Call::new(&self.report, keys, seen, report.session);
+        let needs_memory = !report.joins.is_empty();
+        let script = if needs_memory { &self.report } else { &self.report_when_full };
+        let mut call = Call::new(script, keys, seen, report.session);
+        if needs_memory {
+            call.access = Access::Grow;
+        }
         call.keys.push(keys.viewers(report.session));
+        if let Phase::Live { old } = report.phase {
+            call.keys.push(keys.viewers(old));
+        }
         call.argument(report.seq);
-        call.argument(report.last_reply.0);
-        call.argument(report.last_reply.1.as_millis());
+        call.clock(report.last_reply);
         call.argument(report.expected);
         let (phase, old) = match report.phase {
             Phase::Same => ("", ""),
             Phase::Live { old } => ("live", old),
             Phase::Ended => ("ended", ""),
+            Phase::Look => ("look", ""),
         };
         call.argument(phase);
         call.argument(old);
@@ -201,16 +242,16 @@ impl Scripts {
         call.argument(match report.upkeep {
             Upkeep::None => "",
             Upkeep::Audit => "audit",
-            Upkeep::Keep => "keep",
         });
         call
     }
 
     /// Removes some registrations of an ended session.
-    pub(super) fn reap(&self, keys: &CounterKeys, seen: Seen, session: &str) -> Call<'_> {
+    pub(super) fn reap(&self, keys: &CounterKeys, seen: Seen, session: &str, clock: KnownClock) -> Call<'_> {
         let mut call = Call::new(&self.reap, keys, seen, session);
         call.keys.push(keys.viewers(session));
         call.argument(REAPING_STEP);
+        call.clock(clock);
         call
     }
 
@@ -283,6 +324,11 @@ impl<'a> Call<'a> {
         }
         call.argument(session);
         call
+    }
+
+    fn clock(&mut self, KnownClock { at, age }: KnownClock) {
+        self.argument(at);
+        self.argument(age.as_millis());
     }
 
     fn argument(&mut self, value: impl ToString) {

@@ -14,7 +14,7 @@ use super::backoff::Backoff;
 use super::command_connection::CommandConnection;
 use super::connect::{self, CONNECT_TIMEOUT};
 use super::counter_view::CounterView;
-use super::reply::State;
+use super::reply::Message;
 use super::url::RedisUrl;
 use crate::metrics::Metrics;
 
@@ -181,11 +181,11 @@ impl Subscription {
 
     fn deliver(&self, channel: &str, message: &[u8]) {
         *self.last_message.lock() = Instant::now();
-        let Some(state) = State::parse(message) else {
+        let Some(message) = Message::parse(message) else {
             return tracing::warn!(channel, "a message of unknown form");
         };
         for view in self.views_of(std::slice::from_ref(&channel.to_owned())) {
-            view.message_received(state);
+            view.message_received(message);
         }
     }
 

@@ -18,6 +18,9 @@ const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The time between two attempts to read the key.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// What PTTL replies for a key that does not expire.
+const NO_EXPIRY: i64 = -1;
+
 /// Interval at which the key is read again: Redis may have lost it, and another node may have stored a new one.
 const READ_EVERY: Duration = Duration::from_secs(60);
 
@@ -51,7 +54,7 @@ pub(super) async fn run(
                     *current = CurrentKey { key, is_shared: true };
                     is_new
                 });
-                let _read_again = timeout(left.min(READ_EVERY), data_losses.changed()).await;
+                let _read_again = timeout(left.clamp(RETRY, READ_EVERY), data_losses.changed()).await;
             }
             Err(error) => {
                 tracing::debug!(%error, "the key of visitors' hashes is not known yet");
@@ -74,5 +77,10 @@ async fn agree(
     };
     let key = VisitorKey::from_bytes(&bytes).ok_or(CallError::Form)?;
     let Value::Int(left) = commands.query(redis::cmd("PTTL").arg(name)).await? else { return Err(CallError::Form) };
+    // Without an end, because somebody has removed it: the key gets a life again.
+    if left == NO_EXPIRY {
+        commands.query(redis::cmd("PEXPIRE").arg(name).arg(life)).await?;
+        return Ok((key, Duration::from_millis(life)));
+    }
     Ok((key, Duration::from_millis(u64::try_from(left).unwrap_or(0))))
 }

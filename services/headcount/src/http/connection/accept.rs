@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,9 +34,12 @@ pub(crate) struct AcceptLimits {
     pub(crate) head_timeout: Duration,
     /// Connections that may wait for a request at the same time.
     pub(crate) max_heads: usize,
+    /// Time within which a client must read something of a response.
+    pub(crate) stall_limit: Duration,
 }
 
-/// Opens the public listener.
+/// Opens a listener. One on an IPv6 address that stands for all, as `[::]`, accepts IPv4 too, whatever the system's default
+/// for that is.
 ///
 /// # Errors
 /// Fails if the address is in use or is not an address of this machine.
@@ -43,6 +47,9 @@ pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let open = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
+        if address.is_ipv6() {
+            SockRef::from(&socket).set_only_v6(false)?;
+        }
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
@@ -71,6 +78,8 @@ impl Acceptor {
             proxies: Arc::new(proxies),
             idle_connections: IdleConnections::new(limits.max_heads),
             head_timeout: limits.head_timeout,
+            stall_limit: limits.stall_limit,
+            response_budget: Arc::default(),
             metrics,
             ending,
         };

@@ -1,4 +1,4 @@
-//! Which address a request comes from: the connection's peer, or the client that a trusted proxy names.
+//! Where a request comes from: the connection's peer, or the client that a trusted proxy names, with its scheme.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ pub(crate) enum ForwardedHeader {
     Forwarded,
 }
 
-/// Which proxies may name a client, and how.
+/// Which proxies may name a client and its scheme, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct TrustedProxies {
     /// Connections from these networks begin with a PROXY header.
@@ -40,7 +40,7 @@ impl TrustedProxies {
         }
         let hops = match self.forwarded_header {
             ForwardedHeader::XForwardedFor => hops(headers, "x-forwarded-for", |entry| Some(entry)),
-            ForwardedHeader::Forwarded => hops(headers, "forwarded", forwarded_for),
+            ForwardedHeader::Forwarded => hops(headers, "forwarded", |entry| parameter(entry, "for")),
         };
         for hop in hops.into_iter().rev() {
             let Some(address) = hop else { break };
@@ -50,6 +50,23 @@ impl TrustedProxies {
             }
         }
         client
+    }
+
+    /// Returns whether a trusted proxy says that its client has used HTTPS.
+    pub(super) fn is_https(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        if !contains(&self.forwarded_from, peer) {
+            return false;
+        }
+        // The last entry is the trusted proxy's own. The client may have written the others.
+        let last = |name: &str| {
+            let line = headers.get_all(name).into_iter().next_back().and_then(|line| line.to_str().ok());
+            line.and_then(|line| line.split(',').next_back()).map(str::trim)
+        };
+        let scheme = match self.forwarded_header {
+            ForwardedHeader::XForwardedFor => last("x-forwarded-proto"),
+            ForwardedHeader::Forwarded => last("forwarded").and_then(|entry| parameter(entry, "proto")),
+        };
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
     }
 }
 
@@ -67,11 +84,11 @@ fn hops(headers: &HeaderMap, name: &str, node: impl Fn(&str) -> Option<&str>) ->
         .collect()
 }
 
-/// Returns the `for` parameter of an RFC 7239 entry.
-fn forwarded_for(entry: &str) -> Option<&str> {
+/// Returns a parameter of an RFC 7239 entry.
+fn parameter<'a>(entry: &'a str, wanted: &str) -> Option<&'a str> {
     entry.split(';').find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then(|| value.trim().trim_matches('"'))
+        name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"'))
     })
 }
 

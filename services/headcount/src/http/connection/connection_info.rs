@@ -13,6 +13,8 @@ use super::handoff::Handoff;
 pub(crate) struct ConnectionInfo {
     pub(super) peer_ip: IpAddr,
     pub(super) proxies: Arc<TrustedProxies>,
+    /// Whether the PROXY header says that the client's own connection is encrypted.
+    pub(super) tls: bool,
     /// Passes a viewer to the connection's task. `None` for HTTP/2, where streams share the connection.
     pub(crate) handoff: Option<Handoff>,
 }
@@ -21,5 +23,10 @@ impl ConnectionInfo {
     /// Returns the client's address, as named by trusted proxies in `headers` if the request came through one.
     pub(crate) fn client_ip(&self, headers: &HeaderMap) -> IpAddr {
         self.proxies.client_ip(self.peer_ip, headers)
+    }
+
+    /// Returns whether trusted proxies say that the client's own connection is encrypted.
+    pub(crate) fn is_https(&self, headers: &HeaderMap) -> bool {
+        self.tls || self.proxies.is_https(self.peer_ip, headers)
     }
 }

@@ -1,14 +1,12 @@
 //! Reads a connection's first bytes: a PROXY header where one is required, and whether the client speaks HTTP/2.
 
 use std::io;
-use std::net::SocketAddr;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::proxy_protocol::{self, MalformedHeader};
-use super::rewind::RewindStream;
+use super::proxy_protocol::{self, MalformedHeader, Proxied};
 
 /// A client's first bytes if it speaks HTTP/2 with prior knowledge (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,12 +23,14 @@ pub(super) enum ProxyHeader {
 
 /// A connection whose protocol is known.
 pub(super) struct Detected {
-    /// The client's address, if a PROXY header names one.
-    pub(super) source: Option<SocketAddr>,
+    /// What the PROXY header says, if there is one.
+    pub(super) proxied: Proxied,
     /// Whether the client speaks HTTP/2.
     pub(super) http2: bool,
-    /// The connection, which begins with the client's first byte of HTTP.
-    pub(super) io: RewindStream,
+    /// The client's first bytes of HTTP.
+    pub(super) read: Bytes,
+    /// The connection behind them.
+    pub(super) stream: TcpStream,
 }
 
 /// Why a connection is closed before HTTP.
@@ -50,12 +50,12 @@ pub(super) enum DetectError {
 /// Fails if the connection ends first, or if a required PROXY header is missing or malformed.
 pub(super) async fn detect(mut stream: TcpStream, proxy_header: ProxyHeader) -> Result<Detected, DetectError> {
     let mut read = BytesMut::with_capacity(512);
-    let mut source = None;
+    let mut proxied = Proxied::default();
     if proxy_header == ProxyHeader::Required {
         loop {
             read_more(&mut stream, &mut read).await?;
-            if let Some((bytes, address)) = proxy_protocol::parse(&read)? {
-                source = address;
+            if let Some((bytes, header)) = proxy_protocol::parse(&read)? {
+                proxied = header;
                 read.advance(bytes);
                 break;
             }
@@ -65,7 +65,7 @@ pub(super) async fn detect(mut stream: TcpStream, proxy_header: ProxyHeader) -> 
         read_more(&mut stream, &mut read).await?;
     }
     let http2 = read.starts_with(HTTP2_PREFACE);
-    Ok(Detected { source, http2, io: RewindStream::new(read.freeze(), stream) })
+    Ok(Detected { proxied, http2, read: read.freeze(), stream })
 }
 
 async fn read_more(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()> {

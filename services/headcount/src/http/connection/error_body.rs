@@ -59,8 +59,9 @@ fn with_error_body(response: &[u8]) -> Option<Bytes> {
     let length = sentence.len();
     Some(
         format!(
-            "{before}content-type: text/plain; charset=utf-8\r\ncache-control: no-store\r\ncontent-length: {length}\r\n\
-             {after}{sentence}"
+            "{before}content-type: text/plain; charset=utf-8\r\ncache-control: no-store\r\n\
+             access-control-allow-origin: *\r\ncross-origin-resource-policy: cross-origin\r\n\
+             x-content-type-options: nosniff\r\ncontent-length: {length}\r\n{after}{sentence}"
         )
         .into(),
     )

@@ -2,12 +2,9 @@
 //! longest is closed, so that clients that connect and send nothing cannot lock others out.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -51,7 +48,8 @@ impl Drop for IdleSlot {
     }
 }
 
-/// Tracks whether a connection is idle: it is in the table while it has no request in progress.
+/// Tracks whether a connection is idle: it is in the table while no handler works on a request of it and it has no viewer. A
+/// response that the client does not read does not protect its connection.
 pub(super) struct IdleTracker {
     connections: Arc<IdleConnections>,
     close: Arc<Notify>,
@@ -61,6 +59,10 @@ pub(super) struct IdleTracker {
 struct IdleState {
     /// Requests in progress.
     requests: usize,
+    /// Whether there has been a request.
+    requested: bool,
+    /// Whether the connection ends, or leaves for the engine.
+    left: bool,
     /// The entry in the table while there are none.
     slot: Option<IdleSlot>,
 }
@@ -68,7 +70,8 @@ struct IdleState {
 impl IdleTracker {
     /// Tracks a connection that is idle now, with its entry in the table and its close signal.
     pub(super) fn new(connections: Arc<IdleConnections>, close: Arc<Notify>, slot: IdleSlot) -> Arc<Self> {
-        Arc::new(Self { connections, close, state: Mutex::new(IdleState { requests: 0, slot: Some(slot) }) })
+        let state = IdleState { requests: 0, requested: false, left: false, slot: Some(slot) };
+        Arc::new(Self { connections, close, state: Mutex::new(state) })
     }
 
     /// Waits until the connection must close to make room for others.
@@ -76,14 +79,39 @@ impl IdleTracker {
         self.close.notified().await;
     }
 
+    /// Returns whether a request has begun.
+    pub(super) fn has_been_requested(&self) -> bool {
+        self.state.lock().requested
+    }
+
     /// Records that a request has begun. It ends when the guard is dropped.
     pub(super) fn begin_request(self: &Arc<Self>) -> RequestGuard {
         let mut state = self.state.lock();
         state.requests += 1;
+        state.requested = true;
         let slot = state.slot.take();
         drop(state);
         drop(slot);
         RequestGuard(Arc::clone(self))
+    }
+
+    /// Returns a guard. Once it is dropped, the connection is out of the table and does not enter it again: the end of its
+    /// last request must not push another connection out.
+    pub(super) fn leave_on_drop(self: &Arc<Self>) -> LeaveGuard {
+        LeaveGuard(Arc::clone(self))
+    }
+}
+
+/// Takes a connection out of the table when dropped.
+pub(super) struct LeaveGuard(Arc<IdleTracker>);
+
+impl Drop for LeaveGuard {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.left = true;
+        let slot = state.slot.take();
+        drop(state);
+        drop(slot);
     }
 }
 
@@ -94,42 +122,9 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.requests -= 1;
-        if state.requests == 0 {
+        if state.requests == 0 && !state.left {
             state.slot = Some(self.0.connections.enter(&self.0.close));
         }
-    }
-}
-
-/// A response's body that keeps its request's guard until the body has been sent.
-pub(super) struct GuardedBody {
-    body: Body,
-    _guard: RequestGuard,
-}
-
-impl GuardedBody {
-    /// Keeps `guard` until the body is dropped.
-    pub(super) fn new(body: Body, guard: RequestGuard) -> Self {
-        Self { body, _guard: guard }
-    }
-}
-
-impl HttpBody for GuardedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -148,5 +143,22 @@ mod tests {
         let _third = connections.enter(&closes[2]);
         closes[0].notified().await;
         assert_eq!(connections.table.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_leaves_pushes_nobody_out() {
+        let connections = IdleConnections::new(1);
+        let (close, other_close): (Arc<Notify>, Arc<Notify>) = Default::default();
+        let slot = connections.enter(&close);
+        let tracker = IdleTracker::new(Arc::clone(&connections), close, slot);
+        let leaving = tracker.leave_on_drop();
+        let request = tracker.begin_request();
+        let _other = connections.enter(&other_close);
+        drop(leaving);
+        // The engine takes the socket: the request's handler ends now.
+        drop(request);
+        let closed = tokio::time::timeout(std::time::Duration::ZERO, other_close.notified()).await;
+        assert!(closed.is_err(), "an idle connection was closed for one that leaves");
+        assert_eq!(connections.table.lock().len(), 1);
     }
 }

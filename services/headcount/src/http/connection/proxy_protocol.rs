@@ -17,12 +17,23 @@ const MAX_HEADER_BYTES: usize = 2048;
 #[error("missing or malformed PROXY header from a proxy that must send one")]
 pub(crate) struct MalformedHeader;
 
-/// Returns the header's length and the client's address, or `None` while the header is incomplete. A header without an
-/// address (a load balancer's own health check) names no client.
+/// What a header says of the client's connection to the load balancer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Proxied {
+    /// The client's address. A load balancer's own health check names none.
+    pub(crate) source: Option<SocketAddr>,
+    /// Whether the client's connection is encrypted: version 2's PP2_TYPE_SSL says so.
+    pub(super) tls: bool,
+}
+
+/// Set in PP2_TYPE_SSL's first byte if the client has connected over TLS (from the specification, §2.2.6).
+const PP2_CLIENT_SSL: u8 = 1;
+
+/// Returns the header's length and what it says, or `None` while it is incomplete.
 ///
 /// # Errors
 /// Fails if `bytes` do not begin with a header.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, MalformedHeader> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Proxied)>, MalformedHeader> {
     // ppp takes some incomplete version 1 lines for malformed ones, and some with a CR but no LF for complete ones. So it
     // is given complete lines only.
     if bytes.starts_with(V1_PREFIX) {
@@ -40,20 +51,23 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>,
     match header {
         HeaderResult::V2(Ok(header)) if header.header.len() > MAX_HEADER_BYTES => Err(MalformedHeader),
         HeaderResult::V2(Ok(header)) => {
+            let tls = header.tlvs().map_while(Result::ok).any(|tlv| {
+                tlv.kind == v2::Type::SSL as u8 && tlv.value.first().is_some_and(|flags| flags & PP2_CLIENT_SSL != 0)
+            });
             let source = match (header.command, header.addresses) {
                 (v2::Command::Local, _) => None,
                 (_, v2::Addresses::IPv4(pair)) => Some((pair.source_address, pair.source_port).into()),
                 (_, v2::Addresses::IPv6(pair)) => Some((pair.source_address, pair.source_port).into()),
                 (_, v2::Addresses::Unspecified | v2::Addresses::Unix(_)) => None,
             };
-            Ok(Some((header.header.len(), source)))
+            Ok(Some((header.header.len(), Proxied { source, tls })))
         }
         HeaderResult::V1(_) | HeaderResult::V2(Err(_)) => Err(MalformedHeader),
     }
 }
 
 /// Parses a complete version 1 line.
-fn parse_v1_line(line: &[u8]) -> Result<(usize, Option<SocketAddr>), MalformedHeader> {
+fn parse_v1_line(line: &[u8]) -> Result<(usize, Proxied), MalformedHeader> {
     let header = v1::Header::try_from(line).map_err(|_| MalformedHeader)?;
     if header.header.len() != line.len() {
         return Err(MalformedHeader);
@@ -63,7 +77,7 @@ fn parse_v1_line(line: &[u8]) -> Result<(usize, Option<SocketAddr>), MalformedHe
         v1::Addresses::Tcp6(pair) => Some((pair.source_address, pair.source_port).into()),
         v1::Addresses::Unknown => None,
     };
-    Ok((line.len(), source))
+    Ok((line.len(), Proxied { source, tls: false }))
 }
 
 #[cfg(test)]
@@ -71,7 +85,7 @@ mod tests {
     use super::*;
 
     fn source(bytes: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
-        parse(bytes).expect("a well-formed header")
+        parse(bytes).expect("a well-formed header").map(|(bytes, proxied)| (bytes, proxied.source))
     }
 
     #[test]

@@ -2,23 +2,27 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::unread::UnreadResponses;
+
 /// A stream that returns `read` before it reads from the socket.
-#[derive(Debug)]
 pub(super) struct RewindStream {
     read: Bytes,
     stream: TcpStream,
+    /// Learns whether the socket takes bytes.
+    unread: Arc<UnreadResponses>,
 }
 
 impl RewindStream {
     /// Wraps `stream`, from which `read` has been read already.
-    pub(super) fn new(read: Bytes, stream: TcpStream) -> Self {
-        Self { read, stream }
+    pub(super) fn new(read: Bytes, stream: TcpStream, unread: Arc<UnreadResponses>) -> Self {
+        Self { read, stream, unread }
     }
 
     /// Returns the socket and discards bytes that have not been read again.
@@ -44,7 +48,9 @@ impl AsyncRead for RewindStream {
 
 impl AsyncWrite for RewindStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.unread.socket_written(written.is_pending());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -60,7 +66,9 @@ impl AsyncWrite for RewindStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.unread.socket_written(written.is_pending());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,19 +1,22 @@
 //! Serves one connection of the public port, from its first byte until hyper is done or the engine has its socket.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::{Request, Response};
+use axum::response::IntoResponse;
+use headcount_engine::RejectedViewer;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -22,8 +25,14 @@ use super::connection_info::ConnectionInfo;
 use super::detect::{DetectError, Detected, ProxyHeader, detect};
 use super::error_body::ErrorBodyStream;
 use super::handoff::{Handoff, NewViewer};
-use super::idle::{GuardedBody, IdleConnections, IdleTracker};
+use super::idle::{IdleConnections, IdleTracker};
+use super::refusal::refuse;
+use super::response_body::{FirstFrameSent, Keeps, ResponseBody};
+use super::response_budget::ResponseBudget;
 use super::rewind::RewindStream;
+use super::stream_reset::StreamExecutor;
+use super::unread::UnreadResponses;
+use crate::http::error::HttpError;
 use crate::http::metrics::{EarlyClose, Metrics};
 
 /// Largest request head. Browsers send less than 2 KiB; hyper accepts no smaller limit.
@@ -40,7 +49,33 @@ const MAX_HTTP2_STREAMS: u32 = 100;
 /// Bytes that hyper buffers for a slow HTTP/2 stream: a few dozen frames.
 const HTTP2_STREAM_BUFFER: usize = 16 << 10;
 
-type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
+
+/// What closes a connection before its client does.
+struct ConnectionWatch {
+    idle: Arc<IdleTracker>,
+    unread: Arc<UnreadResponses>,
+    /// When the first request's head must be complete.
+    head_deadline: Instant,
+}
+
+impl ConnectionWatch {
+    /// Waits until the connection must be closed, and returns why. hyper has a deadline for each head too; this one
+    /// includes the time before hyper saw the connection.
+    async fn must_close(&self) -> EarlyClose {
+        let no_request = async {
+            tokio::time::sleep_until(self.head_deadline).await;
+            if self.idle.has_been_requested() {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = self.idle.must_close() => EarlyClose::Crowded,
+            () = self.unread.stalled() => EarlyClose::Stalled,
+            () = no_request => EarlyClose::HeadTimeout,
+        }
+    }
+}
 
 /// Serves connections. All connections share it.
 pub(super) struct ConnectionServer {
@@ -49,6 +84,9 @@ pub(super) struct ConnectionServer {
     pub(super) idle_connections: Arc<IdleConnections>,
     /// Time within which a request's head must be complete.
     pub(super) head_timeout: Duration,
+    /// Time within which a client must read something of a response.
+    pub(super) stall_limit: Duration,
+    pub(super) response_budget: Arc<ResponseBudget>,
     pub(super) metrics: Metrics,
     /// Cancelled when connections must end after their current request.
     pub(super) ending: CancellationToken,
@@ -59,16 +97,17 @@ impl ConnectionServer {
     pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         // Otherwise a response's body waits for the acknowledgement of its head.
         let _ = stream.set_nodelay(true);
+        let head_deadline = Instant::now() + self.head_timeout;
         let close = Arc::new(Notify::new());
         let slot = self.idle_connections.enter(&close);
         let proxy_header =
             if self.proxies.must_send_proxy_header(peer) { ProxyHeader::Required } else { ProxyHeader::Absent };
         let detected = tokio::select! {
-            detected = tokio::time::timeout(self.head_timeout, detect(stream, proxy_header)) => detected,
+            detected = tokio::time::timeout_at(head_deadline, detect(stream, proxy_header)) => detected,
             () = close.notified() => return self.metrics.closed_early(EarlyClose::Crowded),
             () = self.ending.cancelled() => return,
         };
-        let Detected { source, http2, io } = match detected {
+        let Detected { proxied, http2, read, stream } = match detected {
             Ok(Ok(detected)) => detected,
             Ok(Err(DetectError::Ended(_))) => return self.metrics.closed_early(EarlyClose::Ended),
             Ok(Err(DetectError::ProxyHeader(error))) => {
@@ -77,48 +116,67 @@ impl ConnectionServer {
             }
             Err(_) => return self.metrics.closed_early(EarlyClose::HeadTimeout),
         };
-        let peer_ip = source.unwrap_or(peer).ip();
+        let unread = UnreadResponses::new(Arc::clone(&self.response_budget), self.stall_limit);
+        let io = RewindStream::new(read, stream, Arc::clone(&unread));
+        let info = ConnectionInfo {
+            peer_ip: proxied.source.unwrap_or(peer).ip(),
+            tls: proxied.tls,
+            proxies: Arc::clone(&self.proxies),
+            handoff: (!http2).then(Handoff::default),
+        };
         let idle = IdleTracker::new(Arc::clone(&self.idle_connections), close, slot);
+        let watch = ConnectionWatch { idle, unread, head_deadline };
         if http2 {
-            self.serve_http2(io, peer_ip, idle).await;
+            self.serve_http2(io, info, &watch).await;
         } else {
-            self.serve_http1(io, peer_ip, idle).await;
+            self.serve_http1(io, info, &watch).await;
         }
     }
 
-    async fn serve_http1(&self, io: RewindStream, peer_ip: IpAddr, idle: Arc<IdleTracker>) {
-        let handoff = Handoff::default();
-        let service = self.service(self.connection_info(peer_ip, Some(handoff.clone())), &idle);
+    async fn serve_http1(&self, io: RewindStream, info: ConnectionInfo, watch: &ConnectionWatch) {
+        let handoff = info.handoff.clone().unwrap_or_default();
+        let service = self.service(info, watch);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(ErrorBodyStream::new(io)), service);
-        let NewViewer { feed, head, attachment } = tokio::select! {
-            biased;
-            viewer = handoff.receive() => viewer,
-            result = &mut connection => return self.record_end(result),
-            () = idle.must_close() => return self.metrics.closed_early(EarlyClose::Crowded),
-            () = self.ending.cancelled() => {
-                Pin::new(&mut connection).graceful_shutdown();
-                let _ = connection.await;
-                return;
+        // Dropped before the connection, whose request may still be in progress.
+        let leaving = watch.idle.leave_on_drop();
+        let mut must_close = pin!(watch.must_close());
+        let mut is_ending = false;
+        let NewViewer { feed, head, attachment } = loop {
+            tokio::select! {
+                biased;
+                viewer = handoff.receive() => break viewer,
+                result = &mut connection => return self.record_end(result),
+                cause = &mut must_close => return self.metrics.closed_early(cause),
+                () = self.ending.cancelled(), if !is_ending => {
+                    is_ending = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
             }
         };
+        drop(leaving);
         // Bytes behind the request are discarded, as the engine discards those that follow.
         let stream = connection.into_parts().io.into_inner().into_inner().into_stream();
-        match stream.into_std() {
-            // Fails only if the node filled up just now or the socket has failed. Dropping the socket closes it.
-            Ok(socket) => drop(feed.handle().adopt(socket, head, attachment)),
-            Err(error) => tracing::debug!("cannot move a viewer's socket into the engine: {error}"),
+        let socket = match stream.into_std() {
+            Ok(socket) => socket,
+            Err(error) => return tracing::debug!("cannot move a viewer's socket into the engine: {error}"),
+        };
+        // Fails only if the node filled up or began to end just now, or if the socket has failed.
+        if let Err(RejectedViewer { socket, rejection, .. }) = feed.handle().adopt(socket, head, attachment) {
+            let error = HttpError::from(rejection);
+            self.metrics.refused(error.cause());
+            refuse(socket, error).await;
         }
     }
 
-    async fn serve_http2(&self, io: RewindStream, peer_ip: IpAddr, idle: Arc<IdleTracker>) {
-        let service = self.service(self.connection_info(peer_ip, None), &idle);
+    async fn serve_http2(&self, io: RewindStream, info: ConnectionInfo, watch: &ConnectionWatch) {
+        let service = self.service(info, watch);
         let mut connection = pin!(
-            http2::Builder::new(TokioExecutor::new())
+            http2::Builder::new(StreamExecutor)
                 .timer(TokioTimer::new())
                 .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).expect("8192 fits"))
                 .max_concurrent_streams(MAX_HTTP2_STREAMS)
@@ -127,40 +185,55 @@ impl ConnectionServer {
                 .keep_alive_timeout(PING_TIMEOUT)
                 .serve_connection(TokioIo::new(io), service)
         );
-        tokio::select! {
-            result = &mut connection => self.record_end(result),
-            () = idle.must_close() => self.metrics.closed_early(EarlyClose::Crowded),
-            () = self.ending.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
+        let _leaving = watch.idle.leave_on_drop();
+        let mut must_close = pin!(watch.must_close());
+        let mut is_ending = false;
+        loop {
+            tokio::select! {
+                result = &mut connection => return self.record_end(result),
+                cause = &mut must_close => return self.metrics.closed_early(cause),
+                () = self.ending.cancelled(), if !is_ending => {
+                    is_ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
         }
     }
 
-    fn connection_info(&self, peer_ip: IpAddr, handoff: Option<Handoff>) -> ConnectionInfo {
-        ConnectionInfo { peer_ip, proxies: Arc::clone(&self.proxies), handoff }
-    }
-
-    /// Returns the router as hyper's service. It adds the connection's info to each request, and the connection counts as
-    /// idle while no request is in progress.
+    /// Returns the router as hyper's service. It adds the connection's info to each request, bounds the responses that wait
+    /// to be read, and the connection counts as idle while no handler works and no viewer is there.
     fn service(
         &self,
         info: ConnectionInfo,
-        idle: &Arc<IdleTracker>,
+        watch: &ConnectionWatch,
     ) -> impl hyper::service::Service<
         Request<hyper::body::Incoming>,
-        Response = Response<Body>,
+        Response = Response<ResponseBody>,
         Error = Infallible,
         Future = ResponseFuture,
     > + use<> {
-        let (router, idle) = (self.router.clone(), Arc::clone(idle));
+        let (router, metrics) = (self.router.clone(), self.metrics.clone());
+        let (idle, unread) = (Arc::clone(&watch.idle), Arc::clone(&watch.unread));
         service_fn(move |mut request: Request<hyper::body::Incoming>| {
             let guard = idle.begin_request();
             request.extensions_mut().insert(info.clone());
-            let mut router = router.clone();
+            let (mut router, metrics, unread) = (router.clone(), metrics.clone(), Arc::clone(&unread));
             let response: ResponseFuture = Box::pin(async move {
                 let response = router.call(request.map(Body::new)).await?;
-                Ok(response.map(|body| Body::new(GuardedBody::new(body, guard))))
+                if let Some(first_frame_sent) = response.extensions().get::<FirstFrameSent>() {
+                    let keeps = ResponseBody::viewer(guard, first_frame_sent);
+                    return Ok(response.map(|body| ResponseBody::new(body, keeps)));
+                }
+                // Only a viewer's stream has no exact length.
+                let bytes = response.body().size_hint().exact().unwrap_or(0);
+                Ok(match unread.add(usize::try_from(bytes).unwrap_or(usize::MAX)) {
+                    Some(unread) => response.map(|body| ResponseBody::new(body, Keeps::Unread(Arc::new(unread)))),
+                    None => {
+                        let error = HttpError::Unread;
+                        metrics.refused(error.cause());
+                        error.into_response().map(|body| ResponseBody::new(body, Keeps::Nothing))
+                    }
+                })
             });
             response
         })

@@ -29,11 +29,18 @@ impl EmbedPolicy {
         Ok(Self(lists))
     }
 
-    /// Returns whether the page that sent a request with these headers may embed the counter.
-    pub(super) fn allows(&self, counter: &CounterName, headers: &HeaderMap) -> bool {
+    /// Returns whether the page that sent a request with these headers may embed the counter. The node's own pages, at
+    /// `own_origins`, always may.
+    pub(super) fn allows<'a>(
+        &self,
+        counter: &CounterName,
+        headers: &HeaderMap,
+        own_origins: impl IntoIterator<Item = &'a String>,
+    ) -> bool {
         let Some(origins) = self.0.get(counter) else { return true };
         let referer = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
-        referer.and_then(origin).is_some_and(|origin| origins.contains(&origin))
+        let Some(embedder) = referer.and_then(origin) else { return false };
+        origins.contains(&embedder) || own_origins.into_iter().filter_map(|own| origin(own)).any(|own| own == embedder)
     }
 }
 
@@ -70,14 +77,17 @@ mod tests {
         let policy = EmbedPolicy::parse("online=https://Forum.example,http://127.0.0.1:8081; b=https://b.example");
         let policy = policy.expect("two lists");
         for allowed in ["https://forum.example/a?b", "https://forum.example:443/", "http://127.0.0.1:8081/x"] {
-            assert!(policy.allows(&online, &referer(allowed)), "{allowed}");
+            assert!(policy.allows(&online, &referer(allowed), []), "{allowed}");
         }
         for refused in ["http://forum.example/", "https://forum.example.evil.example/", "https://b.example/", "about:"]
         {
-            assert!(!policy.allows(&online, &referer(refused)), "{refused}");
+            assert!(!policy.allows(&online, &referer(refused), []), "{refused}");
         }
-        assert!(!policy.allows(&online, &HeaderMap::new()));
-        assert!(policy.allows(&CounterName::parse("free").expect("a valid name"), &HeaderMap::new()));
+        assert!(!policy.allows(&online, &HeaderMap::new(), []));
+        let own = ["https://Count.example".to_owned()];
+        assert!(policy.allows(&online, &referer("https://count.example:443/online"), &own));
+        assert!(!policy.allows(&online, &referer("http://count.example/online"), &own));
+        assert!(policy.allows(&CounterName::parse("free").expect("a valid name"), &HeaderMap::new(), []));
     }
 
     #[test]

@@ -5,20 +5,21 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headcount_drawing::Format;
 use headcount_engine::Attachment;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::feeds::{Feed, ViewerAttachment};
 use crate::http::app::App;
-use crate::phase::Phase;
+use crate::http::connection::{FirstFrameSent, stream_reset};
+use crate::phase;
 
-/// Returns a body that streams the feed's frames. The viewer counts once hyper has taken the first frame. It leaves when
-/// the body is dropped, when it takes nothing for the stall limit, or when the node ends its streams.
+/// Returns a body that streams the feed's frames, and the extension that its response must carry. The viewer counts once
+/// the first frame has been written to the socket. It leaves when the body is dropped, when it takes nothing for the stall
+/// limit, or when the node ends its streams.
 ///
 /// # Errors
 /// Fails if the engine's limits leave no room for another viewer.
@@ -27,17 +28,32 @@ pub(super) fn body(
     feed: &Arc<Feed>,
     attachment: ViewerAttachment,
     format: Format,
-) -> Result<Body, headcount_engine::Rejection> {
+) -> Result<(Body, FirstFrameSent), headcount_engine::Rejection> {
     let permit = feed.handle().acquire_permit()?;
     // At most one frame waits for the viewer. The next one is the newest at that time.
     let (sender, receiver) = mpsc::channel(1);
     let opening = headcount_wire::opening(format.content_type());
+    let (extension, first_sent) = FirstFrameSent::channel();
     let (task_app, feed) = (Arc::clone(app), Arc::clone(feed));
+    let reset = stream_reset();
     app.http2_viewers.spawn(async move {
-        send_frames(task_app, feed, attachment, opening, sender).await;
+        if send_frames(task_app, feed, attachment, opening, sender, first_sent).await == StreamEnd::Stalled {
+            reset.cancel();
+        }
         drop(permit);
     });
-    Ok(Body::new(ChannelBody(receiver)))
+    Ok((Body::new(ChannelBody(receiver)), extension))
+}
+
+/// How a viewer's stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StreamEnd {
+    /// The viewer has left.
+    Left,
+    /// The viewer has read nothing for the stall limit.
+    Stalled,
+    /// The node has sent the last frame.
+    Ended,
 }
 
 struct ChannelBody(mpsc::Receiver<Bytes>);
@@ -60,51 +76,45 @@ async fn send_frames(
     mut attachment: ViewerAttachment,
     opening: Bytes,
     body: mpsc::Sender<Bytes>,
-) {
+    first_sent: oneshot::Receiver<()>,
+) -> StreamEnd {
     let mut frames = feed.handle().frames();
-    let mut phase = app.phase.clone();
+    let mut phases = app.phase.clone();
     let mut first = BytesMut::from(opening);
     first.extend_from_slice(frames.borrow_and_update().bytes());
     if body.send(first.freeze()).await.is_err() {
-        return;
+        return StreamEnd::Left;
     }
-    let mut first_sent = false;
+    // hyper takes the first frame from the channel as soon as the client's window has room for one byte of it.
+    match tokio::time::timeout(app.stall_limit, first_sent).await {
+        Ok(Ok(())) => attachment.first_frame_sent(),
+        Ok(Err(_)) => return StreamEnd::Left,
+        Err(_) => return StreamEnd::Stalled,
+    }
     loop {
         let slot = match tokio::time::timeout(app.stall_limit, body.reserve()).await {
             Ok(Ok(slot)) => slot,
-            // The viewer has left or stalled.
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) => return StreamEnd::Left,
+            Err(_) => return StreamEnd::Stalled,
         };
-        if !std::mem::replace(&mut first_sent, true) {
-            attachment.first_frame_sent();
-        }
         let is_last = tokio::select! {
             changed = frames.changed() => changed.is_err(),
             () = tokio::time::sleep(app.keepalive) => false,
-            spread = streams_end(&mut phase) => {
+            spread = phase::ending(&mut phases) => {
                 tokio::select! {
                     () = tokio::time::sleep(spread.mul_f64(rand::random())) => {}
                     // A second signal has come.
-                    _ = phase.changed() => {}
+                    _ = phases.changed() => {}
                 }
                 true
             }
-            () = body.closed() => return,
+            () = body.closed() => return StreamEnd::Left,
         };
         let frame = frames.borrow_and_update().clone();
         if is_last {
             slot.send(frame.ending());
-            return;
+            return StreamEnd::Ended;
         }
         slot.send(frame.bytes().clone());
-    }
-}
-
-/// Waits until streams must end. Returns the time over which their ends are spread.
-async fn streams_end(phase: &mut watch::Receiver<Phase>) -> Duration {
-    match phase.wait_for(|phase| matches!(phase, Phase::Ending { .. })).await.as_deref() {
-        Ok(Phase::Ending { spread }) => *spread,
-        // The process exits: end at once.
-        _ => Duration::ZERO,
     }
 }

@@ -5,9 +5,9 @@ use axum::response::{IntoResponse, Response};
 use headcount_presence::CounterName;
 use serde::Serialize;
 
-use super::headers;
 use crate::http::app::App;
 use crate::http::error::HttpError;
+use crate::http::headers;
 
 #[derive(Serialize)]
 struct CounterJson {

@@ -1,21 +1,23 @@
 //! The public routes: one file per route, and the router over them.
 
 mod embed_policy;
-mod headers;
+mod host;
 mod http2_body;
 mod json;
 mod link_preview;
 mod page;
+mod requested_origin;
 mod route;
 mod snapshot;
 mod static_files;
 mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -26,6 +28,10 @@ use self::route::Route;
 pub(crate) use self::route::counter_ref;
 use super::app::App;
 use super::error::{HttpError, RefusalCause};
+use crate::phase;
+
+/// Time that a request in progress may still take once streams are ending. Drawing takes less; Redis may take longer.
+const ENDING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns the router of all public routes.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -38,6 +44,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .fallback(|| async { HttpError::NotFound })
         .method_not_allowed_fallback(|| async { HttpError::Method })
         .layer(middleware::from_fn(refuse_bodies))
+        .layer(middleware::from_fn(host::require_host))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), end_with_node))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), count_refusals))
         .with_state(app)
 }
@@ -46,7 +54,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
 async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
     match Route::from_one_segment(request.uri().path(), &app.counters)? {
         Route::Page(counter) => page::counter(&app, &counter, &request),
-        Route::Stream(counter, format) => stream::stream(&app, counter.name, format, request).await,
+        Route::Stream(counter, format) => {
+            let mut response = stream::stream(&app, counter.name, format, request).await.into_response();
+            // Firefox gets another head, and a fetcher of link previews one picture.
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("user-agent"));
+            Ok(response)
+        }
         Route::Json(counter) => json::json(&app, &counter.name).await,
         Route::Snapshot(..) => Err(HttpError::NotFound),
     }
@@ -55,9 +68,7 @@ async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Re
 /// `/{counter}/snapshot.png`, `.jpg`, `.svg`.
 async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
     match Route::from_two_segments(request.uri().path(), &app.counters)? {
-        Route::Snapshot(counter, format) => {
-            snapshot::snapshot(&app, &counter.name, format, request.uri().query(), request.headers()).await
-        }
+        Route::Snapshot(counter, format) => snapshot::snapshot(&app, &counter.name, format, request).await,
         _ => Err(HttpError::NotFound),
     }
 }
@@ -69,6 +80,20 @@ async fn refuse_bodies(request: Request, next: Next) -> Response {
         return HttpError::Body.into_response();
     }
     next.run(request).await
+}
+
+/// Refuses requests that are still in progress a second after streams have begun to end.
+async fn end_with_node(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut phases = app.phase.clone();
+    let too_late = async {
+        phase::ending(&mut phases).await;
+        tokio::time::sleep(ENDING_PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = too_late => HttpError::Draining.into_response(),
+    }
 }
 
 async fn count_refusals(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {

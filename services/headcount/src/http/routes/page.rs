@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use headcount_drawing::Look;
 
+use super::requested_origin::requested_origin;
 use crate::counters::{CounterRef, Counters};
 use crate::http::app::App;
 use crate::http::error::HttpError;
@@ -28,9 +29,29 @@ const PRESETS: [(&str, &str); 6] = [
     ("A green odometer", "style=odometer&fg=lime&height=32&label="),
 ];
 
+/// What a page says of the node's other counters.
+enum Others {
+    /// Any name is a counter.
+    Any,
+    /// The segments of the paths of all counters.
+    Listed(Vec<String>),
+    /// Names need a signature.
+    Signed,
+}
+
+/// The front page of a node whose counters have signed names: it can name none of them.
+#[derive(Template)]
+#[template(path = "front.html")]
+struct FrontPage {
+    title: &'static str,
+    others: Others,
+}
+
 #[derive(Template)]
 #[template(path = "counter.html")]
 struct Page {
+    title: String,
+    others: Others,
     counter: String,
     /// The page's own path.
     page: String,
@@ -66,12 +87,16 @@ struct Field {
 pub(super) async fn front(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
     let requested = pairs(request.uri().query().unwrap_or_default()).find(|(name, _)| *name == "counter");
     if let Some((_, name)) = requested {
-        let counter = app.counters.read(name)?;
+        let counter = app.counters.read(&decode(name))?;
         return Ok(Redirect::to(&format!("/{}", counter.path_segment)).into_response());
     }
     let counter = match &app.counters {
         Counters::Listed(names) => app.counters.read(names[0].as_str())?,
-        _ => app.counters.read(FRONT_COUNTER)?,
+        Counters::Any => app.counters.read(FRONT_COUNTER)?,
+        Counters::Signed(_) => {
+            let text = FrontPage { title: "headcount", others: Others::Signed }.render();
+            return Ok(html(StatusCode::OK, text.expect("the template writes to a String")));
+        }
     };
     page(&app, &counter, "/", &request)
 }
@@ -90,11 +115,13 @@ fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Resul
     };
     let name = &counter.path_segment;
     let look_query = query_suffix(&look.query());
-    let base = base(app, request.headers());
+    let base = base(app, request);
     let live = format!("{base}/{name}.png{look_query}");
     let snapshot = format!("{base}/{name}/snapshot.svg{look_query}");
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let body = Page {
+        title: format!("{} · headcount", counter.name.as_str()),
+        others: others(&app.counters),
         counter: counter.name.as_str().to_owned(),
         page: path.to_owned(),
         error,
@@ -111,15 +138,17 @@ fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Resul
         bbcode: format!("[img]{live}[/img]"),
         json: format!("{base}/{name}.json"),
     };
-    // Rendering cannot fail: the template has neither includes nor filters of its own.
-    let text = body.render().map_err(|_| HttpError::NotFound)?;
+    Ok(html(status, body.render().expect("the template writes to a String")))
+}
+
+fn html(status: StatusCode, text: String) -> Response {
     let headers = [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::CACHE_CONTROL, "no-cache"),
         (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    Ok((status, headers, Html(text)).into_response())
+    (status, headers, Html(text)).into_response()
 }
 
 fn preset(&(name, query): &(&'static str, &str), counter: &str, current: &Look) -> Preset {
@@ -164,17 +193,18 @@ fn query_suffix(query: &str) -> String {
     if query.is_empty() { String::new() } else { format!("?{query}") }
 }
 
-/// Returns the base URL for embed codes: the configured one, or the one that the browser requested.
-fn base(app: &App, headers: &HeaderMap) -> String {
-    if let Some(url) = &app.public_url {
-        return url.clone();
+fn others(counters: &Counters) -> Others {
+    match counters {
+        Counters::Any => Others::Any,
+        Counters::Listed(names) => Others::Listed(names.iter().map(|name| name.as_str().to_owned()).collect()),
+        Counters::Signed(_) => Others::Signed,
     }
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let scheme =
-        if text(header::HeaderName::from_static("x-forwarded-proto")) == Some("https") { "https" } else { "http" };
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
-    let host = text(header::HOST).filter(|host| host.chars().all(allowed)).unwrap_or("count.example");
-    format!("{scheme}://{host}")
+}
+
+/// Returns the base URL for embed codes: the configured one, or the one that the browser requested.
+fn base(app: &App, request: &Request) -> String {
+    let requested = || requested_origin(request).unwrap_or_else(|| "http://count.example".to_owned());
+    app.public_url.clone().unwrap_or_else(requested)
 }
 
 #[cfg(test)]

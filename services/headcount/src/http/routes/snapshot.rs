@@ -1,14 +1,16 @@
 //! `GET /{counter}/snapshot.png`, `.jpg`, `.svg`: one picture of the count now.
 
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headcount_drawing::{Format, Look};
 use headcount_presence::CounterName;
 use sha2::{Digest, Sha256};
 
-use super::headers;
 use crate::http::app::App;
+use crate::http::connection::ConnectionInfo;
 use crate::http::error::HttpError;
+use crate::http::headers;
 
 /// Bytes of the picture's SHA-256 in its ETag.
 const ETAG_BYTES: usize = 16;
@@ -18,18 +20,19 @@ pub(super) async fn snapshot(
     app: &App,
     counter: &CounterName,
     format: Format,
-    query: Option<&str>,
-    request: &HeaderMap,
+    request: Request,
 ) -> Result<Response, HttpError> {
-    let look = Look::from_query(query.unwrap_or_default())?;
+    let look = Look::from_query(request.uri().query().unwrap_or_default())?;
     app.feeds.draw_queue().artist().check(&look)?;
     let reading = app.presence.read(counter).await;
-    let picture = app.feeds.draw_queue().draw_first(&look, &app.feeds.figure(&look, &reading), format).await?;
+    let connection = request.extensions().get::<ConnectionInfo>().expect("every request carries it");
+    let client_ip = connection.client_ip(request.headers());
+    let picture = app.feeds.draw_snapshot(&look, &reading, format, client_ip).await?;
     let etag = etag(&picture);
     // Caches may keep the picture but must revalidate it each time: an outdated badge shows a wrong number.
     let mut headers = headers::cross_origin("no-cache");
     headers.insert(header::ETAG, etag.clone());
-    if if_none_match(request, &etag) {
+    if if_none_match(request.headers(), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

@@ -1,8 +1,13 @@
 //! `GET /{counter}.png`, `.jpg`: checks the request, admits the viewer, and passes it to the engine (HTTP/1) or to an
 //! [`http2_body`] (HTTP/2).
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use axum::Extension;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
@@ -10,12 +15,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use headcount_drawing::{Format, Look};
 use headcount_presence::{Client, CounterName};
 
+use super::requested_origin::requested_origin;
 use super::{http2_body, link_preview, snapshot};
-use crate::feeds::FeedKey;
+use crate::feeds::{Feed, FeedKey, ViewerAttachment};
 use crate::http::app::App;
 use crate::http::connection::{ConnectionInfo, NewViewer};
 use crate::http::error::HttpError;
-use crate::phase::Phase;
+use crate::phase;
 
 /// Answers a request for a stream. For HTTP/1 this never returns once the viewer has been admitted.
 ///
@@ -29,18 +35,16 @@ pub(super) async fn stream(
 ) -> Result<Response, HttpError> {
     let look = Look::from_query(request.uri().query().unwrap_or_default())?;
     app.feeds.draw_queue().artist().check(&look)?;
-    if !app.embed_policy.allows(&counter, request.headers()) {
+    let own_origins = [requested_origin(&request), app.public_url.clone()];
+    if !app.embed_policy.allows(&counter, request.headers(), own_origins.iter().flatten()) {
         return Err(HttpError::EmbedPolicy);
     }
     if link_preview::is_fetcher(request.headers()) {
-        return snapshot::snapshot(app, &counter, format, request.uri().query(), request.headers()).await;
+        return snapshot::snapshot(app, &counter, format, request).await;
     }
     let headers = response_headers(request.headers());
     if request.method() == Method::HEAD {
-        return Ok(headers.into_response());
-    }
-    if matches!(*app.phase.borrow(), Phase::Ending { .. }) {
-        return Err(HttpError::Draining);
+        return Ok((headers, Body::new(UnknownLength)).into_response());
     }
     let connection = request.extensions().get::<ConnectionInfo>().cloned().expect("every request carries it");
     let client = Client {
@@ -54,16 +58,45 @@ pub(super) async fn stream(
     // Frees hyper's buffers, which the request holds: admission may take long.
     drop(request);
 
-    let feed = app.feeds.open(FeedKey { counter, look, format }).await?;
-    feed.handle().has_room()?;
-    let registration = app.presence.admit(feed.counter(), &client).await.map_err(HttpError::Admission)?;
-    let attachment = feed.attachment(registration);
+    let mut phases = app.phase.clone();
+    let (feed, attachment) = tokio::select! {
+        biased;
+        _ = phase::ending(&mut phases) => return Err(HttpError::Draining),
+        admitted = admit(app, FeedKey { counter, look, format }, &client) => admitted?,
+    };
     match connection.handoff {
         Some(handoff) => {
             handoff.send(NewViewer { feed, head: http1_head(&headers, format), attachment });
             std::future::pending().await
         }
-        None => Ok((headers, http2_body::body(app, &feed, attachment, format)?).into_response()),
+        None => {
+            let (body, first_frame_sent) = http2_body::body(app, &feed, attachment, format)?;
+            Ok((headers, Extension(first_frame_sent), body).into_response())
+        }
+    }
+}
+
+/// Opens the feed and admits a viewer of it.
+async fn admit(app: &App, key: FeedKey, client: &Client) -> Result<(Arc<Feed>, ViewerAttachment), HttpError> {
+    let feed = app.feeds.open(key, client.ip).await?;
+    feed.handle().has_room()?;
+    let registration = app.presence.admit(feed.counter(), client).await.map_err(HttpError::Admission)?;
+    let attachment = feed.attachment(registration);
+    Ok((feed, attachment))
+}
+
+/// The body of a response to HEAD. A stream has no length, so none is announced.
+struct UnknownLength;
+
+impl http_body::Body for UnknownLength {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
     }
 }
 
@@ -86,6 +119,7 @@ fn response_headers(request: &HeaderMap) -> HeaderMap {
         // Makes nginx pass each frame on at once.
         (HeaderName::from_static("x-accel-buffering"), "no"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::VARY, "user-agent"),
     ];
     let fixed = fixed.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value)));
     let agent = request.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -32,15 +32,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TIMING: Timing = Timing {
     heartbeat: Duration::from_millis(30),
     lease: Duration::from_millis(60),
+    suspicion: Duration::from_millis(15),
     settle: Duration::from_millis(25),
     stale_after: Duration::from_secs(10),
+    keep: Duration::from_secs(300),
     report_gap: Duration::from_millis(5),
     publish_gap: Duration::from_millis(4),
     response_timeout: Duration::from_secs(1),
 };
 
 /// Bugs in the scripts that the model must find: the right text, and the wrong one.
-const BUGS: [(&str, &str); 9] = [
+const BUGS: [(&str, &str); 10] = [
     // a late message prolongs a lease
     ("math.min(now, last_reply + elapsed)", "now"),
     // a doubled message shortens one
@@ -60,6 +62,8 @@ const BUGS: [(&str, &str); 9] = [
         "if seen.epoch > state.epoch or (seen.epoch == state.epoch and seen.version > state.version) then",
         "if false then",
     ),
+    // a node that could not report in time is not waited for
+    ("if it.suspect or not (is_recent or clock_leapt) then", "if true then"),
     // expired sessions stay counted
     ("if state.nodes == 0 or now < state.expiry then return end", "if true then return end"),
 ];
@@ -69,7 +73,7 @@ fn environment(name: &str, otherwise: u64) -> u64 {
 }
 
 /// A connection with a timeout that suits a busy machine.
-async fn connect(server: &RedisServer) -> MultiplexedConnection {
+pub(super) async fn connect(server: &RedisServer) -> MultiplexedConnection {
     let client = redis::Client::open(server.url()).unwrap();
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()

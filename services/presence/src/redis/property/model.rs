@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::Step;
 use crate::redis::reply::{Reply, State, Status};
-use crate::redis::scripts::{Seen, Upkeep};
+use crate::redis::scripts::{KnownClock, Seen, Upkeep};
 use crate::settings::Timing;
 use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
@@ -32,6 +32,8 @@ struct Session {
     seq: u64,
     is_live: bool,
     ends: u64,
+    /// The lease has run out, and the node has not reported since.
+    is_suspect: bool,
     viewers: BTreeMap<u64, u64>,
 }
 
@@ -89,33 +91,42 @@ impl Model {
         self.every_session.clone_from(&newer.every_session);
     }
 
-    pub(super) fn hello(&mut self, seen: Seen, reply: &Reply) {
+    pub(super) fn hello(&mut self, seen: Seen, clock: KnownClock, reply: &Reply) {
         self.begin(seen, reply, true);
+        self.expire(clock.at, reply.now);
         assert!(self.every_session.insert(reply.session.clone()), "{} is used twice", reply.session);
         let ends = reply.now + self.timing.lease.as_millis() as u64;
         self.sessions.insert(reply.session.clone(), Session { ends, ..Session::default() });
     }
 
-    pub(super) fn read(&mut self, seen: Seen, reply: &Reply) {
+    pub(super) fn read(&mut self, seen: Seen, clock: KnownClock, reply: &Reply) {
         self.begin(seen, reply, seen.count > 0);
+        self.expire(clock.at, reply.now);
     }
 
     pub(super) fn report(&mut self, sent: &Sent, reply: &Reply) -> Status {
         self.begin(sent.seen, reply, true);
+        let is_heartbeat = sent.joins.is_empty() && sent.leaves.is_empty() && sent.step == Step::Same;
+        if let Some(session) = self.sessions.get_mut(&sent.session) {
+            let is_current = sent.seq == session.seq || (sent.seq == session.seq + 1 && !is_heartbeat);
+            let ends = reply.now.min(sent.last_reply + sent.elapsed) + self.timing.lease.as_millis() as u64;
+            if is_current {
+                session.ends = session.ends.max(ends);
+                session.is_suspect &= ends <= reply.now;
+            }
+        }
+        self.expire(sent.last_reply, reply.now);
         let Some(session) = self.sessions.get_mut(&sent.session) else { return Status::Unknown };
         if sent.step == Step::Ended && sent.seq != session.seq + 1 {
             self.end(&sent.session);
             return Status::Ok;
         }
-        let is_heartbeat = sent.joins.is_empty() && sent.leaves.is_empty() && sent.step == Step::Same;
         if sent.seq > session.seq + 1 || (is_heartbeat && sent.seq > session.seq) {
             return Status::Gap;
         }
         if sent.seq < session.seq {
             return Status::Ok;
         }
-        let base = reply.now.min(sent.last_reply + sent.elapsed);
-        session.ends = session.ends.max(base + self.timing.lease.as_millis() as u64);
         if sent.seq == session.seq + 1 {
             session.seq = sent.seq;
             session.viewers.extend(sent.joins.iter().map(|(viewer, visitor)| (viewer.0, visitor.0)));
@@ -141,8 +152,9 @@ impl Model {
     }
 
     /// Small sessions are removed in one step.
-    pub(super) fn reap(&mut self, session: &str, reply: &Reply) {
+    pub(super) fn reap(&mut self, session: &str, clock: KnownClock, reply: &Reply) {
         self.begin(Seen::default(), reply, false);
+        self.expire(clock.at, reply.now);
         if self.exists && self.first_to_reap().as_deref() == Some(session) {
             self.reaping.remove(0);
         }
@@ -201,7 +213,7 @@ impl Model {
         if kept == should { Ok(()) } else { Err(format!("leases are {kept:?}, should be {should:?}")) }
     }
 
-    /// The first part of every call: compares epochs, ends expired sessions.
+    /// The first part of every call: compares epochs.
     fn begin(&mut self, seen: Seen, reply: &Reply, creates: bool) {
         let now = reply.now;
         if self.idle_until.is_some_and(|until| now + CLOCK_STEP >= until) {
@@ -223,6 +235,11 @@ impl Model {
         } else if now < self.settle && seen.epoch > 0 && seen.epoch < self.published.epoch {
             self.floor = (self.floor.0.max(seen.count), self.floor.1.max(seen.visitors));
         }
+    }
+
+    /// A lease that has run out just now is at first a suspicion, and the session ends if its node does not report.
+    fn expire(&mut self, known_clock: u64, now: u64) {
+        let lease = self.timing.lease.as_millis() as u64;
         let expired: Vec<_> = self
             .sessions
             .iter()
@@ -230,7 +247,13 @@ impl Model {
             .map(|(id, it)| (it.ends, id.clone()))
             .collect();
         for (_, id) in BTreeSet::from_iter(expired) {
-            self.end(&id);
+            match self.sessions.get_mut(&id) {
+                Some(session) if !session.is_suspect && known_clock > 0 && now - session.ends < lease => {
+                    session.is_suspect = true;
+                    session.ends = now + self.timing.suspicion.as_millis() as u64;
+                }
+                _ => self.end(&id),
+            }
         }
     }
 
