@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 mod cluster;
 mod error;
+mod faketime;
 mod fleet;
 pub mod http;
 mod latencies;

@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use crate::{Error, Process, Usage, http, program, wait_until};
+use crate::{Error, Process, Usage, faketime, http, program, wait_until};
 
 /// How long a node may take until it listens, and until it is ready.
 const STARTUP: Duration = Duration::from_secs(20);
@@ -48,13 +48,8 @@ impl NodeOptions {
     /// Shifts its clock with libfaketime, for instance by `+1h`; monotonic clocks stay as they are.
     #[must_use]
     pub fn with_clock(mut self, shift: &str) -> Self {
-        let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"]
-            .map(|directory| format!("{directory}/faketime/libfaketimeMT.so.1"))
-            .into_iter()
-            .find(|path| std::path::Path::new(path).exists())
-            .unwrap_or_else(|| "libfaketimeMT.so.1".into());
         self.environment.extend([
-            ("LD_PRELOAD".into(), library),
+            ("LD_PRELOAD".into(), faketime::library()),
             ("FAKETIME".into(), shift.into()),
             ("DONT_FAKE_MONOTONIC".into(), "1".into()),
         ]);

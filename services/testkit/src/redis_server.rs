@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     Error, Process, Usage,
+    faketime::SteppedClock,
     ports::{self, Reserved},
     wait_until,
 };
@@ -38,6 +39,8 @@ pub struct RedisServer {
     /// Reserved while the server is down too.
     port: Reserved,
     arguments: Vec<String>,
+    /// Its own clock, where that can be stepped.
+    clock: Option<SteppedClock>,
     directory: TempDir,
 }
 
@@ -57,9 +60,23 @@ impl RedisServer {
     pub fn start_with<A: AsRef<str>>(arguments: &[A]) -> Result<Self, Error> {
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
         let directory = tempfile::tempdir().map_err(Error::io("a directory for Redis"))?;
+        Self::start_in(directory, arguments, None)
+    }
+
+    /// Starts one whose own clock can be stepped: see [`step_clock`](Self::step_clock).
+    ///
+    /// # Errors
+    /// If redis-server or libfaketime is not installed, or the server does not come up.
+    pub fn start_with_clock() -> Result<Self, Error> {
+        let directory = tempfile::tempdir().map_err(Error::io("a directory for Redis"))?;
+        let clock = SteppedClock::new(directory.path()).map_err(Error::io("a clock for Redis"))?;
+        Self::start_in(directory, Vec::new(), Some(clock))
+    }
+
+    fn start_in(directory: TempDir, arguments: Vec<String>, clock: Option<SteppedClock>) -> Result<Self, Error> {
         let port = ports::reserve().map_err(Error::io("a port for Redis"))?;
-        let process = spawn(port.number(), directory.path(), &arguments)?;
-        let mut server = Self { process, port, arguments, directory };
+        let process = spawn(port.number(), directory.path(), &arguments, clock.as_ref())?;
+        let mut server = Self { process, port, arguments, clock, directory };
         server.await_up()?;
         Ok(server)
     }
@@ -114,7 +131,7 @@ impl RedisServer {
             // Missing if nothing was ever saved.
             let _ = std::fs::remove_file(self.directory.path().join("dump.rdb"));
         }
-        self.process = spawn(self.port.number(), self.directory.path(), &self.arguments)?;
+        self.process = spawn(self.port.number(), self.directory.path(), &self.arguments, self.clock.as_ref())?;
         self.await_up()
     }
 
@@ -171,6 +188,18 @@ impl RedisServer {
         self.command(&["REPLICAOF", &master.ip().to_string(), &master.port().to_string()])
     }
 
+    /// Steps its clock by this number of seconds, forward or back, at once.
+    ///
+    /// # Errors
+    /// If the clock's file cannot be written.
+    ///
+    /// # Panics
+    /// If it was started without a clock of its own.
+    pub fn step_clock(&mut self, seconds: i64) -> Result<(), Error> {
+        let clock = self.clock.as_mut().expect("the server was started with a clock of its own");
+        clock.step(seconds).map_err(Error::io("the clock of Redis"))
+    }
+
     /// Memory and processor time.
     ///
     /// # Errors
@@ -180,10 +209,11 @@ impl RedisServer {
     }
 }
 
-fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Result<Process, Error> {
+fn spawn(port: u16, directory: &Path, arguments: &[String], clock: Option<&SteppedClock>) -> Result<Process, Error> {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
     command.arg("--dir").arg(directory).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+    command.envs(clock.map(SteppedClock::environment).into_iter().flatten());
     Process::start(command)
 }
 
@@ -225,5 +255,22 @@ mod tests {
         server.restart(Data::Lost).unwrap();
         assert_eq!(server.info("loading").unwrap(), "0");
         assert!(server.command(&["NOSUCH"]).is_err());
+    }
+
+    #[test]
+    fn its_clock_is_stepped_while_it_runs() {
+        let mut server = RedisServer::start_with_clock().unwrap();
+        let ahead = |server: &RedisServer| {
+            let (seconds, _): (i64, i64) = server.query(&["TIME"]).unwrap();
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            seconds - i64::try_from(now.as_secs()).unwrap()
+        };
+        assert!((-1..=1).contains(&ahead(&server)));
+        server.command(&["SET", "a", "1", "EX", "600"]).unwrap();
+        server.step_clock(-3_600).unwrap();
+        assert!((-3_601..=-3_599).contains(&ahead(&server)));
+        server.step_clock(7_200).unwrap();
+        assert!((3_599..=3_601).contains(&ahead(&server)));
+        assert_eq!(server.keys().unwrap(), [""; 0], "what expires does so by this clock");
     }
 }

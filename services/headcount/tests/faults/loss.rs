@@ -145,14 +145,41 @@ pub(crate) fn all_nodes_are_cut_off() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Redis answers, but takes nothing more in: it has no memory left, and must not forget anything instead.
+/// Redis answers, but takes nothing more in. Viewers who leave still do so; those who come wait until there is room.
 pub(crate) fn redis_is_full() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let fleet = fleet::open(&redis.url(), &[30, 100, 7])?;
-    let fill = |_: &Fleet| redis.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
-    let clear = |_: &Fleet| redis.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
-    lapses("Redis is full", fleet, &redis, fill, clear)?;
-    Ok(())
+    let mut fleet = fleet::open(&redis.url(), &[30, 100, 7])?;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    fleet.nodes[1].leave(50)?;
+    fleet.exact(&Promise::begin("Redis is full: viewers leave: exact", SOON))?;
+    fleet.stays_exact(LONGER_THAN_A_LEASE)?;
+    let counted = fleet.truth();
+    fleet.nodes[2].join(5)?;
+    let degraded = wait_until("a degraded node", SOON, || match http::get(fleet.nodes[2].node.admin(), "/readyz") {
+        Ok(answer) if answer.status == 200 && answer.text().starts_with("ready, degraded: ") => Ok(()),
+        Ok(answer) => Err(answer.text()),
+        Err(error) => Err(error.to_string()),
+    });
+    degraded.unwrap();
+    // Nothing is promised of the five meanwhile, but they are no reason to doubt the others.
+    pass(LONGER_THAN_A_LEASE);
+    fleet.showed_only(counted, counted)?;
+    for node in &fleet.nodes {
+        let reading = node.node.reading(COUNTER).unwrap();
+        assert!((reading.count, reading.stale) == (counted, false), "{node}: {reading:?}");
+    }
+    fleet.nodes[0].leave(10)?;
+    fleet.all_show(counted - 10, SOON)?;
+    let healed = Promise::begin("Redis is full, and has room again: those who came meanwhile count", HEALED);
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    fleet.exact(&healed)?;
+    is_registered(&redis, &fleet, &healed)?;
+    for node in &fleet.nodes {
+        let answer = http::get(node.node.admin(), "/readyz").unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "ready\n"));
+    }
+    store::holds_only(&redis, &fleet)?;
+    fleet::leave_nothing(fleet, &[&redis])
 }
 
 /// All leases end at the same time although no viewer has left: no viewer sees fewer than there are.
@@ -204,7 +231,7 @@ fn begins_an_epoch(fleet: &Fleet, after: u64, promise: &Promise) -> anyhow::Resu
 }
 
 /// Waits until the living sessions in Redis have as many viewers as there are connections.
-fn is_registered(redis: &RedisServer, fleet: &Fleet, promise: &Promise) -> anyhow::Result<()> {
+pub(crate) fn is_registered(redis: &RedisServer, fleet: &Fleet, promise: &Promise) -> anyhow::Result<()> {
     let truth = fleet.truth();
     promise.check(wait_until("all registrations", promise.left(), || {
         let counters = status::counters(&redis.url());

@@ -9,9 +9,11 @@ mod addresses;
 mod cluster;
 mod crowds;
 mod damping;
+mod eviction;
 mod failover;
 mod fleet;
 mod flood;
+mod key_lives;
 mod limits;
 mod loss;
 mod network;
@@ -20,6 +22,7 @@ mod operating;
 mod outside;
 mod privacy;
 mod reports;
+mod stalls;
 mod status;
 mod store;
 mod visitors;
@@ -42,6 +45,11 @@ fn main() -> ExitCode {
     // The longest first, so that the rest fits beside them; those that run alone last.
     let trials = vec![
         together("redis_is_away_for_a_minute", loss::redis_is_away_for_a_minute),
+        together("redis_stalls", stalls::redis_stalls),
+        together("redis_clock_steps", stalls::redis_clock_steps),
+        together("keys_are_evicted", eviction::keys_are_evicted),
+        together("a_long_outage", key_lives::a_long_outage),
+        together("only_leaves", key_lives::only_leaves),
         together("a_viewers_machine_vanishes", crowds::a_viewers_machine_vanishes),
         together("a_cluster_with_fifty_counters", cluster::a_cluster_with_fifty_counters),
         together("redis_forgets_everything", loss::redis_forgets_everything),

@@ -90,7 +90,13 @@ fn behind_a_balancer(redis: &RedisServer, nodes: usize) -> anyhow::Result<Fleet>
     Ok(Fleet::start(&options, &vec![0; nodes])?)
 }
 
-fn join(node: &mut NodeWithViewers, viewers: usize, first: &str, people: u32, browser: &str) -> anyhow::Result<()> {
+pub(crate) fn join(
+    node: &mut NodeWithViewers,
+    viewers: usize,
+    first: &str,
+    people: u32,
+    browser: &str,
+) -> anyhow::Result<()> {
     Ok(node.join_as(viewers, behaviour(first, people, browser))?)
 }
 
@@ -104,7 +110,7 @@ fn behaviour(first: &str, people: u32, browser: &str) -> Behaviour {
 }
 
 /// Waits until every node's JSON shows this number of visitors, and the exact number of viewers.
-fn are(fleet: &Fleet, visitors: u64, promise: &Promise) -> anyhow::Result<()> {
+pub(crate) fn are(fleet: &Fleet, visitors: u64, promise: &Promise) -> anyhow::Result<()> {
     let truth = fleet.truth();
     for node in &fleet.nodes {
         promise.check(wait_until("the visitors", promise.left(), || {
