@@ -36,6 +36,8 @@ pub(crate) fn redis_stalls() -> anyhow::Result<()> {
         let truth = fleet.truth();
         fleet.showed_only(truth, truth).map_err(|error| anyhow::anyhow!("{event}: {error}"))?;
         fleet.nodes[1].leave(5)?;
+        // Or the number after both could be seen in between, too soon.
+        fleet.soon_exact()?;
         fleet.nodes[2].join(2)?;
         fleet.exact(&Promise::begin(
             format!("{event}, nobody saw another number; viewers leave and come: exact"),
@@ -88,6 +90,7 @@ fn steps(redis: &mut RedisServer, fleet: &mut Fleet, step: i64, until_killed: Du
     fleet.showed_only(fleet.truth(), before)?;
     fleet.stays_exact(AFTERWARDS)?;
     fleet.nodes[1].leave(2)?;
+    fleet.soon_exact()?;
     fleet.nodes[0].join(1)?;
     fleet.exact(&Promise::begin(format!("{event}: viewers leave and come: exact"), SOON))?;
     Ok(())
