@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use headcount_drawing::{Artist, Figure, Format, Look, Shows};
@@ -106,6 +107,9 @@ pub(crate) struct Feeds {
     drivers: TaskTracker,
     stopping: CancellationToken,
     live: Mutex<HashMap<FeedKey, LiveFeed>>,
+    /// With this many feeds in the table, those without viewers are removed before their time.
+    sweep_at: AtomicUsize,
+    max_looks: usize,
     /// A lock for each feed that is being opened: its first picture is drawn once, and other viewers wait for it.
     opening: Mutex<HashMap<FeedKey, Arc<AsyncMutex<()>>>>,
 }
@@ -187,6 +191,8 @@ impl Feeds {
             drivers: TaskTracker::new(),
             stopping: CancellationToken::new(),
             live: Mutex::default(),
+            sweep_at: AtomicUsize::new(settings.max_looks),
+            max_looks: settings.max_looks,
             opening: Mutex::default(),
         }
     }
@@ -280,7 +286,12 @@ impl Feeds {
 
     async fn open_new(self: &Arc<Self>, key: FeedKey, client_ip: IpAddr) -> Result<Arc<Feed>, OpenError> {
         // Before anything is drawn: a refusal costs nothing.
-        let permit = if key.look.is_default() { None } else { Some(self.look_permit(client_ip)?) };
+        let permit = if key.look.is_default() {
+            self.sweep();
+            None
+        } else {
+            Some(self.look_permit(client_ip)?)
+        };
         let owner = self.look_limits.owner(client_ip);
         let counter = self.presence.counter(&key.counter)?;
         let mut readings = counter.watch();
@@ -303,17 +314,30 @@ impl Feeds {
     fn look_permit(&self, client_ip: IpAddr) -> Result<LookPermit, OpenError> {
         let acquired = self.look_limits.acquire(client_ip).or_else(|refusal| {
             let owner = self.look_limits.owner(client_ip);
-            self.evict_unviewed(|permit| refusal == LookRefusal::MaxLooks || permit.owner() == owner);
+            self.evict_unviewed(|permit| {
+                permit.is_some_and(|permit| refusal == LookRefusal::MaxLooks || permit.owner() == owner)
+            });
             self.look_limits.acquire(client_ip)
         });
         acquired.map_err(OpenError::Look)
     }
 
-    /// Removes those feeds without viewers whose look is counted by a permit that `is_wanted`.
-    fn evict_unviewed(&self, is_wanted: impl Fn(&LookPermit) -> bool) {
+    /// Removes the feeds without viewers whenever the table has doubled: default looks have no limit, and invented counters
+    /// would fill the memory with feeds that wait for a reload.
+    fn sweep(&self) {
+        if self.live.lock().len() < self.sweep_at.load(Ordering::Relaxed) {
+            return;
+        }
+        self.evict_unviewed(|_| true);
+        let next = self.max_looks.max(self.live.lock().len() * 2);
+        self.sweep_at.store(next, Ordering::Relaxed);
+    }
+
+    /// Removes those feeds without viewers whose permit `is_wanted`; it is `None` for default looks.
+    fn evict_unviewed(&self, is_wanted: impl Fn(Option<&LookPermit>) -> bool) {
         self.live.lock().retain(|_, LiveFeed { feed, permit }| {
             let is_viewed = Arc::strong_count(feed) > IDLE_REFERENCES;
-            let stays = is_viewed || !permit.as_ref().is_some_and(&is_wanted);
+            let stays = is_viewed || !is_wanted(permit.as_ref());
             if !stays {
                 feed.evicted.notify_one();
             }

@@ -1,7 +1,7 @@
 //! Visitors: distinct people, by address and browser, whichever nodes their connections lead to.
 
 use headcount_testkit::{
-    Batch, Behaviour, COUNTER, Fleet, NodeWithViewers, Promise, RedisServer, Viewers,
+    Batch, Behaviour, COUNTER, Fleet, NodeOptions, NodeWithViewers, Promise, RedisServer, Viewers,
     client::{ProxyHeader, ProxyVersion},
     promise::{DAMPED, GONE, HEALED, SOON},
     wait_until,
@@ -77,7 +77,7 @@ pub(crate) fn a_loss_changes_no_visitor() -> anyhow::Result<()> {
     });
     known.check(back)?;
     known.kept()?;
-    fleet.nodes.extend(behind_a_balancer(&redis, 1)?.nodes);
+    fleet.nodes.push(NodeWithViewers::start(&options(&redis), 0)?);
     for node in &mut fleet.nodes {
         join(node, 4, "192.0.2.1", 4, "one browser")?;
     }
@@ -85,9 +85,12 @@ pub(crate) fn a_loss_changes_no_visitor() -> anyhow::Result<()> {
     fleet::leave_nothing_within(DAMPED, fleet, &[&redis])
 }
 
+fn options(redis: &RedisServer) -> NodeOptions {
+    with_redis(redis.url()).with(["--proxy-protocol-from", BALANCER])
+}
+
 fn behind_a_balancer(redis: &RedisServer, nodes: usize) -> anyhow::Result<Fleet> {
-    let options = with_redis(redis.url()).with(["--proxy-protocol-from", BALANCER]);
-    Ok(Fleet::start(&options, &vec![0; nodes])?)
+    Ok(Fleet::start(&options(redis), &vec![0; nodes])?)
 }
 
 pub(crate) fn join(
