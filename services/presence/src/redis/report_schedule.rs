@@ -16,6 +16,12 @@ const HEARTBEAT_JITTER: f64 = 0.04;
 /// death of some of them does not matter: the heartbeats of the others come as well.
 const WATCHERS: f64 = 3.5;
 
+/// The same while a session is only suspected to have ended: rare, and nobody else may come in time.
+const SUSPICION_WATCHERS: f64 = 10.0;
+
+/// Of few nodes more watch: after a loss their heartbeats are in step, and the next ones may be a heartbeat away.
+const FEW_NODES_WATCHERS: f64 = 8.0;
+
 /// How long after the end of a lease a watcher calls: by then it has ended, despite rounding.
 const AFTER_LEASE: Duration = Duration::from_millis(10);
 
@@ -105,7 +111,12 @@ impl ReportSchedule {
         } else if !reply.state.settling.is_zero() {
             self.follow_up = Some(FollowUp { at: now + reply.state.settling + AFTER_LEASE, unless_newer_than: None });
         }
-        let watches = others > 0 && rand::random_bool((WATCHERS / reply.nodes as f64).min(1.0));
+        let nodes = reply.nodes as f64;
+        let watchers = match reply.due {
+            Some(due) if due <= timing.suspicion => SUSPICION_WATCHERS,
+            _ => WATCHERS.max(FEW_NODES_WATCHERS - nodes / 4.0),
+        };
+        let watches = others > 0 && rand::random_bool((watchers / nodes).min(1.0));
         if let Some(due) = reply.due.filter(|_| watches) {
             let call = now + due + AFTER_LEASE + WATCHERS_SPREAD.mul_f64(rand::random());
             self.next_heartbeat = self.next_heartbeat.min(call);

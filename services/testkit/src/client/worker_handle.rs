@@ -1,4 +1,4 @@
-//! [`WorkerHandle`]: sends commands to a worker, which is a thread of this process or a process of its own.
+//! `WorkerHandle`: sends commands to a worker, which is a thread of this process or a process of its own.
 //!
 //! Between processes, each command and each reply is one line of JSON on the child's standard input and output. The child
 //! ends when its input ends.
