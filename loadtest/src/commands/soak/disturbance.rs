@@ -36,9 +36,9 @@ pub(super) struct Disturbance {
     pub(super) node: usize,
 }
 
-/// A round takes twenty minutes. It begins with more than six without an outage, in which counters have only leaves for
-/// longer than the life of a key.
-const ROUND: f64 = 1_200.0;
+/// A round takes 21 minutes. It begins with more than six that are undisturbed, in which a counter has only leaves for
+/// longer than the life of a key: after a disturbance, nodes send heartbeats.
+const ROUND: f64 = 1_260.0;
 
 /// The disturbances of so many seconds, in the order of time.
 pub(super) fn schedule(seconds: f64, choice: &mut StdRng) -> Vec<Disturbance> {
@@ -47,17 +47,16 @@ pub(super) fn schedule(seconds: f64, choice: &mut StdRng) -> Vec<Disturbance> {
     while round < seconds {
         let mut add = |kind, at: f64, length: f64| {
             all.push(Disturbance { kind, begin: round + at, length, node: choice.random_range(0..3) });
-            length
         };
         // Up to the length of a lease: not longer, or the number is marked as stale.
-        for (at, length) in [(60.0, 4.0), (130.0, 6.0), (205.0, 7.0), (280.0, 8.0), (340.0, 5.0)] {
+        for (at, length) in [(390.0, 4.0), (412.0, 6.0), (436.0, 7.0), (461.0, 8.0)] {
             add(Kind::Stall, at, length);
         }
-        add(Kind::Deploy, 440.0, 0.0);
-        add(Kind::OneCutOff, 480.0, 225.0);
-        add(Kind::Stall, 790.0, 6.0);
+        add(Kind::Deploy, 490.0, 0.0);
+        add(Kind::OneCutOff, 540.0, 225.0);
+        add(Kind::Stall, 805.0, 5.0);
         add(Kind::AllCutOff, 830.0, 275.0);
-        add(Kind::Deploy, 1_160.0, 0.0);
+        add(Kind::Deploy, 1_200.0, 0.0);
         round += ROUND;
     }
     // What is left afterwards shows whether it has healed.

@@ -94,6 +94,8 @@ impl Soak {
             // A stream would keep the counter from being empty.
             let streams = streams.into_iter().filter(|_| *shape != Shape::EmptyAndBack);
             for (source, node) in streams.chain([(Source::Json, counter)]) {
+                // Where other nodes have viewers of the counter, a node sends heartbeats to watch their leases.
+                let node = if *shape == Shape::OnlyLeaves { 0 } else { node };
                 let visitor = observers.len() as u32;
                 observers.push(Observer::start(&shared, counter, name, source, node, visitor)?);
             }

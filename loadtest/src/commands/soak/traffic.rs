@@ -14,7 +14,7 @@ const VISITORS: u32 = 130_000;
 /// How viewers of a counter come and go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// Viewers of one node leave, one after the other, more often than a heartbeat is due.
+    /// Viewers of the only node leave, one after the other, more often than a heartbeat is due.
     OnlyLeaves,
     /// The same at all nodes in turn, about as often as a heartbeat is due.
     OnlyLeavesSlowly,
