@@ -7,6 +7,7 @@ mod faults;
 mod history;
 mod hold;
 mod million;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Faults(faults::Arguments),
     /// A million viewers on one machine, and one exact number on all nodes
     Million(million::Arguments),
+    /// Ordinary traffic of every shape for a long time, and every number that is shown held against the truth
+    Soak(soak::Arguments),
     /// Moves a part of another `headcount-load`'s viewers, by orders on standard input.
     #[command(name = worker_handle::CHILD_COMMAND, hide = true)]
     Crowd,
@@ -49,6 +52,7 @@ impl Command {
             Self::Churn(arguments) => churn::run(&arguments)?.finish(output),
             Self::Faults(arguments) => faults::run(&arguments)?.finish(output),
             Self::Million(arguments) => million::run(&arguments)?.finish(output),
+            Self::Soak(arguments) => soak::run(&arguments)?.finish(output),
             Self::Crowd => Ok(worker_handle::run_child().map(|()| ExitCode::SUCCESS)?),
             Self::Peer { which } => which.run().map(|()| ExitCode::SUCCESS),
         }
