@@ -1,8 +1,6 @@
 //! A soak of 21 minutes, in which all lives and leases, the traffic and the disturbances are divided by twenty: each
 //! counter outlives the life of its keys several times.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::process::Command;
 
 #[test]

@@ -4,6 +4,7 @@
 mod arguments;
 mod crowd;
 mod disturbance;
+mod driver;
 mod findings;
 mod fleet;
 mod observer;

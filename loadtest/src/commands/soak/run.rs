@@ -15,21 +15,18 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
     arguments::Arguments,
-    crowd::{Crowd, Target},
     disturbance::{self, Disturbance, Kind},
+    driver::Driver,
     findings::{self, Disturbed},
     fleet::{SoakFleet, SoakNode},
     observer::{Observer, Shared, Source},
-    traffic::{Shape, Traffic, Visitors},
+    traffic::{Shape, Traffic},
     truth::{Measure, Truth},
 };
 use crate::{interrupt, progress::Progress, report::Report};
 
 /// The time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(5);
-
-/// How often viewers read.
-const READ: f64 = 0.1;
 
 /// After a disturbance, numbers are exact within this time: the promise. Nodes with scaled times need a tenth.
 const HEALED: f64 = 10.0;
@@ -42,15 +39,30 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         bail!("a soak takes some time");
     }
     let mut soak = Soak::start(arguments)?;
-    let outcome = soak.go_on(arguments.minutes * 60.0);
+    let begun = soak.shared.truth.now();
+    let mut leaves = soak.leaves.take().context("the leaves have not begun")?;
+    let stopped = soak.shared.clone();
+    // On a thread of its own: while others open viewers, a pause would be long enough for a heartbeat.
+    let leaving = thread::spawn(move || {
+        while !stopped.stopped() {
+            leaves.go_on(begun)?;
+            thread::sleep(TICK);
+        }
+        anyhow::Ok(leaves)
+    });
+    let outcome = soak.go_on(begun, arguments.minutes * 60.0);
     soak.shared.stop.store(true, Ordering::Relaxed);
+    // Its viewers stay until the observers have ended.
+    let leaves = leaving.join().map_err(|_| anyhow::anyhow!("the traffic has panicked"))?;
     outcome?;
+    let leaves = leaves?;
     let mut report = Report::new("Traffic for a long time, and whether every number that was shown was true");
     let mut seen = Vec::new();
     for observer in soak.observers {
         let (counter, source) = (observer.counter, observer.source);
         seen.push((counter, source, observer.finish()?));
     }
+    drop(leaves);
     let truths: Vec<_> = (0..Shape::ALL.len()).map(|counter| soak.shared.truth.of(counter)).collect();
     findings::report(&mut report, &truths, &seen, &soak.disturbed);
     Ok(report)
@@ -59,10 +71,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
 struct Soak {
     fleet: SoakFleet,
     shared: Shared,
-    crowd: Crowd,
     observers: Vec<Observer>,
-    traffic: Vec<Traffic>,
-    visitors: Visitors,
+    /// The traffic of [`Shape::OnlyLeaves`], until it begins.
+    leaves: Option<Driver>,
+    /// All other traffic.
+    others: Driver,
     choice: StdRng,
     disturbed: Vec<Disturbed>,
     scale: f64,
@@ -101,23 +114,23 @@ impl Soak {
             }
         }
         let mut choice = StdRng::seed_from_u64(arguments.seed);
-        let traffic = Shape::ALL.iter().enumerate();
-        let traffic = traffic
-            .map(|(counter, &shape)| Traffic::new(shape, counter, StdRng::seed_from_u64(choice.random())))
-            .collect();
-        let crowd = Crowd::new(Arc::clone(&shared.truth), names);
         let scale = f64::from(arguments.scale);
-        let (visitors, disturbed) = (Visitors::new(), Vec::new());
-        Ok(Self { fleet, shared, crowd, observers, traffic, visitors, choice, disturbed, scale })
+        let mut driver = |shapes: &dyn Fn(Shape) -> bool| {
+            let mut choice = || StdRng::seed_from_u64(choice.random());
+            let all = Shape::ALL.into_iter().enumerate().filter(|(_, shape)| shapes(*shape));
+            let traffic = all.map(|(counter, shape)| Traffic::new(shape, counter, choice())).collect();
+            Driver::new(&shared, traffic, choice(), scale)
+        };
+        let leaves = Some(driver(&|shape| shape == Shape::OnlyLeaves));
+        let others = driver(&|shape| shape != Shape::OnlyLeaves);
+        Ok(Self { fleet, shared, observers, leaves, others, choice, disturbed: Vec::new(), scale })
     }
 
     /// The traffic of so many seconds, before they are divided by the scale.
-    fn go_on(&mut self, seconds: f64) -> anyhow::Result<()> {
+    fn go_on(&mut self, begun: f64, seconds: f64) -> anyhow::Result<()> {
         let mut schedule = disturbance::schedule(seconds, &mut self.choice).into_iter().peekable();
         let mut progress = Progress::new("seconds", seconds as u64);
         let mut lasting: Option<Lasting> = None;
-        let begun = self.shared.truth.now();
-        let mut read = 0.0;
         loop {
             let now = (self.shared.truth.now() - begun) * self.scale;
             if now >= seconds || interrupt::requested() {
@@ -133,34 +146,11 @@ impl Soak {
             if lasting.as_ref().is_some_and(|lasting| lasting.until <= self.shared.truth.now()) {
                 lasting = self.end(lasting.take().context("it lasts")?)?;
             }
-            let targets = self.fleet.targets();
-            for traffic in &mut self.traffic {
-                // No more than is due: what was missed while a node was started is not made up for.
-                if traffic.due <= now {
-                    traffic.due = traffic.due.max(now - 5.0);
-                    traffic.step(&mut self.crowd, &targets, &mut self.visitors)?;
-                }
-            }
-            if self.shared.truth.now() - read > READ {
-                read = self.shared.truth.now();
-                self.read(&targets)?;
-            }
+            self.others.go_on(begun)?;
             thread::sleep(TICK);
         }
         if let Some(lasting) = lasting {
             self.end(lasting)?;
-        }
-        Ok(())
-    }
-
-    /// Reads what has come. Viewers whose node was stopped go to another.
-    fn read(&mut self, targets: &[Target]) -> anyhow::Result<()> {
-        for ended in self.crowd.read() {
-            if targets.iter().any(|target| target.node == ended.node) {
-                bail!("node {} has ended a stream of {}", ended.node, Shape::ALL[ended.counter].name());
-            }
-            let target = targets[self.choice.random_range(0..targets.len())];
-            self.crowd.open(ended.counter, target, ended.visitor).context("a viewer of a stopped node comes back")?;
         }
         Ok(())
     }
@@ -215,18 +205,17 @@ impl Soak {
     fn stop(&mut self, old: SoakNode) -> anyhow::Result<()> {
         let SoakNode { id, mut node, proxy } = old;
         self.shared.truth.doubt(id);
-        let targets = self.fleet.targets();
         let stopping = thread::spawn(move || {
             let status = node.stop(ENDED);
             drop(proxy);
             status
         });
         while !stopping.is_finished() {
-            self.read(&targets)?;
+            self.others.read()?;
             thread::sleep(TICK);
         }
         let status = stopping.join().map_err(|_| anyhow::anyhow!("stopping a node has panicked"))??;
         ensure!(status.success(), "a node that was stopped ended with {status}");
-        self.read(&targets)
+        self.others.read()
     }
 }
