@@ -15,7 +15,7 @@ compile_error!("planted-mistakes is for tests: it is not built without debug ass
 const VARIABLE: &str = "HEADCOUNT_PLANTED_MISTAKE";
 
 /// One viewer in this many is affected.
-const EVERY: u64 = 7;
+const EVERY: u64 = 3;
 
 /// How late the doubled join is applied: when the number has long been right.
 const LATE: Duration = Duration::from_millis(700);
