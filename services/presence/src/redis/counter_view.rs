@@ -361,4 +361,15 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(!view.misses_messages());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_to_a_call_from_before_the_subscription_expects_no_message() {
+        let view = view();
+        let sent = Instant::now();
+        tokio::time::advance(Duration::from_millis(10)).await;
+        view.subscribed();
+        view.reply_received(state(5, 3, 30), sent, Some(sent));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!view.misses_messages(), "what was published before is never delivered");
+    }
 }
