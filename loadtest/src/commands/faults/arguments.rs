@@ -8,7 +8,7 @@ use super::{fault::Fault, schedule::Seeds};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Decides what is broken, in which order, and whom it hits: one seed, or a range as 1..20
+    /// Decides what is broken, in which order, and which node it hits: one seed, or a range as 1..20
     #[arg(long, default_value = "1")]
     pub(super) seed: Seeds,
     /// Faults for each seed
