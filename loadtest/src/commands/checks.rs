@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use headcount_testkit::{Error, Goal, Node, Snapshot, Viewers, ViewersError, wait_until};
 
 use crate::{
@@ -10,18 +11,24 @@ use crate::{
     report::{Report, Weight},
 };
 
-/// Waits until all viewers have been opened, with a bar.
+/// Waits for a goal, for at most this time. Returns whether it is reached, and what the viewers see.
+pub(super) fn look(viewers: &Viewers, goal: Goal, within: Duration) -> Result<(bool, Snapshot), ViewersError> {
+    match viewers.reach(goal, within) {
+        Ok((_, snapshot)) => Ok((true, snapshot)),
+        Err(ViewersError::TimedOut { snapshot, .. }) => Ok((false, *snapshot)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits with a bar until all viewers have been opened, the time is up or the run is interrupted, and returns what they see.
 pub(super) fn wait_until_open(viewers: &Viewers, what: &str, within: Duration) -> Result<Snapshot, ViewersError> {
     let begun = std::time::Instant::now();
     let mut progress = None;
     loop {
-        let snapshot = match viewers.reach(Goal::Opened, Duration::from_millis(200)) {
-            Ok((_, snapshot)) => return Ok(snapshot),
-            Err(ViewersError::TimedOut { snapshot, .. }) if begun.elapsed() < within && !interrupt::requested() => {
-                snapshot
-            }
-            Err(error) => return Err(error),
-        };
+        let (all, snapshot) = look(viewers, Goal::Opened, Duration::from_millis(200))?;
+        if all || begun.elapsed() >= within || interrupt::requested() {
+            return Ok(snapshot);
+        }
         let total = snapshot.waiting + snapshot.asking + snapshot.live;
         progress.get_or_insert_with(|| Progress::new(what, total as u64)).at(snapshot.live as u64);
     }
@@ -44,6 +51,11 @@ pub(super) fn check_parts(report: &mut Report, whose: &str, snapshot: &Snapshot)
         _ => format!("{} parts in {} streams, none broken", snapshot.parts, snapshot.first_image.len()),
     };
     report.verdict(Weight::Promise, what, measured, "none broken", snapshot.broken == 0);
+}
+
+/// The name of a value as in the options.
+pub(super) fn name_of(value: &impl ValueEnum) -> String {
+    value.to_possible_value().expect("no value is skipped").get_name().to_owned()
 }
 
 /// A time in milliseconds, as text.

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use headcount_testkit::{Batch, Behaviour, Goal, Viewers, ViewersError, client::PictureCheck};
+use headcount_testkit::{Batch, Behaviour, Goal, Viewers, client::PictureCheck};
 
 use super::{
-    checks::{check_parts, wait_until_open},
+    checks::{check_parts, look, wait_until_open},
     history::History,
 };
 use crate::{
@@ -54,22 +54,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let viewers = Viewers::start(batch)?;
     let patience = Duration::from_secs(60)
         + arguments.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(arguments.viewers as f64 / rate));
-    let came = match wait_until_open(&viewers, "opening viewers", patience) {
-        Ok(snapshot) => snapshot,
-        Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
-        Err(error) => return Err(error.into()),
-    };
+    let came = wait_until_open(&viewers, "opening viewers", patience)?;
     report.fact("seconds_to_open", begun.elapsed().as_secs_f64());
     let mut progress = Progress::new("holding them, in seconds", arguments.seconds);
     let held = Instant::now();
     let mut history = History::default();
     while held.elapsed() < Duration::from_secs(arguments.seconds) && !interrupt::requested() {
         // Waits for half a second, or until no viewer is left.
-        let snapshot = match viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
-            Ok((_, snapshot)) => snapshot,
-            Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
-            Err(error) => return Err(error.into()),
-        };
+        let (_, snapshot) = look(&viewers, Goal::AtMostLive(0), Duration::from_millis(500))?;
         history.at(begun.elapsed().as_secs_f64(), &snapshot);
         progress.at(held.elapsed().as_secs());
         if snapshot.live == 0 {

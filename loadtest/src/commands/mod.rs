@@ -2,11 +2,13 @@
 
 mod checks;
 mod churn;
+mod counters;
 mod engine;
 mod faults;
 mod history;
 mod hold;
 mod million;
+mod reload;
 mod soak;
 
 use std::process::ExitCode;
@@ -26,10 +28,14 @@ pub(crate) enum Command {
     Hold(hold::Arguments),
     /// Let viewers come and go, and measure how long it takes until everybody's number includes it
     Churn(churn::Arguments),
+    /// Hold ten thousand quiet counters, measure what they cost, and see all of them recover from faults
+    Counters(counters::Arguments),
     /// Break things in a random order, and check the promise after each
     Faults(faults::Arguments),
     /// A million viewers on one machine, and one exact number on all nodes
     Million(million::Arguments),
+    /// Replace a node's program again and again under its viewers: nobody may notice
+    Reload(reload::Arguments),
     /// Ordinary traffic of every shape for a long time, and every number that is shown held against the truth
     Soak(soak::Arguments),
     /// Moves a part of another `headcount-load`'s viewers, by orders on standard input.
@@ -50,8 +56,10 @@ impl Command {
             Self::Engine(arguments) => engine::run(&arguments)?.finish(output),
             Self::Hold(arguments) => hold::run(&arguments)?.finish(output),
             Self::Churn(arguments) => churn::run(&arguments)?.finish(output),
+            Self::Counters(arguments) => counters::run(&arguments)?.finish(output),
             Self::Faults(arguments) => faults::run(&arguments)?.finish(output),
             Self::Million(arguments) => million::run(&arguments)?.finish(output),
+            Self::Reload(arguments) => reload::run(&arguments)?.finish(output),
             Self::Soak(arguments) => soak::run(&arguments)?.finish(output),
             Self::Crowd => Ok(worker_handle::run_child().map(|()| ExitCode::SUCCESS)?),
             Self::Peer { which } => which.run().map(|()| ExitCode::SUCCESS),

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use clap::Subcommand;
 use headcount_drawing::{Artist, Figure, Format, Look};
 use headcount_testkit::{Behaviour, Process, Usage, client::PictureCheck, clock::now_ns, http, ports, wait_until};
-use headcount_wire::Frame;
+use headcount_wire::Part;
 use tempfile::TempDir;
 
 /// The design of 2012, for Node.
@@ -57,6 +57,8 @@ pub(crate) enum PeerKind {
     Floor,
     /// nchan on nginx.
     Nchan,
+    /// nchan on nginx, with server-sent events.
+    NchanEvents,
     /// The design of 2012 on Node.
     Node,
     /// A plain axum body stream.
@@ -64,12 +66,13 @@ pub(crate) enum PeerKind {
 }
 
 impl PeerKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Floor, Self::Nchan, Self::Node, Self::BodyStream];
+    pub(crate) const ALL: [Self; 5] = [Self::Floor, Self::Nchan, Self::NchanEvents, Self::Node, Self::BodyStream];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Floor => "bare send loop",
             Self::Nchan => "nchan on nginx",
+            Self::NchanEvents => "nchan on nginx, events",
             Self::Node => "Node, 2012 design",
             Self::BodyStream => "axum body stream",
         }
@@ -101,30 +104,35 @@ impl Peer {
                 command.arg(script).arg(port.to_string());
                 command
             }
-            PeerKind::Nchan => nchan::command(directory.path(), port)?,
+            PeerKind::Nchan | PeerKind::NchanEvents => nchan::command(directory.path(), port)?,
         };
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let process = Process::start(command)?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut peer = Self { process, address, kind, frames: Frames::new(), _directory: directory };
-        let first = peer.frames.next(0);
+        let first = peer.frames.next(0, kind);
         wait_until(kind.name(), STARTUP, || peer.post(&first).map_err(|error| format!("{error:#}")))?;
         Ok(peer)
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/online.png", self.address)
+        let path = if self.kind == PeerKind::NchanEvents { "online/events" } else { "online.png" };
+        format!("http://{}/{path}", self.address)
     }
 
     /// The behaviour of viewers of this server.
     pub(crate) fn behaviour(&self) -> Behaviour {
         let bare_boundary = (self.kind == PeerKind::Nchan).then(|| headcount_wire::BOUNDARY.to_owned());
-        Behaviour { check: PictureCheck::Stamp, bare_boundary, ..Behaviour::default() }
+        // nchan tells its subscribers apart by what they accept, and refuses others.
+        let accept =
+            (self.kind == PeerKind::NchanEvents).then(|| ("Accept".to_owned(), "text/event-stream".to_owned()));
+        let headers = accept.into_iter().collect();
+        Behaviour { headers, check: PictureCheck::Stamp, bare_boundary, ..Behaviour::default() }
     }
 
     /// Pushes `number` to all viewers, and returns the time just before.
     pub(crate) fn publish(&mut self, number: u64) -> anyhow::Result<u64> {
-        let frame = self.frames.next(number);
+        let frame = self.frames.next(number, self.kind);
         let since = now_ns();
         self.post(&frame)?;
         Ok(since)
@@ -147,7 +155,7 @@ fn built_in(here: std::path::PathBuf, name: &str, port: u16) -> Command {
     command
 }
 
-/// Draws what the service would draw: the same badge, with its stamp.
+/// Makes what the service would send: the same badge, with its stamp, or the same data.
 struct Frames {
     artist: Artist,
     look: Look,
@@ -159,10 +167,17 @@ impl Frames {
         Self { artist: Artist::new(), look: Look::default(), version: 0 }
     }
 
-    fn next(&mut self, number: u64) -> Bytes {
+    fn next(&mut self, number: u64, kind: PeerKind) -> Bytes {
         self.version += 1;
+        if kind == PeerKind::NchanEvents {
+            let data = serde_json::json!({
+                "counter": "online", "count": number, "visitors": 1, "stale": false, "as_of": "2026-01-01T00:00:00.000Z",
+                "epoch": 1_795_365_000_000_000_u64, "version": self.version,
+            });
+            return data.to_string().into();
+        }
         let figure = Figure { number, epoch: 1, version: self.version, stale: false, fewer_than: None };
         let image = self.artist.draw(&self.look, &figure, Format::Png);
-        Frame::new(&image, Format::Png.content_type()).bytes().clone()
+        Part::new(&image, Format::Png.content_type()).bytes().clone()
     }
 }

@@ -1,6 +1,7 @@
 //! [`Plot`]: lines over an axis, as SVG.
 
 use anyhow::anyhow;
+use indicatif::HumanFloatCount;
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (900, 360);
@@ -98,8 +99,8 @@ impl Plot {
             .configure_mesh()
             .x_desc(&self.x)
             .y_desc(&self.y)
-            .x_label_formatter(&|value| grouped(*value))
-            .y_label_formatter(&|value| grouped(*value))
+            .x_label_formatter(&|value| format!("{:.2}", HumanFloatCount(*value)))
+            .y_label_formatter(&|value| format!("{:.2}", HumanFloatCount(*value)))
             .light_line_style(WHITE)
             .bold_line_style(BLACK.mix(0.12))
             .draw()?;
@@ -124,33 +125,5 @@ impl Plot {
             .draw()?;
         root.present()?;
         Ok(())
-    }
-}
-
-/// A number on an axis: 12,500 or 0.5.
-fn grouped(value: f64) -> String {
-    let rounded = (value * 100.0).round() / 100.0;
-    if rounded.fract() != 0.0 {
-        return rounded.to_string();
-    }
-    let digits = format!("{:.0}", rounded.abs());
-    let mut text = String::from(if rounded < 0.0 { "−" } else { "" });
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        let texts = [0.0, 0.5, 999.0, 1_000.0, 1_250_000.0, -20_000.0].map(grouped);
-        assert_eq!(texts, ["0", "0.5", "999", "1,000", "1,250,000", "−20,000"]);
     }
 }

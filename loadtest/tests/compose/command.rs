@@ -2,10 +2,11 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, ensure};
+use headcount_testkit::Process;
 
 /// Runs a program to its end, and returns its standard output without the last newline.
 ///
@@ -36,27 +37,10 @@ pub(crate) fn clean_clone(into: &Path) -> anyhow::Result<String> {
     output("git", &["-C", into, "log", "-1", "--format=%h %s"])
 }
 
-/// A program that runs until this is dropped.
-pub(crate) struct Running(Child);
-
-impl Running {
-    /// Starts it, silent.
-    pub(crate) fn start(program: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot run {program}"))?;
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // The kernel closes the connections of a killed program, as it does for a closed browser.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Starts a program, silent, that runs until this is dropped. The kernel closes the connections of a killed program, as it
+/// does for a closed browser.
+pub(crate) fn start(program: &str, arguments: &[&str]) -> anyhow::Result<Process> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(Process::start(command)?)
 }

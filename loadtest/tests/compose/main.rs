@@ -1,11 +1,12 @@
 //! The whole system as `docker-compose.yml` brings it up, used and broken the way its users and operators will.
 //!
 //! `cargo test -p headcount-load --test compose` runs it all; names behind `--` pick proofs (`-- crowd leaving`). It
-//! needs root, a Docker engine with Compose, git, ip, curl, chromium and chromedriver, and fails without them: a test
+//! needs root, a Docker engine with Compose, git, ip, curl, openssl, chromium and chromedriver, and fails without them: a test
 //! that passes over what it cannot see proves nothing. A plain `cargo test` leaves it out (`test = false`).
 //!
 //! It works on a clean clone of HEAD, under a project name, ports and a subnet of its own, so that a stack that is
 //! running already is left alone. What it starts it removes. `HEADCOUNT_COMPOSE_KEEP=1` leaves the stack up to look at.
+//! `HEADCOUNT_COMPOSE_IMAGE=NAME` tests an image that is here in place of building one.
 
 mod browser;
 mod command;

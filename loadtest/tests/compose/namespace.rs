@@ -3,7 +3,9 @@
 
 use std::net::Ipv4Addr;
 
-use crate::command::{Running, output};
+use headcount_testkit::Process;
+
+use crate::command::{self, output};
 
 /// This machine's end. The addresses are of a network set aside for examples (TEST-NET-3), public to the nodes' eyes.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
@@ -36,11 +38,11 @@ impl Namespace {
     }
 
     /// Starts a program inside.
-    pub(crate) fn start(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Running> {
+    pub(crate) fn start(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Process> {
         // `ip netns exec` becomes the program, so to kill the one is to kill the other.
         let mut all = vec!["netns", "exec", self.name.as_str(), program];
         all.extend_from_slice(arguments);
-        Running::start("ip", &all)
+        command::start("ip", &all)
     }
 
     /// Runs a program inside to its end.

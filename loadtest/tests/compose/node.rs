@@ -77,6 +77,13 @@ impl Node {
         Ok(metrics.lines().filter_map(of_state).sum())
     }
 
+    /// How often its program has been run anew under its viewers.
+    pub(crate) fn reloads(&self) -> anyhow::Result<u64> {
+        let metrics = self.admin("/metrics")?;
+        let done = metrics.lines().find_map(|line| line.strip_prefix("headcount_reloads_total{outcome=\"done\"} "));
+        done.and_then(|done| done.parse().ok()).context("no metric of reloads")
+    }
+
     /// Whether the load balancer may send it viewers.
     pub(crate) fn is_ready(&self) -> anyhow::Result<()> {
         self.admin("/readyz").map(drop)

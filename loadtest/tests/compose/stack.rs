@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
+    path::Path,
     process::Command,
     time::Duration,
 };
@@ -19,6 +20,8 @@ use crate::{
 pub(crate) const REPLICAS: usize = 3;
 /// The subnet between load balancer and nodes, another than the file's own, which may be in use.
 const SUBNET: &str = "10.143.81.0/24";
+/// The documents' command that builds the image.
+pub(crate) const BUILD: &str = "docker compose build headcount";
 /// From `up` to health: images start in seconds, and the machine may be busy.
 const START: Duration = Duration::from_secs(90);
 
@@ -29,6 +32,7 @@ pub(crate) struct Ports {
     pub(crate) tls: u16,
     pub(crate) forum: u16,
     pub(crate) blog: u16,
+    pub(crate) game: u16,
     pub(crate) prometheus: u16,
 }
 
@@ -45,17 +49,18 @@ impl Stack {
     pub(crate) fn up() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let commit = clean_clone(folder.path())?;
-        let [service, tls, forum, blog, prometheus] = free_ports()?;
+        let [service, tls, forum, blog, game, prometheus] = free_ports()?;
         let stack = Self {
             folder,
             project: format!("headcount-test-{}", std::process::id()),
             compose: compose_program()?,
-            ports: Ports { service, tls, forum, blog, prometheus },
+            ports: Ports { service, tls, forum, blog, game, prometheus },
         };
         println!("{} of {commit}, with `{}`", stack.project, stack.compose.join(" "));
-        stack.compose(&["build", "--quiet", "headcount"])?;
+        stack.restore_settings()?;
+        stack.shell(&stack.build(&stack.version()))?;
         stack.compose(&["up", "-d"])?;
-        stack.healthy(&["balancer", "redis", "forum", "blog", "headcount"])?;
+        stack.healthy(&["balancer", "redis", "forum", "blog", "tictactoe", "headcount"])?;
         ensure!(stack.nodes()?.len() == REPLICAS, "the file is to start {REPLICAS} nodes");
         Ok(stack)
     }
@@ -63,14 +68,27 @@ impl Stack {
     /// Runs `docker compose ARGUMENTS` on the project.
     pub(crate) fn compose(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(self.compose[0]);
-        command.args(&self.compose[1..]).args(arguments).current_dir(self.folder.path());
-        command.env("COMPOSE_PROJECT_NAME", &self.project).env("HEADCOUNT_VERSION", "test");
+        command.args(&self.compose[1..]).args(arguments);
+        self.finish(command)
+    }
+
+    /// Runs commands of the documents, in which the machine's Compose stands for `docker compose`, until one fails.
+    pub(crate) fn shell(&self, commands: &str) -> anyhow::Result<String> {
+        let mut command = Command::new("sh");
+        command.args(["-e", "-c"]).arg(commands.replace("docker compose", &self.compose.join(" ")));
+        self.finish(command)
+    }
+
+    fn finish(&self, mut command: Command) -> anyhow::Result<String> {
+        command.current_dir(self.folder.path());
+        command.env("COMPOSE_PROJECT_NAME", &self.project);
         command.env("HEADCOUNT_SUBNET", SUBNET);
         for (name, port) in [
             ("HEADCOUNT_PORT", self.ports.service),
             ("HEADCOUNT_TLS_PORT", self.ports.tls),
             ("FORUM_PORT", self.ports.forum),
             ("BLOG_PORT", self.ports.blog),
+            ("GAME_PORT", self.ports.game),
             ("PROMETHEUS_PORT", self.ports.prometheus),
         ] {
             command.env(name, port.to_string());
@@ -78,9 +96,43 @@ impl Stack {
         finish(&mut command)
     }
 
+    /// The clone.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The command that makes the image under a tag, which `.env` has: the documents', or with `HEADCOUNT_COMPOSE_IMAGE` another
+    /// name for that image.
+    pub(crate) fn build(&self, tag: &str) -> String {
+        match std::env::var("HEADCOUNT_COMPOSE_IMAGE") {
+            Ok(image) => format!("docker tag {image} headcount:{tag}"),
+            Err(_) => BUILD.to_owned(),
+        }
+    }
+
+    /// The tag of the image under test.
+    pub(crate) fn version(&self) -> String {
+        format!("test-{}", std::process::id())
+    }
+
+    /// Makes `.env` what it was at the beginning.
+    pub(crate) fn restore_settings(&self) -> anyhow::Result<()> {
+        self.write(".env", &format!("HEADCOUNT_VERSION={}\n", self.version()))
+    }
+
     /// The text of one of the clone's files.
     pub(crate) fn file(&self, path: &str) -> anyhow::Result<String> {
         std::fs::read_to_string(self.folder.path().join(path)).with_context(|| format!("cannot read {path}"))
+    }
+
+    /// Writes one of the clone's files.
+    pub(crate) fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
+        std::fs::write(self.folder.path().join(path), text).with_context(|| format!("cannot write {path}"))
+    }
+
+    /// Removes one of the clone's files.
+    pub(crate) fn remove(&self, path: &str) -> anyhow::Result<()> {
+        std::fs::remove_file(self.folder.path().join(path)).with_context(|| format!("cannot remove {path}"))
     }
 
     /// Sets the number of nodes, and waits until all are healthy.
@@ -186,6 +238,9 @@ impl Drop for Stack {
         }
         if let Err(error) = self.compose(&["--profile", "observe", "down", "--volumes", "--timeout", "2"]) {
             eprintln!("the stack could not be removed: {error:#}");
+        }
+        if let Err(error) = output("docker", &["image", "rm", &format!("headcount:{}", self.version())]) {
+            eprintln!("the image could not be removed: {error:#}");
         }
     }
 }

@@ -30,6 +30,20 @@ impl Colour {
         (red * 299.0 + green * 587.0 + blue * 114.0) / 255_000.0 > 0.69
     }
 
+    /// Whichever of black and white stands out from this background.
+    pub(crate) fn black_or_white(self) -> Colour {
+        if self.is_light() { Colour::BLACK } else { Colour::WHITE }
+    }
+
+    /// The grey that is as bright as this colour, so that its contrast with other colours stays the same.
+    pub(crate) fn grey(self) -> Colour {
+        // Relative luminance (ITU-R BT.709 weights). Its gamma of 2.0 is near that of sRGB, and a square root has the same
+        // bits on every machine.
+        let [red, green, blue] = self.0.map(|channel| f32::from(channel) * f32::from(channel));
+        let grey = (red * 0.2126 + green * 0.7152 + blue * 0.0722).sqrt();
+        Colour([(grey + 0.5) as u8; 3])
+    }
+
     /// Mixes `share` (0 to 1) of `other` into this colour, in sRGB like browsers.
     pub(crate) fn mix(self, other: Colour, share: f32) -> Colour {
         let mut mixed = self.0;
@@ -67,6 +81,15 @@ mod tests {
         for text in ["", "#", "ff", "ffff", "ggg", "#red", "transparent", "rgb(1,2,3)", "12345678", "+12", "é12"] {
             assert_eq!(Colour::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn greys_stay_and_colours_become_grey() {
+        for grey in (0..=255).map(|channel| Colour([channel; 3])) {
+            assert_eq!(grey.grey(), grey);
+        }
+        assert_eq!(Colour([0x1f, 0x7a, 0x4d]).grey(), Colour([0x6a; 3]));
+        assert_eq!(Colour([255, 0, 0]).grey(), Colour([0x76; 3]));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use crate::{
     format::Format,
     look::{Look, Style},
+    sprites::SpriteSet,
     text::Fonts,
 };
 
@@ -22,8 +23,13 @@ const PNG_PIXEL: f32 = 18.0;
 const JPEG_PIXEL: f32 = 32.0;
 /// For each pixel of an odometer's drums, which are shaded.
 const DRUM_PIXEL: f32 = 30.0;
+/// For a set of sprites that becomes links for the first time.
+const SPRITE_SHEET: f32 = 20_000_000.0;
+/// For each pixel of a set of sprites, which is resized as a whole, and its colours reduced.
+const SPRITE_PIXEL: f32 = 90.0;
 
-pub(crate) fn estimate(fonts: &Fonts, look: &Look, number: &str, format: Format) -> Duration {
+/// `set` is the set of sprites, if it has yet to be made ready for such pictures.
+pub(crate) fn estimate(fonts: &Fonts, set: Option<&SpriteSet>, look: &Look, number: &str, format: Format) -> Duration {
     let number_font = if look.style() == Style::Odometer { fonts.odometer() } else { Fonts::MAIN };
     let height = (look.height() * look.scale()) as f32;
     let (mut nanos, mut width, mut last_font) = (PICTURE, height, None);
@@ -50,5 +56,11 @@ pub(crate) fn estimate(fonts: &Fonts, look: &Look, number: &str, format: Format)
         Format::Jpeg => height * (width * JPEG_PIXEL + drums * DRUM_PIXEL),
         Format::Svg => 0.0,
     };
+    if let Some(set) = set {
+        nanos += match format {
+            Format::Svg => SPRITE_SHEET,
+            Format::Png | Format::Jpeg => set.pixels(height) * SPRITE_PIXEL,
+        };
+    }
     Duration::from_nanos(nanos as u64)
 }

@@ -9,7 +9,8 @@ pub struct Figure {
     pub epoch: u64,
     /// The number's version within its epoch: in the stamp only, not drawn.
     pub version: u64,
-    /// Whether the number has been unconfirmed for a while. The picture then has a small mark.
+    /// Whether the number is not live: nothing has confirmed it for a while, or the picture is a stream's last. It is then struck
+    /// out, on grey.
     pub stale: bool,
     /// `Some(n)`: the picture says "<n", and neither pixels nor stamp contain the true number.
     pub fewer_than: Option<u64>,

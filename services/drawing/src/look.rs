@@ -4,6 +4,7 @@ use crate::{
     colour::Colour,
     figure::{Count, Figure},
     number::{self, Writing},
+    sprites::SetName,
 };
 
 /// Background of the number in a flat badge.
@@ -11,6 +12,8 @@ const FLAT_BACKGROUND: Colour = Colour([0x1f, 0x7a, 0x4d]);
 /// An odometer's drums, and the digits on them.
 const DRUM_BACKGROUND: Colour = Colour([0x1c, 0x1c, 0x1e]);
 const DRUM_TEXT: Colour = Colour([0xf4, 0xf1, 0xe8]);
+/// Background of a flat badge's label.
+const LABEL_BACKGROUND: Colour = Colour([0x4a, 0x4f, 0x57]);
 /// Text on a transparent background.
 const PLAIN_TEXT: Colour = Colour([0x33, 0x38, 0x40]);
 /// Text on a light background.
@@ -26,6 +29,8 @@ pub enum Style {
     Plain,
     /// The drums of the classic web counter.
     Odometer,
+    /// Pictures of digits, of a set that the operator has chosen or of the built-in one.
+    Sprites,
 }
 
 /// Which of a counter's numbers the picture shows.
@@ -48,8 +53,12 @@ pub struct Look {
     pub(crate) foreground: Option<Colour>,
     /// `None` means the style's default.
     pub(crate) background: Option<Colour>,
+    /// Behind the label of a flat badge. `None` means the default.
+    pub(crate) label_background: Option<Colour>,
     pub(crate) height: u8,
     pub(crate) scale: u8,
+    /// The set of sprites. `None` means the built-in one.
+    pub(crate) set: Option<SetName>,
     pub(crate) writing: Writing,
     pub(crate) shows: Shows,
     pub(crate) small: u64,
@@ -66,15 +75,17 @@ impl Look {
     pub fn of_style(style: Style) -> Look {
         let label = match style {
             Style::Flat | Style::Plain => "online",
-            Style::Odometer => "",
+            Style::Odometer | Style::Sprites => "",
         };
         Look {
             style,
             label: label.to_owned(),
             foreground: None,
             background: None,
+            label_background: None,
             height: 20,
             scale: 1,
+            set: None,
             writing: Writing::default(),
             shows: Shows::default(),
             small: 0,
@@ -105,9 +116,20 @@ impl Look {
     pub fn background(&self) -> Option<Colour> {
         self.background.or(match self.style {
             Style::Flat => Some(FLAT_BACKGROUND),
-            Style::Plain => None,
+            Style::Plain | Style::Sprites => None,
             Style::Odometer => Some(DRUM_BACKGROUND),
         })
+    }
+
+    /// The colour behind the label of a flat badge.
+    pub fn label_background(&self) -> Colour {
+        self.label_background.unwrap_or(LABEL_BACKGROUND)
+    }
+
+    /// The colour of a flat badge's label: the one that the look sets, or one that is readable on its background.
+    pub fn label_colour(&self) -> Colour {
+        let readable = if self.label_background().is_light() { DARK_TEXT } else { Colour::WHITE };
+        self.foreground.unwrap_or(readable)
     }
 
     /// The colour of the number: the one that the look sets, or one that is readable on the background.
@@ -120,15 +142,27 @@ impl Look {
         })
     }
 
-    /// Removes colours that equal the defaults, so that looks that draw the same picture are equal.
+    /// The set of sprites that a look in that style is drawn with.
+    pub fn sprite_set(&self) -> SetName {
+        self.set.clone().unwrap_or_else(SetName::built_in)
+    }
+
+    /// Removes colours and names that equal the defaults, so that looks that draw the same picture are equal.
     pub(crate) fn canonical(mut self) -> Look {
         let default = Look { background: None, ..self.clone() };
         if self.background.is_some() && self.background == default.background() {
             self.background = None;
         }
+        if self.style != Style::Flat || self.label.is_empty() || self.label_background == Some(LABEL_BACKGROUND) {
+            self.label_background = None;
+        }
+        if self.style != Style::Sprites || self.set == Some(SetName::built_in()) {
+            self.set = None;
+        }
         let default = Look { foreground: None, ..self.clone() };
-        // Without a foreground colour, a flat badge's label is white, whatever colour the number has.
-        let one_colour = self.style != Style::Flat || self.label.is_empty() || default.text_colour() == Colour::WHITE;
+        // Without a foreground colour, a flat badge's label and its number may have different ones.
+        let one_colour =
+            self.style != Style::Flat || self.label.is_empty() || default.text_colour() == default.label_colour();
         if one_colour && self.foreground == Some(default.text_colour()) {
             self.foreground = None;
         }
@@ -172,10 +206,27 @@ impl Look {
     /// The number as this look writes it. Figures with equal text that are equally stale draw the same picture.
     pub fn text(&self, figure: &Figure) -> String {
         let padding = match self.style {
-            Style::Odometer => number::Padding::Zeros,
+            Style::Odometer | Style::Sprites => number::Padding::Zeros,
             Style::Flat | Style::Plain => number::Padding::None,
         };
         number::format(self.count(figure), self.writing, padding)
+    }
+
+    /// The number as this look writes it, without zeros in front: for those who hear it.
+    pub fn spoken(&self, figure: &Figure) -> String {
+        number::format(self.count(figure), self.writing, number::Padding::None)
+    }
+
+    /// What of this look decides how the number itself is written; all else is at its default. Looks that differ in nothing but
+    /// colours, size and label are equal then.
+    #[must_use]
+    pub fn of_number(&self) -> Look {
+        // Each of two styles writes as another does.
+        let style = match self.style {
+            Style::Odometer | Style::Sprites => Style::Odometer,
+            Style::Flat | Style::Plain => Style::Flat,
+        };
+        Look { writing: self.writing, shows: self.shows, small: self.small, ..Look::of_style(style) }
     }
 
     /// The picture's content as text, for those who cannot see it.

@@ -2,7 +2,7 @@
 
 use crate::figure::Count;
 
-/// Least number of an odometer's drums, as on the classic ones, so that a growing number rarely changes the width.
+/// Least number of an odometer's drums, and of sprites, as on the classic ones, so that a growing number rarely changes the width.
 const DRUMS: usize = 5;
 
 /// How the number is written.

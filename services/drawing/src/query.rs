@@ -8,19 +8,22 @@ use crate::{
     colour::Colour,
     look::{Look, Shows, Style},
     number::Writing,
+    sprites::SetName,
 };
 
 /// The options of a look and the values each of them takes, in canonical order.
-pub const OPTIONS: [(&str, &str); 9] = [
+pub const OPTIONS: [(&str, &str); 11] = [
     ("bg", "three or six hexadecimal digits, or a CSS colour name"),
     ("fg", "three or six hexadecimal digits, or a CSS colour name"),
     ("format", "full, grouped or compact"),
     ("height", "a whole number from 12 to 96"),
     ("label", "up to 32 characters in UTF-8, no control characters"),
+    ("label_bg", "three or six hexadecimal digits, or a CSS colour name"),
     ("scale", "1, 2 or 3"),
+    ("set", SetName::ALLOWED),
     ("show", "count or visitors"),
     ("small", "a whole number from 0 to 1000"),
-    ("style", "flat, plain or odometer"),
+    ("style", "flat, plain, odometer or sprites"),
 ];
 
 /// Longest label, in characters.
@@ -33,7 +36,9 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookError {
     /// An option of this name does not exist.
-    #[error("there is no option {0:?}: allowed are bg, fg, format, height, label, scale, show, small and style")]
+    #[error(
+        "there is no option {0:?}: allowed are bg, fg, format, height, label, label_bg, scale, set, show, small and style"
+    )]
     Unknown(String),
     /// An option is given more than once.
     #[error("the option {0:?} is given twice: each is allowed once")]
@@ -47,6 +52,14 @@ pub enum LookError {
         value: String,
         /// The values that the option takes.
         allowed: &'static str,
+    },
+    /// There is no set of sprites with this name.
+    #[error("set=\"{name}\" is not allowed: the sets of sprites here are {known}")]
+    Set {
+        /// The given name.
+        name: SetName,
+        /// The names of the sets that there are.
+        known: String,
     },
     /// The label has a character that no font can draw.
     #[error("the label's character {0:?} (U+{code:04X}) cannot be drawn: allowed are the characters of the font", code = *.0 as u32)]
@@ -93,23 +106,14 @@ impl Look {
             "format" => self.writing = choose(name, value, &WRITINGS)?,
             "height" => self.height = whole(name, value, 12, 96)? as u8,
             "label" => self.label = checked(name, value, label(value))?,
+            "label_bg" => self.label_background = Some(checked(name, value, Colour::parse(value))?),
             "scale" => self.scale = whole(name, value, 1, 3)? as u8,
+            "set" => self.set = Some(checked(name, value, SetName::parse(value))?),
             "show" => self.shows = choose(name, value, &SHOWS)?,
             "small" => self.small = whole(name, value, 0, 1000)?,
             _ => self.style = choose(name, value, &STYLES)?,
         }
         Ok(())
-    }
-
-    /// Returns this look with one option changed. Name and value are as in a query, but not percent-encoded.
-    ///
-    /// # Errors
-    /// Fails as [`from_query`](Self::from_query) does.
-    pub fn with(&self, name: &str, value: &str) -> Result<Look, LookError> {
-        let mut values: Vec<(&str, String)> = self.values();
-        values.retain(|(option, _)| *option != name);
-        values.push((name, value.to_owned()));
-        Look::from_query(&written(&values))
     }
 
     /// Returns the look as a query: options in alphabetical order, without defaults. Equal looks have equal queries, and
@@ -125,6 +129,8 @@ impl Look {
         let differing = mine.into_iter().zip(defaults).filter(|((name, mine), (_, default))| match *name {
             "bg" => self.background.is_some(),
             "fg" => self.foreground.is_some(),
+            "label_bg" => self.label_background.is_some(),
+            "set" => self.set.is_some(),
             "style" => self.style != Style::default(),
             _ => mine != default,
         });
@@ -140,7 +146,9 @@ impl Look {
             ("format", name_of(self.writing, &WRITINGS)),
             ("height", self.height.to_string()),
             ("label", self.label.clone()),
+            ("label_bg", self.label_background().to_string()),
             ("scale", self.scale.to_string()),
+            ("set", self.sprite_set().to_string()),
             ("show", name_of(self.shows, &SHOWS)),
             ("small", self.small.to_string()),
             ("style", name_of(self.style, &STYLES)),
@@ -148,7 +156,8 @@ impl Look {
     }
 }
 
-const STYLES: [(&str, Style); 3] = [("flat", Style::Flat), ("plain", Style::Plain), ("odometer", Style::Odometer)];
+const STYLES: [(&str, Style); 4] =
+    [("flat", Style::Flat), ("plain", Style::Plain), ("odometer", Style::Odometer), ("sprites", Style::Sprites)];
 const WRITINGS: [(&str, Writing); 3] =
     [("full", Writing::Full), ("grouped", Writing::Grouped), ("compact", Writing::Compact)];
 const SHOWS: [(&str, Shows); 2] = [("count", Shows::Count), ("visitors", Shows::Visitors)];

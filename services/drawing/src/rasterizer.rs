@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 
 use crate::{
     colour::Colour,
-    scene::{Element, Paint, Scene, Shape, Stop},
+    scene::{Element, Paint, Scene, Shade, Shape, Sprite, Stop},
+    sprites::{SetName, SpriteCache},
     text::{FontGlyph, Fonts, PositionedGlyph},
 };
 
@@ -79,10 +80,11 @@ impl Mask {
     }
 }
 
-/// Draws scenes, and caches the glyphs it has drawn.
+/// Draws scenes, and caches the glyphs and sprites it has drawn.
 #[derive(Debug, Default)]
 pub(crate) struct Rasterizer {
     cache: Mutex<GlyphCache>,
+    sprites: SpriteCache,
 }
 
 impl Rasterizer {
@@ -92,17 +94,38 @@ impl Rasterizer {
         for element in &scene.elements {
             match element {
                 Element::Shape { shape, paint } => draw_shape(&mut canvas, shape, paint, scale as f32),
-                Element::Text { line, x, baseline, colour } => {
+                Element::Text { line, x, baseline, ink } => {
                     let (x, baseline) = (*x as f32 * scale as f32, *baseline * scale as i32);
                     for positioned in &line.glyphs {
                         let (mask, left) = self.glyph(fonts, positioned, line.em, x, scale as f32);
                         let top = baseline - (positioned.y * scale as f32).round() as i32;
-                        fill(&mut canvas, &mask, left, top, |_| (*colour, 1.0));
+                        fill(&mut canvas, &mask, left, top, |_| (ink.colour, ink.opacity));
                     }
                 }
+                Element::Sprite(sprite) => self.sprite(&mut canvas, sprite, scene.height, scale),
             }
         }
         canvas
+    }
+
+    /// Whether a set's sprites are in the cache, at this height and scale.
+    pub(crate) fn has_sprites(&self, set: &SetName, height: u32, scale: u32) -> bool {
+        self.sprites.has(set, height, scale)
+    }
+
+    /// Draws a sprite in a picture of this height.
+    fn sprite(&self, canvas: &mut RgbaImage, sprite: &Sprite, height: u32, scale: u32) {
+        let scaled = self.sprites.scaled(&sprite.set_name, &sprite.set, height, scale);
+        let Some(image) = &scaled[sprite.number] else { return };
+        for (x, y, pixel) in image.enumerate_pixels() {
+            let [red, green, blue, alpha] = pixel.0;
+            let (colour, opacity) = match sprite.shade {
+                Shade::Full => (Colour([red, green, blue]), 1.0),
+                Shade::Grey(opacity) => (Colour([red, green, blue]).grey(), opacity),
+            };
+            let below = canvas.get_pixel_mut(sprite.x * scale + x, y);
+            below.0 = over(below.0, colour, f32::from(alpha) / 255.0 * opacity);
+        }
     }
 
     /// Returns a glyph's mask, and the pixel column of the mask's origin.

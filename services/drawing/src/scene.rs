@@ -2,9 +2,15 @@
 //!
 //! Lengths are pixels of the unscaled picture, from its top left corner downwards.
 
+use std::sync::Arc;
+
 use ab_glyph::{OutlineCurve, Point, point};
 
-use crate::{colour::Colour, text::Line};
+use crate::{
+    colour::Colour,
+    sprites::{SetName, SpriteSet},
+    text::Line,
+};
 
 /// A picture as a list of elements, each drawn over those before it.
 #[derive(Clone, Debug)]
@@ -14,11 +20,41 @@ pub(crate) struct Scene {
     pub(crate) elements: Vec<Element>,
 }
 
-/// A filled shape or a line of text.
+/// A filled shape, a line of text, or a sprite.
 #[derive(Clone, Debug)]
 pub(crate) enum Element {
     Shape { shape: Shape, paint: Paint },
-    Text { line: Line, x: i32, baseline: i32, colour: Colour },
+    Text { line: Line, x: i32, baseline: i32, ink: Ink },
+    Sprite(Sprite),
+}
+
+/// A sprite of a set, as high as the picture.
+#[derive(Clone, Debug)]
+pub(crate) struct Sprite {
+    pub(crate) set_name: SetName,
+    pub(crate) set: Arc<SpriteSet>,
+    /// Its number in the set.
+    pub(crate) number: usize,
+    /// Its left edge.
+    pub(crate) x: u32,
+    /// What it is painted with: in its own colours, or as grey as they are bright.
+    pub(crate) shade: Shade,
+}
+
+/// What a sprite is painted with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Shade {
+    /// Its own colours.
+    Full,
+    /// Greys that are as bright, with this opacity.
+    Grey(f32),
+}
+
+/// What text is drawn with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ink {
+    pub(crate) colour: Colour,
+    pub(crate) opacity: f32,
 }
 
 /// What a shape is filled with.
@@ -74,22 +110,20 @@ impl Shape {
         path.close()
     }
 
+    /// A band from one side to the other: its upper edge between two points, and its height.
+    pub(crate) fn band(left: (f32, f32), right: (f32, f32), height: f32) -> Shape {
+        let mut path = Path::default();
+        for (x, y) in [left, right, (right.0, right.1 + height), (left.0, left.1 + height)] {
+            path.line_to(point(x, y));
+        }
+        path.close()
+    }
+
     /// Whether this is an unrounded rectangle at whole pixels.
     pub(crate) fn is_pixel_aligned(&self) -> bool {
         let whole = |at: Point| at.x.fract() == 0.0 && at.y.fract() == 0.0;
         let straight = |curve: &OutlineCurve| matches!(curve, OutlineCurve::Line(a, z) if a.x == z.x || a.y == z.y);
         whole(self.min) && whole(self.max) && self.curves.iter().all(straight)
-    }
-
-    /// A triangle in a rectangle's top right corner, rounded like the rectangle.
-    pub(crate) fn corner_triangle(corner: (f32, f32), size: f32, radius: f32) -> Shape {
-        let (x, y) = corner;
-        let mut path = Path::default();
-        path.line_to(point(x - size, y));
-        path.line_to(point(x - radius, y));
-        path.corner_to(point(x, y), point(x, y + radius));
-        path.line_to(point(x, y + size));
-        path.close()
     }
 }
 

@@ -10,16 +10,17 @@ use crate::figure::Count;
 /// Identifies the stamp inside an image.
 pub(crate) const KEYWORD: &str = "headcount";
 
-/// A picture's number, as `count=12 epoch=7 version=3`, with ` stale` at the end if it is stale.
+/// A picture's number, as `count=12 epoch=7 version=3`, with ` stale` at the end if it is not live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// The number, as far as the picture shows it.
     pub count: Count,
     /// The epoch the number belongs to. Numbers of different epochs cannot be ordered.
     pub epoch: u64,
-    /// Increases with every change within an epoch.
+    /// Increases with every change within an epoch. 0 where the number is hidden.
     pub version: u64,
-    /// Whether the number was unconfirmed for a while when it was drawn.
+    /// Whether the picture is marked: when it was drawn, nothing had confirmed the number for a while, or the stream was about
+    /// to end.
     pub stale: bool,
 }
 

@@ -13,8 +13,8 @@ use std::{env, fs, io};
 
 use bytes::Bytes;
 use headcount_drawing::{Artist, Figure, Format, Look};
-use headcount_engine::{Attachment, Engine, FeedHandle, Settings};
-use headcount_wire::{Frame, opening};
+use headcount_engine::{Attachment, Engine, FeedHandle, FeedSettings, Frame, Settings};
+use headcount_wire::{Part, opening};
 
 const VIEWERS: u64 = 1_000;
 /// A frame of the default look.
@@ -143,7 +143,8 @@ impl Attachment for NoAttachment {
 fn frame(number: u64) -> Frame {
     let mut image = number.to_string().into_bytes();
     image.resize(IMAGE_BYTES, b'.');
-    Frame::new(&image, "image/png")
+    let part = Part::new(&image, "image/png");
+    Frame::new(part.bytes().clone()).with_ending(part.ending())
 }
 
 /// Starts an engine of one shard with [`VIEWERS`] viewers that have received their first frame.
@@ -152,7 +153,7 @@ fn engine_with_viewers() -> (Engine<NoAttachment>, FeedHandle<NoAttachment>, Vec
     let keepalive = std::time::Duration::from_secs(3600);
     let settings = Settings { shards: 1, keepalive, frame_rate: 1000.0, ..Settings::default() };
     let engine = Engine::start(settings).expect("an engine");
-    let feed = engine.open("online".into(), frame(0));
+    let feed = engine.open("online".into(), FeedSettings::default(), frame(0));
     let head: Bytes = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &opening("image/png")].concat().into();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
     let mut peers = Vec::new();

@@ -1,13 +1,11 @@
 //! The engine's public interface: starts the shards, opens feeds, and drains all viewers.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use headcount_wire::Frame;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
@@ -17,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::shard::Shard;
 use crate::viewer_limits::{FeedLoad, ViewerLimits};
-use crate::{Attachment, FeedHandle, FeedLabel, Settings};
+use crate::{Attachment, FeedHandle, FeedLabel, FeedSettings, Frame, HeldViewer, Rejection, Settings};
 
 /// Owns the viewers of a node. Clones are handles of the same engine. When the last is dropped, the shards stop and the
 /// remaining connections are closed without an ending; [`drain`](Self::drain) ends them cleanly.
@@ -57,17 +55,25 @@ impl<A: Attachment> Engine<A> {
     }
 
     /// Opens a feed. Its viewers count under `label` and see `first` until another frame is published.
-    pub fn open(&self, label: FeedLabel, first: Frame) -> FeedHandle<A> {
+    pub fn open(&self, label: FeedLabel, feed: FeedSettings, first: Frame) -> FeedHandle<A> {
         let Core { settings, inboxes, limits, next_feed, .. } = &*self.0;
         let id = next_feed.fetch_add(1, Ordering::Relaxed);
         let load = FeedLoad::new(limits.counter(label));
-        let pace = Pace::new(settings.frame_rate, rand::random(), Instant::now());
-        let state = FeedState::new(id, load, Arc::clone(inboxes), pace, first);
+        let pace = Pace::new(settings.frame_rate.min(feed.max_frame_rate), rand::random(), Instant::now());
+        let state = FeedState::new(id, load, Arc::clone(inboxes), pace, feed.turn_over, first);
         FeedHandle::new(state, settings.keepalive, settings.stall_limit)
     }
 
-    /// Ends all viewers, evenly spread over `spread`: each receives the newest image once more, the closing boundary and
-    /// a FIN. New viewers are rejected from now on.
+    /// Checks whether a viewer under `label` would be accepted now, while the caller can still answer with an HTTP status.
+    ///
+    /// # Errors
+    /// [`Rejection::Full`] or [`Rejection::CounterFull`]. `Ok` reserves nothing: another viewer may come first.
+    pub fn has_room(&self, label: &FeedLabel) -> Result<(), Rejection> {
+        self.0.limits.check(label)
+    }
+
+    /// Ends all viewers, evenly spread over `spread`: each receives the [ending](Frame::ending) of its feed's newest frame and a
+    /// FIN. New viewers are rejected from now on.
     ///
     /// Returns when all viewers have left. A viewer that does not read its ending is disconnected two seconds after
     /// `spread`. A second call during a drain can only shorten it.
@@ -79,6 +85,23 @@ impl<A: Attachment> Engine<A> {
         drop(done);
         // Nothing is sent: the channel closes when the last shard drops its sender.
         all_done.recv().await;
+    }
+
+    /// Takes all viewers out of the engine, each between two writes, and stops the shards. Newcomers who wait are sent their
+    /// first frame before. New viewers are rejected from now on.
+    ///
+    /// Viewers whose stream is ending are not among them: they are disconnected.
+    pub async fn hold_viewers(&self) -> Vec<HeldViewer<A>> {
+        let (to, mut held) = mpsc::channel(self.0.inboxes.len());
+        for inbox in self.0.inboxes.iter() {
+            inbox.hold(to.clone());
+        }
+        drop(to);
+        let mut viewers = Vec::with_capacity(self.viewers());
+        while let Some(of_shard) = held.recv().await {
+            viewers.extend(of_shard);
+        }
+        viewers
     }
 
     /// Registers the engine's metrics. Their names carry no prefix.
@@ -101,11 +124,5 @@ impl<A: Attachment> Engine<A> {
 impl<A> Clone for Engine<A> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
-    }
-}
-
-impl<A> fmt::Debug for Engine<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("settings", &self.0.settings).field("viewers", &self.0.limits.viewers()).finish()
     }
 }

@@ -1,21 +1,19 @@
 //! The owner's side of a feed: publishes frames to it and adds viewers.
 
-use std::fmt;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headcount_wire::Frame;
 use tokio::sync::watch;
 
 use crate::feed_state::FeedState;
-use crate::inbox::Newcomer;
+use crate::inbox::{Newcomer, Start};
 use crate::viewer_limits::ViewerPermit;
-use crate::{RejectedViewer, Rejection, socket};
+use crate::{Frame, HeldViewer, RejectedViewer, Rejection, socket};
 
 /// Publishes frames to a group of viewers, who all see the newest. Clones are handles of the same feed. When the last is
-/// dropped, the feed's viewers receive the newest image once more and a clean end.
+/// dropped, the feed's streams end with the newest frame's ending.
 pub struct FeedHandle<A>(Arc<Shared<A>>);
 
 struct Shared<A> {
@@ -41,6 +39,17 @@ impl<A> FeedHandle<A> {
         self.0.state.publish(frame);
     }
 
+    /// From now on, streams end with `ending` instead of the newest frame's. Nothing is sent for that, and it holds until
+    /// another frame is published, which brings its own ([`Frame::with_ending`]).
+    pub fn set_ending(&self, ending: impl Into<Bytes>) {
+        self.0.state.set_ending(ending.into());
+    }
+
+    /// The newest frame, even if the pace has not allowed a pass with it yet: what streams end with.
+    pub fn newest_frame(&self) -> Frame {
+        self.0.state.newest()
+    }
+
     /// When the pace allows the next frame. A frame that is published earlier waits until then, so its owner need not make
     /// it earlier.
     pub fn next_frame_due(&self) -> Instant {
@@ -57,14 +66,6 @@ impl<A> FeedHandle<A> {
         self.0.state.load().viewers()
     }
 
-    /// Checks whether a viewer would be accepted now, while the caller can still answer with an HTTP status.
-    ///
-    /// # Errors
-    /// [`Rejection::Full`] or [`Rejection::CounterFull`]. `Ok` reserves nothing: another viewer may come first.
-    pub fn has_room(&self) -> Result<(), Rejection> {
-        self.0.state.load().check()
-    }
-
     /// Counts a viewer whose stream the engine does not write itself, within the same limits and metrics.
     ///
     /// # Errors
@@ -73,7 +74,7 @@ impl<A> FeedHandle<A> {
         ViewerPermit::acquire(self.0.state.load())
     }
 
-    /// Takes ownership of a viewer's socket. The first write is `head` (the response's head and the stream's opening)
+    /// Takes ownership of a viewer's socket. The first write is `head` (the response's head and the format's opening)
     /// together with the newest frame.
     ///
     /// # Errors
@@ -81,15 +82,35 @@ impl<A> FeedHandle<A> {
     // Not inlined: `benches/instructions.rs` counts it by name.
     #[inline(never)]
     pub fn adopt(&self, socket: TcpStream, head: Bytes, attachment: A) -> Result<(), RejectedViewer<A>> {
+        match ViewerPermit::acquire(self.0.state.load()) {
+            Ok(permit) => self.add(socket, Start::Head(head), attachment, permit),
+            Err(rejection) => Err(RejectedViewer { socket, attachment, rejection }),
+        }
+    }
+
+    /// Goes on with a viewer that another engine held: the rest of its part follows, then the newest frame. The limits of
+    /// viewers do not apply to it, because it is here already; it counts under them.
+    ///
+    /// # Errors
+    /// Returns the viewer with the reason, which is that its socket is broken or the engine stops.
+    pub fn resume(&self, viewer: HeldViewer<A>) -> Result<(), RejectedViewer<A>> {
+        let HeldViewer { socket, attachment, progress } = viewer;
+        let permit = ViewerPermit::acquire_beyond_limits(self.0.state.load());
+        self.add(socket.into(), Start::Resume(progress), attachment, permit)
+    }
+
+    fn add(
+        &self,
+        socket: TcpStream,
+        start: Start,
+        attachment: A,
+        permit: ViewerPermit,
+    ) -> Result<(), RejectedViewer<A>> {
         let Shared { state, keepalive, stall_limit } = &*self.0;
-        let permit = match ViewerPermit::acquire(state.load()) {
-            Ok(permit) => permit,
-            Err(rejection) => return Err(RejectedViewer { socket, attachment, rejection }),
-        };
         if let Err(error) = socket::configure(&socket, *keepalive, *stall_limit) {
             return Err(RejectedViewer { socket, attachment, rejection: Rejection::Socket(error) });
         }
-        let newcomer = Newcomer { socket: socket.into(), head, attachment, permit, feed: Arc::clone(state) };
+        let newcomer = Newcomer { socket: socket.into(), start, attachment, permit, feed: Arc::clone(state) };
         state.least_loaded().join(newcomer).map_err(|(newcomer, rejection)| RejectedViewer {
             socket: newcomer.socket.into(),
             attachment: newcomer.attachment,
@@ -101,11 +122,5 @@ impl<A> FeedHandle<A> {
 impl<A> Clone for FeedHandle<A> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
-    }
-}
-
-impl<A> fmt::Debug for FeedHandle<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeedHandle").field("id", &self.0.state.id).field("viewers", &self.viewers()).finish()
     }
 }

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headcount_wire::Frame;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::Frame;
 use crate::inbox::Inbox;
 use crate::pace::Pace;
+use crate::settings::TurnOver;
 use crate::viewer_limits::FeedLoad;
 
 /// The inbox of one shard.
@@ -24,6 +26,8 @@ pub(crate) type Inboxes<A> = Arc<[Arc<ShardInbox<A>>]>;
 pub(crate) struct FeedState<A> {
     /// Identifies the feed in the shards; never reused.
     pub(crate) id: u64,
+    /// When its streams end by themselves.
+    pub(crate) turn_over: Option<TurnOver>,
     load: Arc<FeedLoad>,
     inboxes: Inboxes<A>,
     /// The frame that the last pass started with.
@@ -48,7 +52,14 @@ struct PassControl {
 }
 
 impl<A> FeedState<A> {
-    pub(crate) fn new(id: u64, load: Arc<FeedLoad>, inboxes: Inboxes<A>, pace: Pace, first: Frame) -> Arc<Self> {
+    pub(crate) fn new(
+        id: u64,
+        load: Arc<FeedLoad>,
+        inboxes: Inboxes<A>,
+        pace: Pace,
+        turn_over: Option<TurnOver>,
+        first: Frame,
+    ) -> Arc<Self> {
         let passes = PassControl {
             pace,
             pending: None,
@@ -58,7 +69,8 @@ impl<A> FeedState<A> {
             timer_set: false,
             ended: false,
         };
-        Arc::new(Self { id, load, inboxes, current: watch::Sender::new(first), passes: Mutex::new(passes) })
+        let current = watch::Sender::new(first);
+        Arc::new(Self { id, turn_over, load, inboxes, current, passes: Mutex::new(passes) })
     }
 
     /// The feed's share of the viewer limits.
@@ -74,6 +86,11 @@ impl<A> FeedState<A> {
     /// Watches [`current`](Self::current).
     pub(crate) fn subscribe(&self) -> watch::Receiver<Frame> {
         self.current.subscribe()
+    }
+
+    /// The newest frame, even if no pass has started with it yet. Streams end with it.
+    pub(crate) fn newest(&self) -> Frame {
+        self.pending().unwrap_or_else(|| self.current())
     }
 
     /// A frame newer than the current one, if any. A pass in progress continues with it; viewers it has already visited
@@ -92,6 +109,19 @@ impl<A> FeedState<A> {
         let mut passes = self.passes.lock();
         passes.pending = Some(frame);
         self.start_pass_if_due(&mut passes, Instant::now());
+    }
+
+    /// Gives the newest frame another ending. Nothing is sent.
+    pub(crate) fn set_ending(&self, ending: Bytes) {
+        let mut passes = self.passes.lock();
+        match &mut passes.pending {
+            Some(frame) => *frame = frame.clone().with_ending(ending),
+            // Not a change: who watches it has nothing to send.
+            None => drop(self.current.send_if_modified(|frame| {
+                *frame = frame.clone().with_ending(ending);
+                false
+            })),
+        }
     }
 
     /// When the pace allows the next pass. A pass in progress may put it off further.

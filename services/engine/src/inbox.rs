@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use socket2::Socket;
 use tokio::sync::mpsc;
 
-use crate::{Rejection, ViewerPermit};
+use crate::{HeldViewer, Rejection, StreamProgress, ViewerPermit};
 
 /// Newcomers that wait for one shard at most, about 1.5 MB. A shard adds some 30,000 a second, so the last waits for half
 /// a second.
@@ -21,10 +21,18 @@ const MAX_NEWCOMERS: usize = 16 << 10;
 /// A viewer waiting to be added by a shard. `F` is the feed's shared state.
 pub(crate) struct Newcomer<A, F> {
     pub(crate) socket: Socket,
-    pub(crate) head: Bytes,
+    pub(crate) start: Start,
     pub(crate) attachment: A,
     pub(crate) permit: ViewerPermit,
     pub(crate) feed: Arc<F>,
+}
+
+/// What a newcomer is sent first.
+pub(crate) enum Start {
+    /// The response's head and the stream's opening, with the newest frame.
+    Head(Bytes),
+    /// The newest frame, after what another engine has left unsent.
+    Resume(StreamProgress),
 }
 
 /// A request to end all viewers.
@@ -44,6 +52,8 @@ pub(crate) struct Mail<A, F> {
     /// Feeds to end.
     pub(crate) ended_feeds: Vec<Arc<F>>,
     pub(crate) drains: Vec<DrainOrder>,
+    /// Where to send all viewers. The shard stops afterwards.
+    pub(crate) holds: Vec<mpsc::Sender<Vec<HeldViewer<A>>>>,
     /// The engine's last handle has been dropped.
     pub(crate) engine_dropped: bool,
     /// Newcomers are rejected.
@@ -60,6 +70,7 @@ impl<A, F> Default for Mail<A, F> {
             timers: Vec::new(),
             ended_feeds: Vec::new(),
             drains: Vec::new(),
+            holds: Vec::new(),
             engine_dropped: false,
             closed: false,
             shard_stopped: false,
@@ -104,7 +115,8 @@ impl<A, F> Inbox<A, F> {
             if mail.closed {
                 return Err((newcomer, Rejection::Draining));
             }
-            if mail.newcomers.len() >= MAX_NEWCOMERS {
+            // Those who are resumed are here already, and no more than the limits of viewers allowed.
+            if mail.newcomers.len() >= MAX_NEWCOMERS && matches!(newcomer.start, Start::Head(_)) {
                 return Err((newcomer, Rejection::Busy));
             }
             mail.newcomers.push_back(newcomer);
@@ -137,6 +149,14 @@ impl<A, F> Inbox<A, F> {
         });
     }
 
+    /// Asks the shard to send all viewers to `to`, newcomers included, and to stop. Rejects newcomers from now on.
+    pub(crate) fn hold(&self, to: mpsc::Sender<Vec<HeldViewer<A>>>) {
+        self.add(|mail| {
+            mail.closed = true;
+            mail.holds.push(to);
+        });
+    }
+
     /// Asks the shard to drop everything and stop.
     pub(crate) fn engine_dropped(&self) {
         self.add(|mail| {
@@ -156,9 +176,9 @@ impl<A, F> Inbox<A, F> {
             timers: std::mem::take(&mut mail.timers),
             ended_feeds: std::mem::take(&mut mail.ended_feeds),
             drains: std::mem::take(&mut mail.drains),
+            holds: std::mem::take(&mut mail.holds),
             engine_dropped: mail.engine_dropped,
-            closed: mail.closed,
-            shard_stopped: mail.shard_stopped,
+            ..Mail::default()
         };
         (taken, !mail.newcomers.is_empty())
     }

@@ -1,7 +1,8 @@
 //! The viewer engine: owns the sockets of a node's live viewers and pushes each new frame to them.
 //!
 //! An [`Engine`] runs a few shards. Each shard is one thread with one poller and owns its viewers' sockets. A
-//! [`FeedHandle`] publishes frames to a group of viewers, who share the newest [`Frame`](headcount_wire::Frame).
+//! [`FeedHandle`] publishes frames to a group of viewers, who share the newest [`Frame`]. What its bytes mean
+//! is the business of whoever makes them: multipart parts, HTML, events.
 //! A viewer has no task, no buffer and no queue: one that does not take its bytes in time is *lagging*, and only a lagging
 //! viewer has state of its own. The newest frame replaces older ones.
 //!
@@ -12,6 +13,8 @@ mod attachment;
 mod engine;
 mod feed_handle;
 mod feed_state;
+mod frame;
+mod held_viewer;
 mod inbox;
 mod metrics;
 mod pace;
@@ -24,6 +27,8 @@ mod viewer_limits;
 pub use attachment::Attachment;
 pub use engine::Engine;
 pub use feed_handle::FeedHandle;
+pub use frame::Frame;
+pub use held_viewer::{HeldViewer, StreamProgress};
 pub use rejection::{RejectedViewer, Rejection};
-pub use settings::{FeedLabel, Settings};
+pub use settings::{FeedLabel, FeedSettings, Settings, TurnOver};
 pub use viewer_limits::ViewerPermit;

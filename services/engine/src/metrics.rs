@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
-};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::viewer_limits::ViewerLimits;
 
@@ -37,7 +36,8 @@ pub(crate) struct SendTotals {
 }
 
 /// Why a viewer left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum DepartureCause {
     /// It closed the connection.
     Closed,
@@ -49,6 +49,8 @@ pub(crate) enum DepartureCause {
     Stalled,
     /// It sent more after its request than the engine discards.
     Talkative,
+    /// Its stream has had its number of frames.
+    TurnedOver,
     /// Its feed ended.
     FeedEnded,
     /// The engine was drained.
@@ -57,41 +59,9 @@ pub(crate) enum DepartureCause {
     Dropped,
 }
 
-impl DepartureCause {
-    const ALL: [Self; 8] = [
-        Self::Closed,
-        Self::Reset,
-        Self::TimedOut,
-        Self::Stalled,
-        Self::Talkative,
-        Self::FeedEnded,
-        Self::Drained,
-        Self::Dropped,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Reset => "reset",
-            Self::TimedOut => "timed_out",
-            Self::Stalled => "stalled",
-            Self::Talkative => "talkative",
-            Self::FeedEnded => "feed_ended",
-            Self::Drained => "drained",
-            Self::Dropped => "dropped",
-        }
-    }
-}
-
-impl EncodeLabelValue for DepartureCause {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        self.as_str().encode(encoder)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DepartureLabels {
-    cause: DepartureCause,
+    cause: &'static str,
 }
 
 /// All metrics of one engine. Clones share their values.
@@ -111,8 +81,8 @@ impl Metrics {
     pub(crate) fn new(limits: Arc<ViewerLimits>) -> Self {
         let departures = Family::default();
         // Every cause is exported as 0 from the start.
-        for cause in DepartureCause::ALL {
-            let _: &Counter = &departures.get_or_create(&DepartureLabels { cause });
+        for cause in DepartureCause::VARIANTS {
+            let _: &Counter = &departures.get_or_create(&DepartureLabels { cause: cause.into() });
         }
         Self {
             limits,
@@ -127,7 +97,7 @@ impl Metrics {
     }
 
     pub(crate) fn departed(&self, cause: DepartureCause) {
-        self.departures.get_or_create(&DepartureLabels { cause }).inc();
+        self.departures.get_or_create(&DepartureLabels { cause: cause.into() }).inc();
     }
 
     /// Adds sends of new frames.

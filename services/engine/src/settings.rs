@@ -1,6 +1,6 @@
 //! The engine's settings.
 
-use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +18,6 @@ impl FeedLabel {
 impl<T: Into<Arc<str>>> From<T> for FeedLabel {
     fn from(name: T) -> Self {
         Self(name.into())
-    }
-}
-
-impl fmt::Display for FeedLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -60,5 +54,51 @@ impl Default for Settings {
             keepalive: Duration::from_secs(15),
             stall_limit: Duration::from_secs(25),
         }
+    }
+}
+
+/// A feed's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedSettings {
+    /// The most frames per second, where that is less than the engine's [`frame_rate`](Settings::frame_rate).
+    pub max_frame_rate: f64,
+    /// Whether its streams end by themselves, and their viewers come back. By default they do not. A drain ends such streams
+    /// last, see [`TurnOver::drain_delay`].
+    pub turn_over: Option<TurnOver>,
+}
+
+impl Default for FeedSettings {
+    fn default() -> Self {
+        Self { max_frame_rate: f64::INFINITY, turn_over: None }
+    }
+}
+
+/// When streams end by themselves, because their viewers would rather begin anew than grow: after a number of frames, those
+/// that keep a quiet stream alive included. It differs from viewer to viewer, so that those who came together do not go
+/// together: each pass ends a few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnOver {
+    after: NonZeroU16,
+}
+
+impl TurnOver {
+    /// After at least this many frames, and fewer than twice as many.
+    pub const fn after(frames: NonZeroU16) -> Self {
+        Self { after: frames }
+    }
+
+    /// How long a drain of this time waits before it ends the first of these streams: until its last second. Their viewers come
+    /// back at once, and where there is no other node, whoever follows this one should be there.
+    pub fn drain_delay(spread: Duration) -> Duration {
+        spread.saturating_sub(Duration::from_secs(1))
+    }
+
+    /// Whether a stream that has been sent `frames` frames ends now. `viewer` is any number that stays the viewer's.
+    #[inline]
+    pub fn is_due(self, frames: u16, viewer: usize) -> bool {
+        // Fibonacci hashing: numbers that follow one another are spread evenly.
+        let spread = (viewer as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let more = (spread * u64::from(self.after.get())) >> 32;
+        u64::from(frames) >= u64::from(self.after.get()) + more
     }
 }

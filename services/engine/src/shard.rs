@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Events, Poll};
+use tokio::sync::mpsc;
 
 use self::departing_sockets::DepartingSockets;
 use self::drain::Drain;
@@ -30,7 +31,7 @@ use self::viewer_table::ViewerTable;
 use crate::feed_state::{FeedState, ShardInbox};
 use crate::inbox::{DrainOrder, Inbox, Mail};
 use crate::metrics::Metrics;
-use crate::{Attachment, Settings};
+use crate::{Attachment, HeldViewer, Settings};
 
 /// Events taken from the kernel per poll.
 const MAX_EVENTS: usize = 1024;
@@ -39,6 +40,9 @@ const MAX_EVENTS: usize = 1024;
 const NEWCOMERS_PER_ROUND: usize = 32;
 /// The longest time between two looks at the inbox, in case a wake-up fails.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
+
+/// Where a shard's viewers are sent: the channels of [`Engine::hold_viewers`](crate::Engine::hold_viewers).
+type Holds<A> = Vec<mpsc::Sender<Vec<HeldViewer<A>>>>;
 
 /// A shard. Its thread calls [`run`](Self::run).
 pub(crate) struct Shard<A> {
@@ -132,7 +136,10 @@ impl<A: Attachment> Shard<A> {
                 self.viewers.count_dropped();
                 return;
             }
-            self.handle_mail(mail, now);
+            let holds = self.handle_mail(mail, now);
+            if !holds.is_empty() {
+                return self.hold_viewers(holds);
+            }
             self.handle_time(now);
             self.passes.run_slice(&mut self.viewers, &mut self.departing, now);
         }
@@ -169,7 +176,8 @@ impl<A: Attachment> Shard<A> {
         }
     }
 
-    fn handle_mail(&mut self, mail: Mail<A, FeedState<A>>, now: Instant) {
+    /// Returns where to send all viewers, if that has been asked for.
+    fn handle_mail(&mut self, mail: Mail<A, FeedState<A>>, now: Instant) -> Holds<A> {
         // Before the newcomers: if one of their attachments panics, dropping the shard passes the timers on.
         for (at, feed) in mail.timers {
             self.timers.set(at, feed);
@@ -187,6 +195,22 @@ impl<A: Attachment> Shard<A> {
         for order in mail.drains {
             self.start_drain(order, now);
         }
+        mail.holds
+    }
+
+    /// Adds the newcomers that still wait, and sends all viewers away.
+    fn hold_viewers(&mut self, mut holds: Holds<A>) {
+        while self.newcomers_waiting {
+            let (mail, more_newcomers) = self.inbox.take(NEWCOMERS_PER_ROUND);
+            self.newcomers_waiting = more_newcomers;
+            self.handle_mail(mail, Instant::now());
+        }
+        let now = Instant::now();
+        let held = self.viewers.take_all(now);
+        if let Some(to) = holds.pop() {
+            // The channel has room for each shard. It is closed if nobody wants the viewers any more.
+            let _closed = to.try_send(held);
+        }
     }
 
     fn start_drain(&mut self, order: DrainOrder, now: Instant) {
@@ -202,7 +226,7 @@ impl<A: Attachment> Shard<A> {
     fn handle_time(&mut self, now: Instant) {
         self.timers.fire_due(now);
         while let Some(keys) = self.rotation.next_keys(self.viewers.end_key(), now) {
-            self.viewers.repeat_frames(keys, self.rotation.fresh(), now);
+            self.viewers.repeat_frames(keys, self.rotation.fresh(), &mut self.departing, now);
         }
         self.viewers.drop_stalled(now);
         self.departing.close_expired(now);

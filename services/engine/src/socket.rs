@@ -29,8 +29,12 @@ const CONGESTION_CONTROL: &[u8] = b"reno";
 /// `MSG_EOR` keeps the kernel from appending the next part to the last segment, which it does without checking
 /// [`NOTSENT_LOWAT_BYTES`]. `MSG_NOSIGNAL` prevents SIGPIPE if the peer has left.
 const SEND_FLAGS: i32 = libc::MSG_EOR | libc::MSG_NOSIGNAL;
-/// What a viewer may send after its request, in total. A browser sends nothing.
-const MAX_INPUT_BYTES: usize = 64 << 10;
+/// What a viewer may send after its request, in total. A browser sends nothing. With the last read it fits 16 bits, because
+/// every viewer has a counter of it.
+const MAX_INPUT_BYTES: u16 = 60 << 10;
+/// Bytes read at a time.
+const INPUT_BUFFER_BYTES: usize = 1 << 10;
+const _: () = assert!(MAX_INPUT_BYTES as usize + INPUT_BUFFER_BYTES <= u16::MAX as usize);
 
 /// Sets a viewer's socket options. A frame is sent at least every `keepalive` and may stay unacknowledged for `stall_limit`.
 pub(crate) fn configure(socket: &TcpStream, keepalive: Duration, stall_limit: Duration) -> io::Result<()> {
@@ -69,12 +73,12 @@ pub(crate) enum Input {
 }
 
 /// Reads and discards all available input, and adds its length to `input_bytes`, the total of this socket.
-pub(crate) fn discard_input(socket: &Socket, input_bytes: &mut u32) -> io::Result<Input> {
-    let mut buffer = [MaybeUninit::uninit(); 1024];
-    while *input_bytes as usize <= MAX_INPUT_BYTES {
+pub(crate) fn discard_input(socket: &Socket, input_bytes: &mut u16) -> io::Result<Input> {
+    let mut buffer = [MaybeUninit::uninit(); INPUT_BUFFER_BYTES];
+    while *input_bytes <= MAX_INPUT_BYTES {
         match socket.recv(&mut buffer) {
             Ok(0) => return Ok(Input::Ended),
-            Ok(bytes) => *input_bytes += bytes as u32,
+            Ok(bytes) => *input_bytes += bytes as u16,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Input::Open),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

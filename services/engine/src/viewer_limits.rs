@@ -51,6 +51,17 @@ impl ViewerLimits {
         counter
     }
 
+    /// Checks whether there is room for one more viewer under `label`.
+    pub(crate) fn check(&self, label: &FeedLabel) -> Result<(), Rejection> {
+        if self.viewers() >= self.max_viewers {
+            return Err(Rejection::Full);
+        }
+        // Dropped after the lock is released, because dropping the last `Arc` takes the lock.
+        let counter = self.counters.lock().get(label).and_then(Weak::upgrade);
+        let viewers = counter.map_or(0, |counter| counter.viewers.load(Ordering::Relaxed));
+        if viewers >= self.max_viewers_per_counter { Err(Rejection::CounterFull) } else { Ok(()) }
+    }
+
     /// All labels that have a feed or a viewer, with their numbers of viewers.
     pub(crate) fn by_label(&self) -> Vec<(FeedLabel, usize)> {
         // Upgraded first and dropped after the lock is released, because dropping the last `Arc` takes the lock.
@@ -84,18 +95,6 @@ impl FeedLoad {
     pub(crate) fn viewers(&self) -> usize {
         self.viewers.load(Ordering::Relaxed)
     }
-
-    /// Checks whether there is room for one more viewer.
-    pub(crate) fn check(&self) -> Result<(), Rejection> {
-        let CounterLoad { viewers, limits, .. } = &*self.counter;
-        if limits.viewers() >= limits.max_viewers {
-            Err(Rejection::Full)
-        } else if viewers.load(Ordering::Relaxed) >= limits.max_viewers_per_counter {
-            Err(Rejection::CounterFull)
-        } else {
-            Ok(())
-        }
-    }
 }
 
 /// One viewer's permit under the limits. It counts until it is dropped.
@@ -116,6 +115,15 @@ impl ViewerPermit {
         }
         feed.viewers.fetch_add(1, Ordering::Relaxed);
         Ok(Self(Arc::clone(feed)))
+    }
+
+    /// Counts a viewer that no limit applies to.
+    pub(crate) fn acquire_beyond_limits(feed: &Arc<FeedLoad>) -> Self {
+        let CounterLoad { viewers, limits, .. } = &*feed.counter;
+        limits.viewers.fetch_add(1, Ordering::Relaxed);
+        viewers.fetch_add(1, Ordering::Relaxed);
+        feed.viewers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(feed))
     }
 }
 

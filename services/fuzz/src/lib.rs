@@ -4,6 +4,7 @@
 //! `src/bin` passes the targets to libFuzzer, which `.ci/fuzz` builds and runs. `tests/corpus.rs` runs each target on every
 //! file of `corpus/TARGET`: hand-written seeds, inputs that reached new code, and every input that found a bug.
 
+mod forms;
 mod heads;
 mod looks;
 mod names;
@@ -14,6 +15,7 @@ mod responses;
 
 use std::path::PathBuf;
 
+pub use forms::forms;
 pub use heads::heads;
 pub use looks::looks;
 pub use names::names;

@@ -52,33 +52,12 @@ impl Node {
             let free = TcpListener::bind((UNTRUSTED, 0)).and_then(|listener| listener.local_addr());
             free.expect("a free port")
         });
-        let proxies = format!("{}/16", Ipv4Addr::new(127, 9, 0, 0));
-        let (listen, listen_admin) = (public.to_string(), admin.to_string());
-        let arguments = [
-            "headcount",
-            "serve",
-            "--listen",
-            &listen,
-            "--admin",
-            &listen_admin,
-            "--proxy-protocol-from",
-            &proxies,
-            "--forwarded-from",
-            "127.0.0.0/16",
-            "--head-timeout",
-            "5s",
-            "--accept-rate",
-            "1000000",
-            "--shards",
-            "1",
-            "--max-looks",
-            "64",
-            "--log",
-            "off",
-        ];
-        let arguments = arguments.map(std::ffi::OsString::from);
+        let arguments = format!(
+            "headcount serve --listen {public} --admin {admin} --proxy-protocol-from 127.9.0.0/16 --forwarded-from 127.0.0.0/16 \
+             --head-timeout 5s --accept-rate 1000000 --shards 1 --max-looks 64 --log off"
+        );
         std::thread::spawn(move || {
-            let exit = headcount::run(arguments.into_iter());
+            let exit = headcount::run(arguments.split(' ').map(Into::into));
             panic!("the node has ended: {exit:?}");
         });
         let node = Node { public, admin, departed: AtomicU64::new(0) };

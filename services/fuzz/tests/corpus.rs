@@ -1,6 +1,11 @@
 //! Runs each fuzz target on its corpus.
 
-use headcount_fuzz::{heads, looks, names, proxy, replay, replies};
+use headcount_fuzz::{forms, heads, looks, names, proxy, replay, replies};
+
+#[test]
+fn move_forms() {
+    replay("forms", forms);
+}
 
 #[test]
 fn request_heads() {

@@ -1,12 +1,13 @@
-//! The admin port: `/healthz`, `/readyz` and `/metrics`, apart from the public port.
+//! The admin port, apart from the public one: `/healthz`, `/readyz`, `/metrics`, and all nodes and counters as a page (`/`) and as
+//! JSON (`/status.json`).
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{Html, IntoResponse};
 use axum::routing::get;
+use axum::{Json, Router};
 use headcount_presence::Health;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -14,6 +15,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::phase::Phase;
+use crate::status_board::{StatusBoard, StatusReport};
+use crate::status_page;
+
+/// Value of `Content-Security-Policy` of the page: it runs nothing, and loads nothing but itself.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What the admin port reports.
 pub(crate) struct Admin {
@@ -25,6 +31,8 @@ pub(crate) struct Admin {
     pub(crate) phase: watch::Receiver<Phase>,
     /// All metrics.
     pub(crate) registry: Registry,
+    /// All nodes and counters.
+    pub(crate) status: StatusBoard,
 }
 
 /// Serves the admin port in a task, until the task is aborted.
@@ -33,6 +41,8 @@ pub(crate) fn serve(listener: TcpListener, admin: Admin) -> JoinHandle<()> {
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/status.json", get(status_json))
+        .route("/", get(status_page))
         .with_state(Arc::new(admin));
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -47,7 +57,8 @@ async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 
 /// Returns the status and the text of `/readyz`.
 fn readiness(phase: Phase, live_shards: usize, health: &Health) -> (StatusCode, String) {
-    if phase != Phase::Serving {
+    // A load balancer need not notice a reload: the listener stays open.
+    if !matches!(phase, Phase::Serving | Phase::Reloading) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
     if live_shards == 0 {
@@ -65,6 +76,21 @@ fn readiness(phase: Phase, live_shards: usize, health: &Health) -> (StatusCode, 
             (StatusCode::OK, format!("ready, degraded: without Redis for {seconds} s: {reason}\n"))
         }
     }
+}
+
+async fn status_json(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], Json(StatusReport::clone(&*admin.status.report().await)))
+}
+
+async fn status_page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    let report = admin.status.report().await;
+    let (_, readiness) = readiness(*admin.phase.borrow(), (admin.live_shards)(), &admin.health.borrow());
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, Html(status_page::render(&report, readiness.trim_end())))
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {

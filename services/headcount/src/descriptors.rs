@@ -9,6 +9,8 @@ use prometheus_client::registry::Registry;
 
 /// Descriptors reserved for Redis, the admin port, pollers and requests in progress.
 const RESERVE: usize = 512;
+/// Of those, requests in progress may have these if all viewers are here.
+const REQUESTS_RESERVE: usize = RESERVE / 2;
 /// If descriptors are few, idle connections get one in this many of them.
 const HEADS_SHARE: usize = 4;
 
@@ -19,6 +21,8 @@ pub(crate) struct DescriptorBudget {
     pub(crate) viewers: usize,
     /// Most connections that wait for a request.
     pub(crate) heads: usize,
+    /// Most requests in progress and viewers together. Viewers who come all at once fit into it.
+    pub(crate) requests: usize,
 }
 
 /// Divides the limit, so that neither viewers nor idle connections can use up the others' descriptors.
@@ -32,7 +36,8 @@ pub(crate) fn budget(max_heads: usize) -> io::Result<DescriptorBudget> {
 fn divide(limit: usize, max_heads: usize) -> DescriptorBudget {
     let free = limit.saturating_sub(RESERVE);
     let heads = max_heads.min(free / HEADS_SHARE).max(1);
-    DescriptorBudget { viewers: free.saturating_sub(heads).max(1), heads }
+    let viewers = free.saturating_sub(heads).max(1);
+    DescriptorBudget { viewers, heads, requests: viewers + REQUESTS_RESERVE }
 }
 
 /// Raises the soft limit of open files to the hard one.
@@ -102,8 +107,8 @@ mod tests {
 
     #[test]
     fn the_parts_fit_into_the_limit() {
-        assert_eq!(divide(20_000, 1024), DescriptorBudget { viewers: 18_464, heads: 1024 });
-        assert_eq!(divide(1024, 1024), DescriptorBudget { viewers: 384, heads: 128 });
-        assert_eq!(divide(64, 1024), DescriptorBudget { viewers: 1, heads: 1 });
+        assert_eq!(divide(20_000, 1024), DescriptorBudget { viewers: 18_464, heads: 1024, requests: 18_720 });
+        assert_eq!(divide(1024, 1024), DescriptorBudget { viewers: 384, heads: 128, requests: 640 });
+        assert_eq!(divide(64, 1024), DescriptorBudget { viewers: 1, heads: 1, requests: 257 });
     }
 }

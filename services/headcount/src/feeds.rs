@@ -1,85 +1,43 @@
-//! Feeds: one for each counter, look and image format that has viewers on this node. A feed's driver follows its counter,
-//! draws the picture when what it shows has changed, and publishes the frame.
+//! Feeds: one for each counter, look and format that has viewers on this node.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use headcount_drawing::{Artist, Figure, Format, Look, Shows};
-use headcount_engine::{Attachment, Engine, FeedHandle};
-use headcount_presence::{AddressLimits, AdmissionError, Counter, CounterName, Presence, Reading, Registration};
-use headcount_wire::Frame;
+use anyhow::Context as _;
+use headcount_drawing::{Artist, Format, Look};
+use headcount_engine::{Engine, Frame, Rejection};
+use headcount_presence::{AddressLimits, AdmissionError, Counter, CounterName, Presence, Reading};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter as MetricCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
-use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+use strum::VariantArray;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::draw_cost::DrawCost;
-use crate::draw_pace::DrawPace;
 use crate::draw_queue::{DrawQueue, DrawQueueFull};
+pub(crate) use crate::feed::{Counting, Feed, FeedKey, ViewerAttachment};
+use crate::feed_driver::FeedDriver;
+use crate::feed_frames::FeedFrames;
+use crate::feed_pictures::figure;
+use crate::key_locks::KeyLocks;
 use crate::look_limits::{LookLimits, LookOwner, LookPermit, LookRefusal};
+use crate::reload::{FeedState, ReturningState};
+use crate::returning_viewers::{ExpectedViewer, ReturningViewers};
+use crate::watching_viewers::WatchingViewers;
 
 /// Interval at which a feed without viewers is looked for. Its second consecutive one ends the feed, so that a page's reload
 /// finds it.
 const LINGER: Duration = Duration::from_secs(5);
 /// References to a feed without viewers: the table's and the driver's.
 const IDLE_REFERENCES: usize = 2;
-
-/// What the engine keeps with a viewer: its registration and its feed.
-pub(crate) struct ViewerAttachment {
-    registration: Registration,
-    /// Keeps the feed's driver running.
-    _feed: Arc<Feed>,
-}
-
-impl Attachment for ViewerAttachment {
-    fn first_frame_sent(&mut self) {
-        self.registration.start_counting();
-    }
-}
-
-/// Identifies a feed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct FeedKey {
-    /// The counter.
-    pub(crate) counter: CounterName,
-    /// The look of its pictures.
-    pub(crate) look: Look,
-    /// PNG or JPEG.
-    pub(crate) format: Format,
-}
-
-/// A stream of frames that viewers share.
-pub(crate) struct Feed {
-    counter: Counter,
-    handle: FeedHandle<ViewerAttachment>,
-    /// Notified when the feed has been removed from the table to make room for another.
-    evicted: Notify,
-}
-
-impl Feed {
-    /// The feed's counter.
-    pub(crate) fn counter(&self) -> &Counter {
-        &self.counter
-    }
-
-    /// The feed in the engine.
-    pub(crate) fn handle(&self) -> &FeedHandle<ViewerAttachment> {
-        &self.handle
-    }
-
-    /// Returns what the engine keeps with an admitted viewer.
-    pub(crate) fn attachment(self: &Arc<Self>, registration: Registration) -> ViewerAttachment {
-        ViewerAttachment { registration, _feed: Arc::clone(self) }
-    }
-}
 
 /// Why a feed cannot be opened now.
 #[derive(Debug, thiserror::Error)]
@@ -97,21 +55,30 @@ pub(crate) struct Feeds {
     presence: Presence,
     engine: Engine<ViewerAttachment>,
     draw_queue: DrawQueue,
+    /// Viewers who are expected back.
+    returning: Arc<ReturningViewers>,
+    watching: Arc<WatchingViewers>,
     /// Below this count, pictures say "fewer than".
     small: u64,
     /// The time between two pictures of a look.
     frame_interval: Duration,
+    /// Updates after which a document ends.
+    document_updates: NonZeroU16,
     look_limits: Arc<LookLimits>,
     /// Viewers who got the default look instead of the one that they requested.
     replaced: Family<CauseLabel, MetricCounter>,
     drivers: TaskTracker,
     stopping: CancellationToken,
+    /// Streams are about to end: frames bring the picture that they end with.
+    ending: CancellationToken,
+    /// Holds a token of each feed whose streams would not end with a marked picture.
+    unmarked: TaskTracker,
     live: Mutex<HashMap<FeedKey, LiveFeed>>,
     /// With this many feeds in the table, those without viewers are removed before their time.
     sweep_at: AtomicUsize,
     max_looks: usize,
     /// A lock for each feed that is being opened: its first picture is drawn once, and other viewers wait for it.
-    opening: Mutex<HashMap<FeedKey, Arc<AsyncMutex<()>>>>,
+    opening: KeyLocks<FeedKey>,
 }
 
 /// Settings of [`Feeds`].
@@ -120,10 +87,14 @@ pub(crate) struct FeedSettings {
     pub(crate) small: u64,
     /// Most pictures of a look in a second.
     pub(crate) frame_rate: f64,
+    /// Updates after which a document ends.
+    pub(crate) document_updates: NonZeroU16,
     /// Most live looks, except default ones.
     pub(crate) max_looks: usize,
     /// Which addresses no limit applies to.
     pub(crate) addresses: AddressLimits,
+    /// The secret that makes the owners of looks.
+    pub(crate) owner_key: [u64; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -138,6 +109,18 @@ struct LiveFeed {
     permit: Option<LookPermit>,
 }
 
+/// A feed that is about to be opened.
+struct NewFeed {
+    key: FeedKey,
+    permit: Option<LookPermit>,
+    owner: LookOwner,
+    counter: Counter,
+    readings: watch::Receiver<Reading>,
+    frames: FeedFrames,
+    /// The newest of its frames.
+    frame: Frame,
+}
+
 /// Why a feed with exactly this key cannot be opened now.
 enum OpenError {
     Look(LookRefusal),
@@ -147,23 +130,6 @@ enum OpenError {
 impl<E: Into<FeedError>> From<E> for OpenError {
     fn from(error: E) -> Self {
         Self::Feed(error.into())
-    }
-}
-
-/// A reference to the lock of a feed that is being opened. The last one removes the lock from the table.
-struct OpeningFeed<'a> {
-    feeds: &'a Feeds,
-    key: &'a FeedKey,
-    lock: Arc<AsyncMutex<()>>,
-}
-
-impl Drop for OpeningFeed<'_> {
-    fn drop(&mut self) {
-        let mut opening = self.feeds.opening.lock();
-        // The table's reference and this one.
-        if Arc::strong_count(&self.lock) <= 2 {
-            opening.remove(self.key);
-        }
     }
 }
 
@@ -177,23 +143,32 @@ impl Feeds {
     ) -> Self {
         let replaced = Family::default();
         // Every cause is 0 from the start: Prometheus' `increase` does not count the first event of a new series.
-        for refusal in LookRefusal::ALL {
-            let _: &MetricCounter = &replaced.get_or_create(&CauseLabel { cause: refusal.cause() });
+        for refusal in LookRefusal::VARIANTS {
+            let _: &MetricCounter = &replaced.get_or_create(&CauseLabel { cause: refusal.into() });
         }
+        let returning = Arc::new(ReturningViewers::default());
+        let (drivers, stopping) = (TaskTracker::new(), CancellationToken::new());
+        let overdue = Arc::clone(&returning);
+        drivers.spawn(stopping.clone().run_until_cancelled_owned(async move { overdue.drop_overdue().await }));
         Self {
             presence,
             engine,
             draw_queue: DrawQueue::new(artist),
+            returning,
+            watching: Arc::default(),
             small: settings.small,
             frame_interval: Duration::from_secs_f64(1.0 / settings.frame_rate),
-            look_limits: LookLimits::new(settings.max_looks, settings.addresses),
+            document_updates: settings.document_updates,
+            look_limits: LookLimits::new(settings.max_looks, settings.addresses, settings.owner_key),
             replaced,
-            drivers: TaskTracker::new(),
-            stopping: CancellationToken::new(),
+            drivers,
+            stopping,
+            ending: CancellationToken::new(),
+            unmarked: TaskTracker::new(),
             live: Mutex::default(),
             sweep_at: AtomicUsize::new(settings.max_looks),
             max_looks: settings.max_looks,
-            opening: Mutex::default(),
+            opening: KeyLocks::default(),
         }
     }
 
@@ -206,25 +181,32 @@ impl Feeds {
         );
     }
 
+    /// The number of viewers on this node.
+    pub(crate) fn viewers(&self) -> usize {
+        self.engine.viewers()
+    }
+
+    /// Checks whether the engine would accept another viewer of the counter now.
+    ///
+    /// # Errors
+    /// Fails if a limit of viewers is reached.
+    pub(crate) fn has_room(&self, counter: &CounterName) -> Result<(), Rejection> {
+        self.engine.has_room(&counter.as_str().into())
+    }
+
+    /// The number of a counter's viewers on this node who look without counting.
+    pub(crate) fn watching(&self, counter: &CounterName) -> usize {
+        self.watching.of(counter)
+    }
+
+    /// Viewers who are expected back.
+    pub(crate) fn returning(&self) -> &ReturningViewers {
+        &self.returning
+    }
+
     /// Where pictures are drawn.
     pub(crate) fn draw_queue(&self) -> &DrawQueue {
         &self.draw_queue
-    }
-
-    /// Returns what a picture in this look shows of a reading.
-    pub(crate) fn figure(&self, look: &Look, reading: &Reading) -> Figure {
-        let number = match look.shows() {
-            Shows::Count => reading.count,
-            Shows::Visitors => reading.visitors,
-        };
-        let min = self.small.max(look.small());
-        Figure {
-            number,
-            epoch: reading.epoch,
-            version: reading.version,
-            stale: reading.stale,
-            fewer_than: (number < min).then_some(min),
-        }
     }
 
     /// Draws one picture of a reading.
@@ -239,22 +221,23 @@ impl Feeds {
         client_ip: IpAddr,
     ) -> Result<Vec<u8>, DrawQueueFull> {
         let owner = self.look_limits.owner(client_ip);
-        let (picture, _) = self.draw_queue.draw_first(look, &self.figure(look, reading), format, owner).await?;
+        let figure = figure(look, reading, self.small);
+        let (picture, _) = self.draw_queue.draw_first(look, &figure, format, owner).await?;
         Ok(picture)
     }
 
-    /// Returns the feed with this key, and opens it if it is not live. If no further look may be opened, returns the feed of
-    /// the counter's default look in the same format.
+    /// Returns the feed with this key, and opens it if it is not live. If no further look may be opened, or its first picture
+    /// cannot be drawn soon, returns the feed of the counter's default look in the same format.
     ///
     /// # Errors
-    /// Fails if presence refuses the counter, or if the first picture cannot be drawn soon.
+    /// Fails if presence refuses the counter, or if not even the default look can be drawn soon.
     pub(crate) async fn open(self: &Arc<Self>, key: FeedKey, client_ip: IpAddr) -> Result<Arc<Feed>, FeedError> {
-        let default = FeedKey { counter: key.counter.clone(), look: Look::default(), format: key.format };
+        let default = FeedKey { look: Look::default(), ..key.clone() };
         match self.open_exactly(key, client_ip).await {
             Ok(feed) => Ok(feed),
             Err(OpenError::Feed(error)) => Err(error),
             Err(OpenError::Look(refusal)) => {
-                self.replaced.get_or_create(&CauseLabel { cause: refusal.cause() }).inc();
+                self.replaced.get_or_create(&CauseLabel { cause: refusal.into() }).inc();
                 match self.open_exactly(default, client_ip).await {
                     Ok(feed) => Ok(feed),
                     Err(OpenError::Feed(error)) => Err(error),
@@ -268,13 +251,67 @@ impl Feeds {
         if let Some(live) = self.live.lock().get(&key) {
             return Ok(Arc::clone(&live.feed));
         }
-        let lock = Arc::clone(self.opening.lock().entry(key.clone()).or_default());
-        let opening = OpeningFeed { feeds: self, key: &key, lock };
-        let _exclusive = opening.lock.lock().await;
+        let _opening = self.opening.lock(&key).await;
         if let Some(live) = self.live.lock().get(&key) {
             return Ok(Arc::clone(&live.feed));
         }
         self.open_new(key.clone(), client_ip).await
+    }
+
+    /// Draws what streams end with: from now on, the newest frame of each feed brings the marked picture of its number. Returns
+    /// when this is so for all feeds with viewers. Where drawing is costly, that may take long.
+    pub(crate) async fn prepare_endings(&self) {
+        self.ending.cancel();
+        self.unmarked.close();
+        self.unmarked.wait().await;
+    }
+
+    /// The secret that makes the owners of looks.
+    pub(crate) fn owner_key(&self) -> [u64; 2] {
+        self.look_limits.owner_key()
+    }
+
+    /// Opens a feed again that a former program has handed over. It shows the former picture until another is drawn.
+    /// Limits do not apply: its viewers are here.
+    ///
+    /// # Errors
+    /// Fails if it has a look or a format that this program does not know, or if presence refuses the counter.
+    pub(crate) fn restore(self: &Arc<Self>, state: &FeedState) -> anyhow::Result<Arc<Feed>> {
+        let format = state.format().context("its format is unknown")?;
+        let key = FeedKey { counter: state.counter.parse()?, look: Look::from_query(&state.look)?, format };
+        let owner = LookOwner::of_number(state.owner);
+        let permit = (!key.look.is_default()).then(|| self.look_limits.restore(owner));
+        let counter = self.presence.counter(&key.counter)?;
+        let readings = counter.watch();
+        let reading = *readings.borrow();
+        let former = state.picture.clone();
+        let (frames, frame) = FeedFrames::resume(&self.draw_queue, &key, self.small, &reading, owner, former);
+        Ok(self.start(NewFeed { key, permit, owner, counter, readings, frames, frame }))
+    }
+
+    /// Returns what a new program needs to open a feed again.
+    pub(crate) fn state_of(feed: &Feed) -> FeedState {
+        let (key, newest) = (&feed.key, feed.handle().newest_frame());
+        FeedState {
+            counter: key.counter.as_str().to_owned(),
+            look: key.look.query(),
+            format: key.format.name().to_owned(),
+            owner: feed.owner.number(),
+            picture: FeedFrames::content(key, &newest),
+            ending: newest.ending().clone(),
+        }
+    }
+
+    /// Goes on to wait for a viewer that a former program has waited for.
+    ///
+    /// # Errors
+    /// Fails if presence refuses the counter.
+    pub(crate) fn restore_returning(&self, state: ReturningState) -> anyhow::Result<()> {
+        let ReturningState { counter, registration, cause, within } = state;
+        let counter = counter.parse()?;
+        let registration = self.presence.restore(&self.presence.counter(&counter)?, registration);
+        self.returning.expect(ExpectedViewer { counter, registration, cause, within });
+        Ok(())
     }
 
     /// Ends all drivers and waits for them. Call once all streams have ended.
@@ -286,7 +323,7 @@ impl Feeds {
 
     async fn open_new(self: &Arc<Self>, key: FeedKey, client_ip: IpAddr) -> Result<Arc<Feed>, OpenError> {
         // Before anything is drawn: a refusal costs nothing.
-        let permit = if key.look.is_default() {
+        let permit = if key.is_default() {
             self.sweep();
             None
         } else {
@@ -294,20 +331,28 @@ impl Feeds {
         };
         let owner = self.look_limits.owner(client_ip);
         let counter = self.presence.counter(&key.counter)?;
-        let mut readings = counter.watch();
+        let readings = counter.watch();
         let reading = counter.settled().await;
-        readings.mark_unchanged();
-        let figure = self.figure(&key.look, &reading);
-        let (picture, cost) = self.draw_queue.draw_first(&key.look, &figure, key.format, owner).await?;
-        let frame = Frame::new(&picture, key.format.content_type());
+        let frames = FeedFrames::begin(&self.draw_queue, &key, self.small, &reading, owner).await;
+        let (frames, frame) = frames.map_err(|full| match key.is_default() {
+            true => OpenError::from(full),
+            false => OpenError::Look(LookRefusal::Drawing),
+        })?;
+        Ok(self.start(NewFeed { key, permit, owner, counter, readings, frames, frame }))
+    }
 
-        let handle = self.engine.open(key.counter.as_str().into(), frame);
-        let feed = Arc::new(Feed { counter, handle, evicted: Notify::new() });
+    /// Puts a feed into the table and starts its driver.
+    fn start(self: &Arc<Self>, new: NewFeed) -> Arc<Feed> {
+        let NewFeed { key, permit, owner, counter, readings, frames, frame } = new;
+        let settings = key.engine_settings(self.document_updates);
+        let handle = (self.engine.open(key.counter.as_str().into(), settings, frame), settings.turn_over);
+        let (returning, watching) = (Arc::clone(&self.returning), Arc::clone(&self.watching));
+        let feed = Arc::new(Feed::new(key.clone(), owner, counter, handle, returning, watching));
         self.live.lock().insert(key.clone(), LiveFeed { feed: Arc::clone(&feed), permit });
-        let look = DrawnLook { key, figure, cost, owner };
-        let driver = Arc::clone(self).drive(look, Arc::clone(&feed), readings);
+        let driver = FeedDriver::new(feed.handle().clone(), frames, readings, self.unmarked.token());
+        let driver = Arc::clone(self).drive(key, Arc::clone(&feed), driver);
         self.drivers.spawn(self.stopping.clone().run_until_cancelled_owned(driver));
-        Ok(feed)
+        feed
     }
 
     /// Counts another look that this address begins. Looks without viewers make room for it.
@@ -345,41 +390,11 @@ impl Feeds {
         });
     }
 
-    /// Publishes a frame whenever the picture changes, until the feed has had no viewers for a while.
-    async fn drive(self: Arc<Self>, mut look: DrawnLook, feed: Arc<Feed>, readings: watch::Receiver<Reading>) {
-        let key = look.key.clone();
+    /// Runs a feed's driver until the feed has had no viewers for a while.
+    async fn drive(self: Arc<Self>, key: FeedKey, feed: Arc<Feed>, driver: FeedDriver<ViewerAttachment>) {
         tokio::select! {
-            () = self.redraw(&mut look, &feed, readings) => {}
+            () = driver.run(&self.draw_queue, self.frame_interval, &self.ending) => {}
             () = self.unviewed(&key, &feed) => {}
-        }
-    }
-
-    /// Publishes a frame whenever the picture changes.
-    async fn redraw(&self, look: &mut DrawnLook, feed: &Feed, mut readings: watch::Receiver<Reading>) {
-        let DrawnLook { key, figure: shown, cost, owner } = look;
-        let differs = |shown: &Figure, figure: &Figure| {
-            figure.stale != shown.stale || key.look.text(figure) != key.look.text(shown)
-        };
-        let mut pace = DrawPace::new(self.frame_interval);
-        // The reading may have changed since the first frame.
-        readings.mark_changed();
-        while readings.changed().await.is_ok() {
-            if !differs(shown, &self.figure(&key.look, &readings.borrow_and_update())) {
-                continue;
-            }
-            // The engine would not send it earlier.
-            let due = pace.due().max(feed.handle.next_frame_due().into());
-            if due > Instant::now() {
-                sleep_until(due).await;
-            }
-            let newest =
-                || Some(self.figure(&key.look, &readings.borrow_and_update())).filter(|newest| differs(shown, newest));
-            let drawn = self.draw_queue.draw_change(&key.look, cost, newest, key.format, *owner).await;
-            if let Some((figure, picture)) = drawn {
-                pace.drawn();
-                feed.handle.publish(Frame::new(&picture, key.format.content_type()));
-                *shown = figure;
-            }
         }
     }
 
@@ -407,13 +422,4 @@ impl Feeds {
             }
         }
     }
-}
-
-/// A look as a feed's driver knows it.
-struct DrawnLook {
-    key: FeedKey,
-    /// What the newest picture shows.
-    figure: Figure,
-    cost: DrawCost,
-    owner: LookOwner,
 }

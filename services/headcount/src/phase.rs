@@ -11,11 +11,22 @@ pub(crate) enum Phase {
     Serving,
     /// SIGTERM has come. The node serves as before but is not ready, so that load balancers send no new viewers.
     Unready,
+    /// Another program replaces this one. Streams over HTTP/1 go on in it, those over HTTP/2 end; requests in progress are
+    /// answered.
+    Reloading,
     /// Streams are ending.
     Ending {
         /// Time over which their ends are spread.
         spread: Duration,
     },
+}
+
+/// Waits until HTTP/2 streams must end. Returns the time over which their ends are spread.
+pub(crate) async fn http2_ending(phases: &mut watch::Receiver<Phase>) -> Duration {
+    match phases.wait_for(|phase| matches!(phase, Phase::Reloading | Phase::Ending { .. })).await.as_deref() {
+        Ok(Phase::Ending { spread }) => *spread,
+        _ => Duration::ZERO,
+    }
 }
 
 /// Waits until streams must end. Returns the time over which their ends are spread.

@@ -1,215 +1,262 @@
-//! `headcount serve`: build, run, drain. The shutdown order is: not ready; (after `--drain-delay`) stop accepting; end the
-//! streams with their last frame, spread over `--drain`; wait for other connections; stop the feeds; release the leases;
-//! exit.
+//! `headcount serve`: runs a [`Node`] until SIGTERM, and on SIGHUP replaces the program under it.
+//!
+//! The shutdown order is: not ready; (after `--drain-delay`) stop accepting; draw the streams' last pictures; end the streams
+//! with them, spread over `--drain`; wait for other connections; stop the feeds; release the leases; exit.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use headcount_engine::Engine;
-use headcount_presence::{Health, Presence};
-use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use headcount_presence::Health;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Admin};
-use crate::commands::draw;
-use crate::feeds::{FeedSettings, Feeds};
-use crate::options::ServeOptions;
-use crate::phase::Phase;
-use crate::{descriptors, http, logging};
+use crate::feeds::ViewerAttachment;
+use crate::node::{Former, Node, Resumed};
+use crate::options::{OptionDigests, ServeOptions};
+use crate::reload::{self, Activity, Handover, Inherited, Outcome, Program, ReloadStatus, StatusSocket};
+use crate::{descriptors, logging, systemd};
 
-/// Time that streams and other connections have to end after the spread. Those that remain are aborted.
-const LAST_WAIT: Duration = Duration::from_secs(2);
-/// Time to give the leases back if Redis has been away. They expire anyway.
-const RELEASE_WITHOUT_REDIS: Duration = Duration::from_millis(500);
+/// Load balancers have this time, or the drain delay if that is shorter, to notice that a node is not ready: until then it
+/// serves newcomers even if it has no viewer left. Those in deploy/ take 2 to 6 s.
+const NOTICED: Duration = Duration::from_secs(10);
+/// Interval at which a node that is not ready looks whether its last viewer has left.
+const EMPTY_POLL: Duration = Duration::from_millis(100);
+/// Longer than a lease and its suspicion: what Redis has not heard of for so long has ended, whatever a reload does.
+const LEASES_ENDED: Duration = Duration::from_secs(10);
+/// Interval at which a reload looks whether Redis answers again.
+const REDIS_POLL: Duration = Duration::from_millis(50);
 
-/// Runs a stream node until SIGTERM or SIGINT.
+/// Runs a stream node until SIGTERM or SIGINT. `warnings` about its options are logged.
 ///
 /// # Errors
 /// Fails if the node cannot start, as when an address is in use or the font is unreadable.
-pub(crate) fn run(options: ServeOptions) -> anyhow::Result<()> {
+pub(crate) fn run(options: ServeOptions, warnings: &[String]) -> anyhow::Result<()> {
+    // Before any thread starts: see `signal_mask`.
+    reload::hold_signals().context("cannot hold signals")?;
+    let program = Program::of_this_process().context("cannot find this program's path")?;
     logging::start(&options.log, options.log_format)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     if let Err(error) = descriptors::raise() {
         tracing::warn!("cannot raise the limit of open files: {error}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build()?;
-    runtime.block_on(serve(options))
+    let ended = runtime.block_on(async {
+        let former = match reload::inherited() {
+            Ok(None) => Former::default(),
+            Ok(Some(Inherited::State(handover))) => (*handover).into(),
+            Ok(Some(Inherited::Unknown { format, ports, streams })) => {
+                let viewers = streams.len();
+                tracing::error!(format, viewers, "the former program's state is unknown: its streams end");
+                tokio::spawn(reload::end_all(streams));
+                Former { ports, state: None }
+            }
+            Err(error) => {
+                tracing::error!("{error}: this node begins anew");
+                Former::default()
+            }
+        };
+        serve(&options, &program, former).await
+    });
+    // Without waiting for a name that is still being looked up: a silent name server would delay the exit.
+    runtime.shutdown_background();
+    ended
 }
 
-async fn serve(options: ServeOptions) -> anyhow::Result<()> {
+async fn serve(options: &ServeOptions, program: &Program, mut former: Former) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    let listener = http::listen(options.listen)?;
-    let admin_listener = http::listen(options.admin).context("the admin address")?;
-    let (phase, phases) = watch::channel(Phase::Serving);
+    let mut status: Option<StatusSocket> = None;
+    loop {
+        let former_options = former.state.as_ref().map(|state| state.options.clone());
+        // While signals are held, so that the shards' threads never receive one.
+        let node = Node::start(options, std::mem::take(&mut former)).await?;
+        reload::release_signals().context("cannot receive signals")?;
+        let status = status.get_or_insert_with(|| {
+            let newest = node.resumed().map(|resumed| reloaded(&node, resumed, options, former_options));
+            StatusSocket::open(ReloadStatus::new(node.reloads().totals().ended(), newest))
+        });
+        systemd::ready();
+        let engine = node.engine().clone();
+        let alive = engine.clone();
+        let report = systemd::report(move || alive.live_shards() > 0, move || engine.viewers(), node.phase());
+        let watched = tokio::spawn(report);
+        match until_signal(&node, &mut signals, program, status).await {
+            Next::Stop => {
+                status.set(Activity::Stopping);
+                systemd::stopping();
+                stop(node, options, &mut signals).await;
+                watched.abort();
+                tracing::info!("stopped");
+                return Ok(());
+            }
+            Next::Reload => {
+                watched.abort();
+                former = replace(node, &options.digests, &mut signals, program, status).await?.into();
+            }
+        }
+    }
+}
 
-    let mut registry = Registry::with_prefix("headcount");
-    let presence = presence(&options);
-    presence.register_metrics(&mut registry);
-    let budget = descriptors::budget(options.requests.max_heads).context("cannot read the limit of open files")?;
-    let engine = Engine::start(engine_settings(&options, budget.viewers))?;
-    engine.register_metrics(&mut registry);
-    descriptors::register_metrics(&mut registry);
-    let metrics = http::Metrics::default();
-    metrics.register(&mut registry);
-
-    let artist = draw::artist(options.font.as_deref())?;
-    let feeds = Arc::new(Feeds::new(
-        presence.clone(),
-        engine.clone(),
-        artist,
-        FeedSettings {
-            small: options.presence.small,
-            frame_rate: options.viewers.frame_rate,
-            max_looks: options.viewers.max_looks,
-            addresses: options.addresses.limits(),
-        },
-    ));
-    feeds.register_metrics(&mut registry);
-    let http2_viewers = TaskTracker::new();
-    let app = Arc::new(http::App {
-        feeds: Arc::clone(&feeds),
-        presence: presence.clone(),
-        counters: options.presence.counters().map_err(anyhow::Error::msg)?,
-        embed_policy: options.presence.embed_from.clone(),
-        public_url: options.public_url.clone(),
-        small: options.presence.small,
-        keepalive: options.viewers.keepalive,
-        stall_limit: options.viewers.stall_limit,
-        metrics,
-        phase: phases.clone(),
-        http2_viewers: http2_viewers.clone(),
-    });
-    let (stop_accepting, ending) = (CancellationToken::new(), CancellationToken::new());
-    let limits = http::AcceptLimits {
-        accept_rate: options.requests.accept_rate,
-        head_timeout: options.requests.head_timeout,
-        max_heads: budget.heads,
-        stall_limit: options.viewers.stall_limit,
+/// Counts and logs that this program has taken a node over. Returns that in words, `Err` if streams had to end.
+fn reloaded(
+    node: &Node,
+    Resumed { viewers, ended, pause }: Resumed,
+    options: &ServeOptions,
+    former_options: Option<OptionDigests>,
+) -> Result<String, String> {
+    node.reloads().done(viewers, pause);
+    let pause_ms = pause.as_millis() as u64;
+    let changed = match options.digests.changed_from(&former_options.unwrap_or_default())[..] {
+        [] => "no option".to_owned(),
+        ref names => names.join(", "),
     };
-    let acceptor = Arc::new(http::acceptor(app, options.proxies.trusted(), limits, ending.clone()));
-    announce(&options, &listener, &admin_listener)?;
+    if ended > 0 {
+        tracing::error!(viewers, ended, pause_ms, changed, "reloaded, but some streams had to end");
+        return Err(format!("{ended} streams had to end, {viewers} viewers stay; changed: {changed}"));
+    }
+    tracing::info!(viewers, pause_ms, changed, "reloaded: all viewers taken over");
+    Ok(format!("reloaded, {viewers} viewers taken over; changed: {changed}"))
+}
 
-    let accepting = tokio::spawn({
-        let (acceptor, stop) = (Arc::clone(&acceptor), stop_accepting.clone());
-        async move { acceptor.run(listener, stop).await }
-    });
-    let live_shards = {
-        let engine = engine.clone();
-        Box::new(move || engine.live_shards())
-    };
-    let admin = admin::serve(admin_listener, Admin { health: presence.health(), live_shards, phase: phases, registry });
+/// What a signal asks for.
+enum Next {
+    Stop,
+    Reload,
+}
 
-    signals.next().await;
-    tracing::info!(viewers = engine.viewers(), "stopping: no longer ready");
-    phase.send_replace(Phase::Unready);
+/// Waits for a signal that ends this run of the node. A SIGHUP whose program or configuration is bad is none.
+async fn until_signal(node: &Node, signals: &mut Signals, program: &Program, status: &StatusSocket) -> Next {
+    loop {
+        match signals.next().await {
+            Next::Stop => return Next::Stop,
+            Next::Reload => {}
+        }
+        tracing::info!(program = %program.path().display(), viewers = node.engine().viewers(), "SIGHUP: reloading");
+        status.set(Activity::Reloading);
+        systemd::reloading();
+        let ready = async {
+            redis_answers(node).await;
+            // Last: what it has checked may change again.
+            program.check().await
+        };
+        tokio::select! {
+            () = signals.stop() => return Next::Stop,
+            ready = ready => match ready {
+                Ok(()) => return Next::Reload,
+                Err(error) => {
+                    tracing::error!("not reloaded, this node goes on as before: {error}");
+                    node.reloads().count(Outcome::Rejected);
+                    status.not_reloaded(&error);
+                    systemd::ready();
+                }
+            }
+        }
+    }
+}
+
+/// Waits until Redis answers, or the leases have ended anyway. A lease that still runs could end during the reload.
+async fn redis_answers(node: &Node) {
+    let silent = Instant::now();
+    while matches!(*node.health().borrow(), Health::Degraded { .. }) && silent.elapsed() < LEASES_ENDED {
+        tokio::time::sleep(REDIS_POLL).await;
+    }
+}
+
+/// Replaces this program by the one at its path. Returns what the node has handed over if that is not possible.
+async fn replace(
+    node: Node,
+    options: &OptionDigests,
+    signals: &mut Signals,
+    program: &Program,
+    status: &StatusSocket,
+) -> anyhow::Result<Handover> {
+    let reloads = node.reloads().clone();
+    // What comes from now on waits in the kernel. What came before has reached its stream when the node has handed over.
+    reload::hold_signals().context("cannot hold signals")?;
+    let mut handover = node.hand_over(options.clone()).await;
+    signals.pass_on()?;
+    let error = program.replace(&handover);
+    tracing::error!("not reloaded, this node goes on as before: {error}");
+    reloads.count(Outcome::Failed);
+    status.not_reloaded(&error);
+    handover.node.totals = reloads.totals();
+    Ok(handover)
+}
+
+/// Waits until the last viewer has left, but at least for `least`.
+async fn empty(engine: Engine<ViewerAttachment>, least: Duration) {
+    tokio::time::sleep(least).await;
+    while engine.viewers() > 0 {
+        tokio::time::sleep(EMPTY_POLL).await;
+    }
+}
+
+/// Serves on for the drain delay, or until the last viewer has left; then drains.
+async fn stop(node: Node, options: &ServeOptions, signals: &mut Signals) {
+    tracing::info!(viewers = node.engine().viewers(), "stopping: no longer ready");
+    node.set_unready();
+    let delay = options.shutdown.drain_delay;
     let at_once = tokio::select! {
-        () = tokio::time::sleep(options.shutdown.drain_delay) => false,
-        () = signals.next() => true,
+        () = tokio::time::sleep(delay) => false,
+        () = empty(node.engine().clone(), delay.min(NOTICED)) => false,
+        () = signals.stop() => true,
     };
     let spread = if at_once { Duration::ZERO } else { options.shutdown.drain };
-    stop_accepting.cancel();
-    // The loop closes the listener, so that a load balancer's next connection goes to another node.
-    let _ = accepting.await;
-    phase.send_replace(Phase::Ending { spread });
-    ending.cancel();
-    http2_viewers.close();
-    acceptor.connections().close();
-    let ended = async |spread| {
-        let all = async {
-            engine.drain(spread).await;
-            http2_viewers.wait().await;
-            acceptor.connections().wait().await;
-        };
-        tokio::time::timeout(spread + LAST_WAIT, all).await.is_ok()
-    };
-    let all_ended = tokio::select! {
-        all_ended = ended(spread) => all_ended,
-        () = signals.next(), if !at_once => {
-            tracing::info!("second signal: ending all streams at once");
-            phase.send_replace(Phase::Ending { spread: Duration::ZERO });
-            ended(Duration::ZERO).await
-        }
-    };
-    if !all_ended {
-        tracing::warn!(connections = acceptor.connections().len(), "aborting connections that have not ended in time");
-    }
-    feeds.stop().await;
-    release(&presence).await;
-    admin.abort();
-    tracing::info!("stopped");
-    Ok(())
+    node.drain(spread, signals.stop()).await;
 }
 
-/// Gives the leases back.
-async fn release(presence: &Presence) {
-    if matches!(*presence.health().borrow(), Health::Connected) {
-        presence.release().await;
-    } else if tokio::time::timeout(RELEASE_WITHOUT_REDIS, presence.release()).await.is_err() {
-        tracing::warn!("Redis does not answer: this node's leases expire by themselves");
-    }
-}
-
-/// The signals that stop a node.
+/// The signals that a node handles.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    reload: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal.
+    async fn next(&mut self) -> Next {
+        tokio::select! {
+            _ = self.terminate.recv() => Next::Stop,
+            _ = self.interrupt.recv() => Next::Stop,
+            _ = self.reload.recv() => Next::Reload,
+        }
+    }
+
+    /// Sends this process the signals again that have come and that nobody has waited for, so that they wait for the new
+    /// program's handlers. Signals must be held.
+    ///
+    /// # Errors
+    /// Fails if the system refuses.
+    fn pass_on(&mut self) -> anyhow::Result<()> {
+        let mut context = Context::from_waker(Waker::noop());
+        let received = [
+            (&mut self.terminate, nix::sys::signal::SIGTERM),
+            (&mut self.interrupt, nix::sys::signal::SIGINT),
+            (&mut self.reload, nix::sys::signal::SIGHUP),
+        ];
+        for (stream, signal) in received {
+            if stream.poll_recv(&mut context).is_ready() {
+                nix::sys::signal::kill(nix::unistd::Pid::this(), signal)?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the next SIGTERM or SIGINT.
-    async fn next(&mut self) {
+    async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
     }
-}
-
-fn presence(options: &ServeOptions) -> Presence {
-    let settings = headcount_presence::Settings {
-        prefix: options.presence.redis_prefix.clone(),
-        grace: options.presence.grace,
-        limits: options.addresses.limits(),
-        timing: headcount_presence::Timing::scaled(options.presence.time_scale),
-        ..headcount_presence::Settings::default()
-    };
-    match &options.presence.redis {
-        Some(url) => Presence::redis(url.clone(), settings),
-        None => Presence::embedded(settings),
-    }
-}
-
-/// Returns the engine's settings. Descriptors suffice for `max_viewers`.
-fn engine_settings(options: &ServeOptions, max_viewers: usize) -> headcount_engine::Settings {
-    let defaults = headcount_engine::Settings::default();
-    headcount_engine::Settings {
-        shards: options.viewers.shards.unwrap_or(defaults.shards),
-        max_viewers: options.viewers.max_viewers.map_or(max_viewers, |max| max.min(max_viewers)),
-        max_viewers_per_counter: options.viewers.max_viewers_per_counter.unwrap_or(max_viewers),
-        frame_rate: options.viewers.frame_rate,
-        keepalive: options.viewers.keepalive,
-        stall_limit: options.viewers.stall_limit,
-    }
-}
-
-fn announce(options: &ServeOptions, listener: &TcpListener, admin: &TcpListener) -> anyhow::Result<()> {
-    let (listen, admin) = (listener.local_addr()?, admin.local_addr()?);
-    let open = options.public_url.clone().unwrap_or_else(|| {
-        // A socket address has the brackets that a URL needs around IPv6.
-        let host =
-            if listen.ip().is_unspecified() { format!("localhost:{}", listen.port()) } else { listen.to_string() };
-        format!("http://{host}/")
-    });
-    let presence = options.presence.redis.as_ref().map_or_else(|| "in this process".to_owned(), ToString::to_string);
-    tracing::info!(%listen, %admin, %presence, "listening");
-    tracing::info!("open {open} in a browser");
-    Ok(())
 }

@@ -1,7 +1,9 @@
 //! Measures what presence costs Redis, and fails if a promised bound is exceeded. Starts its own redis-server.
 //!
-//! `cargo bench -p headcount-presence --bench redis_cost [-- quiet|addresses|million|reaping]` takes two minutes. Only
-//! Redis's time is measured, so neither this program's optimisation nor other load on the machine changes it much.
+//! `cargo bench -p headcount-presence --bench redis_cost [-- ROW...]` takes six minutes. Only Redis's time is measured, so
+//! neither this program's optimisation nor other load on the machine changes it much. The rows: quiet, addresses, million,
+//! reaping, counters (10,000 on 20 nodes), rooms (100,000 on 3), nodes (1,000 of one counter), households (250,000 pairs
+//! of an address and a node).
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -26,19 +28,8 @@ const SLOW: i64 = 200;
 /// An entry of the slow log: number, time, duration in microseconds, arguments, client, name.
 type Slow = (i64, i64, i64, Vec<Vec<u8>>, String, String);
 
-/// A measured figure, and the bound that it must stay below.
-struct Row {
-    what: &'static str,
-    measured: f64,
-    bound: f64,
-    unit: &'static str,
-}
-
-impl Row {
-    fn is_exceeded(&self) -> bool {
-        self.measured >= self.bound
-    }
-}
+/// What is measured, the figure, the bound that it must stay below, and their unit.
+type Row = (&'static str, f64, f64, &'static str);
 
 struct Node {
     presence: Presence,
@@ -64,8 +55,11 @@ impl Node {
     async fn join(&mut self, visitors: std::ops::Range<u32>) {
         for visitor in visitors {
             let address = Ipv4Addr::from_bits(0x1000_0000 + visitor).into();
-            let mut registration =
-                self.presence.admit(&self.counter, &Client { ip: address, user_agent: Vec::new() }).await.unwrap();
+            let mut registration = self
+                .presence
+                .admit(self.counter.name(), &Client { ip: address, user_agent: Vec::new() })
+                .await
+                .unwrap();
             registration.start_counting();
             self.registrations.push(registration);
         }
@@ -95,6 +89,18 @@ fn main() {
     if is_wanted("quiet") {
         rows.extend(runtime.block_on(quiet()));
     }
+    if is_wanted("counters") {
+        rows.extend(runtime.block_on(many_counters(10_000, 20, "10,000 counters on 20 nodes", (0.75, 400.0))));
+    }
+    if is_wanted("rooms") {
+        rows.extend(runtime.block_on(many_counters(100_000, 3, "100,000 counters on 3 nodes", (0.83, 400.0))));
+    }
+    if is_wanted("nodes") {
+        rows.extend(runtime.block_on(many_nodes()));
+    }
+    if is_wanted("households") {
+        rows.extend(runtime.block_on(households()));
+    }
     if is_wanted("addresses") {
         rows.extend(runtime.block_on(addresses()));
     }
@@ -105,24 +111,21 @@ fn main() {
         rows.extend(reaping(&runtime));
     }
     println!("{:<70} {:>10} {:>10}", "", "measured", "bound");
-    for row in &rows {
-        println!("{:<70} {:>10.2} {:>10} {}", row.what, row.measured, row.bound, row.unit);
+    for (what, measured, bound, unit) in &rows {
+        println!("{what:<70} {measured:>10.2} {bound:>10} {unit}");
     }
-    let exceeded: Vec<_> = rows.iter().filter(|row| row.is_exceeded()).map(|row| row.what).collect();
+    let exceeded: Vec<_> = rows.iter().filter(|(_, measured, bound, _)| measured >= bound).collect();
     assert!(exceeded.is_empty(), "exceeded: {exceeded:?}");
 }
 
-/// A connection of the bench's own.
-fn connect(server: &RedisServer) -> redis::Connection {
-    redis::Client::open(server.url()).unwrap().get_connection().unwrap()
+/// A field of INFO.
+fn info(server: &RedisServer, field: &str) -> f64 {
+    server.info(field).unwrap().trim().parse().unwrap()
 }
 
-/// A field of INFO.
-fn info(connection: &mut redis::Connection, field: &str) -> f64 {
-    let text: String = redis::cmd("INFO").arg("everything").query(connection).unwrap();
-    let prefix = format!("{field}:");
-    let value = text.lines().find_map(|line| line.strip_prefix(&prefix)).expect("INFO has the field");
-    value.trim().parse().unwrap()
+/// The processor time that Redis has used, in seconds.
+fn cpu(server: &RedisServer) -> f64 {
+    info(server, "used_cpu_user") + info(server, "used_cpu_sys")
 }
 
 /// 20 nodes with 20,000 viewers from distinct addresses, without changes.
@@ -137,92 +140,159 @@ async fn quiet() -> Vec<Row> {
     }
     // A new epoch settles first.
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let mut connection = connect(&server);
-    let (before, started) = (info(&mut connection, "total_commands_processed"), Instant::now());
+    let (before, started) = (info(&server, "total_commands_processed"), Instant::now());
     tokio::time::sleep(QUIET).await;
-    let commands = info(&mut connection, "total_commands_processed") - before - 1.0;
+    // With the few of the connection that asks.
+    let commands = info(&server, "total_commands_processed") - before;
     let rate = commands / started.elapsed().as_secs_f64();
-    vec![Row {
-        what: "20 nodes, 20,000 viewers, quiet: commands, those in scripts included",
-        measured: rate,
-        bound: 20.0,
-        unit: "/s",
-    }]
+    vec![("20 nodes, 20,000 viewers, quiet: commands, those in scripts included", rate, 20.0, "/s")]
+}
+
+/// The processor time that Redis uses meanwhile, in cores.
+async fn cores(server: &RedisServer, time: Duration) -> f64 {
+    let (before, started) = (cpu(server), Instant::now());
+    tokio::time::sleep(time).await;
+    (cpu(server) - before) / started.elapsed().as_secs_f64()
+}
+
+/// A viewer of each of so many counters on each of so many nodes, without changes. The bounds of a pair of a counter and a
+/// node are in microseconds a second, and in bytes.
+async fn many_counters(counters: u32, nodes: u32, what: &str, bounds: (f64, f64)) -> Vec<Row> {
+    let server = RedisServer::start().unwrap();
+    let memory_before = info(&server, "used_memory");
+    let names: Vec<_> = (0..counters).map(|number| CounterName::parse(&format!("room-{number}")).unwrap()).collect();
+    let limits = AddressLimits { exempt: vec!["0.0.0.0/0".parse().unwrap()], ..AddressLimits::default() };
+    let settings = Settings { max_counters: counters as usize, limits, ..Settings::default() };
+    let begun = Instant::now();
+    let mut all = Vec::new();
+    for node in 0..nodes {
+        let presence = Presence::redis(RedisUrl::parse(&server.url()).unwrap(), settings.clone());
+        let client = Client { ip: Ipv4Addr::from_bits(0x1000_0000 + node).into(), user_agent: Vec::new() };
+        let mut registrations = Vec::new();
+        for name in &names {
+            let mut registration = presence.admit(name, &client).await.unwrap();
+            registration.start_counting();
+            registrations.push(registration);
+        }
+        // One after the other: this process has the processor of one node.
+        for name in &names {
+            let mut readings = presence.counter(name).unwrap().watch();
+            let shown = readings.wait_for(|it| it.count > u64::from(node) && !it.stale);
+            if tokio::time::timeout(Duration::from_secs(600), shown).await.is_err() {
+                panic!("{name}: not {}, but {:?}", node + 1, *presence.counter(name).unwrap().watch().borrow());
+            }
+        }
+        all.push((presence, registrations));
+    }
+    println!("{what}: all are right after {:.1} s", begun.elapsed().as_secs_f64());
+    // New epochs settle first.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let commands = info(&server, "total_commands_processed");
+    let cores = cores(&server, QUIET).await;
+    let commands = (info(&server, "total_commands_processed") - commands) / QUIET.as_secs_f64();
+    println!("{what}: {cores:.3} of a core, {commands:.0} commands a second, those in scripts included");
+    let pairs = f64::from(counters * nodes);
+    let memory = info(&server, "used_memory") - memory_before;
+    let row = |measured: &str| -> &'static str { format!("{what}, quiet: {measured}").leak() };
+    vec![
+        (row("Redis's CPU a pair and second"), cores / pairs * 1e6, bounds.0, "µs"),
+        (row("memory a pair"), memory / pairs, bounds.1, "bytes"),
+    ]
+}
+
+/// One counter on 1,000 nodes, all of which change all the time.
+async fn many_nodes() -> Vec<Row> {
+    let server = RedisServer::start().unwrap();
+    let mut nodes: Vec<_> = (0..1_000).map(|_| Node::start(&server)).collect();
+    for (number, node) in (0..).zip(&mut nodes) {
+        node.join(number..number + 1).await;
+    }
+    for node in &nodes {
+        node.shows(1_000, 1_000).await;
+    }
+    let changing: Vec<_> = (1_000..)
+        .zip(nodes)
+        .map(|(visitor, mut node)| {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(u64::from(visitor) * 100)).await;
+                loop {
+                    node.join(visitor..visitor + 1).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    node.registrations.pop();
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let cores = cores(&server, QUIET).await;
+    changing.iter().for_each(tokio::task::JoinHandle::abort);
+    vec![("1 counter on 1,000 nodes, all of them changing: Redis's CPU", cores * 100.0, 10.0, "% of a core")]
+}
+
+/// 125,000 addresses with two streams on each of two nodes, without changes.
+async fn households() -> Vec<Row> {
+    let server = RedisServer::start().unwrap();
+    let mut nodes = [(); 2].map(|()| Node::limited(&server, AddressLimits::default()));
+    for _ in 0..2 {
+        for node in &mut nodes {
+            node.join(0..125_000).await;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    let cores = cores(&server, QUIET).await;
+    drop(nodes);
+    vec![("250,000 pairs of an address and a node, quiet: Redis's CPU", cores * 100.0, 5.0, "% of a core")]
 }
 
 /// The cost of the limits of addresses with one stream and with two streams.
 async fn addresses() -> Vec<Row> {
     let server = RedisServer::start().unwrap();
-    let mut connection = connect(&server);
     let mut node = Node::limited(&server, AddressLimits::default());
     node.shows(0, 0).await;
-    let cpu = |connection: &mut redis::Connection| info(connection, "used_cpu_user") + info(connection, "used_cpu_sys");
-    let (cpu_before, memory_before) = (cpu(&mut connection), info(&mut connection, "used_memory"));
+    let (cpu_before, memory_before) = (cpu(&server), info(&server, "used_memory"));
     node.join(0..ADDRESSES).await;
-    let joined = cpu(&mut connection) - cpu_before;
-    let memory = info(&mut connection, "used_memory") - memory_before;
+    let joined = cpu(&server) - cpu_before;
+    let memory = info(&server, "used_memory") - memory_before;
     // From now on each address has two streams.
     node.join(0..ADDRESSES).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
-    let (cpu_before, started) = (cpu(&mut connection), Instant::now());
+    let (cpu_before, started) = (cpu(&server), Instant::now());
     tokio::time::sleep(Duration::from_secs(22)).await;
-    let reported = (cpu(&mut connection) - cpu_before) / started.elapsed().as_secs_f64();
+    let reported = (cpu(&server) - cpu_before) / started.elapsed().as_secs_f64();
     let each = f64::from(ADDRESSES);
     vec![
-        Row {
-            what: "viewers from distinct addresses, limited and registered: Redis's CPU each",
-            measured: joined / each * 1e6,
-            bound: 150.0,
-            unit: "µs",
-        },
-        Row {
-            what: "the same: memory each, while Redis knows them",
-            measured: memory / each,
-            bound: 500.0,
-            unit: "bytes",
-        },
-        Row {
-            what: "20,000 addresses with two streams each, quiet: Redis's CPU",
-            measured: reported * 100.0,
-            bound: 20.0,
-            unit: "% of a core",
-        },
+        ("viewers from distinct addresses, limited and registered: Redis's CPU each", joined / each * 1e6, 150.0, "µs"),
+        ("the same: memory each, while Redis knows them", memory / each, 500.0, "bytes"),
+        ("20,000 addresses with two streams each, quiet: Redis's CPU", reported * 100.0, 20.0, "% of a core"),
     ]
 }
 
 /// A million registrations of distinct people.
 async fn million() -> Vec<Row> {
     let server = RedisServer::start().unwrap();
-    let mut connection = connect(&server);
     let mut nodes: Vec<_> = (0..NODES).map(|_| Node::start(&server)).collect();
     for node in &nodes {
         node.shows(0, 0).await;
     }
-    let cpu = |connection: &mut redis::Connection| info(connection, "used_cpu_user") + info(connection, "used_cpu_sys");
-    let (cpu_before, memory_before) = (cpu(&mut connection), info(&mut connection, "used_memory"));
+    let (cpu_before, memory_before) = (cpu(&server), info(&server, "used_memory"));
     for (number, node) in (0..).zip(&mut nodes) {
         node.join(number * 50_000..(number + 1) * 50_000).await;
     }
     for node in &nodes {
         node.shows(1_000_000, 1_000_000).await;
     }
-    let cpu = cpu(&mut connection) - cpu_before;
-    let memory = info(&mut connection, "used_memory") - memory_before;
+    let joined = cpu(&server) - cpu_before;
+    let memory = info(&server, "used_memory") - memory_before;
     vec![
-        Row { what: "1,000,000 registrations of distinct visitors: Redis's CPU", measured: cpu, bound: 5.0, unit: "s" },
-        Row {
-            what: "1,000,000 registrations of distinct visitors: memory",
-            measured: memory / 1e6,
-            bound: 150.0,
-            unit: "MB",
-        },
+        ("1,000,000 registrations of distinct visitors: Redis's CPU", joined, 5.0, "s"),
+        ("1,000,000 registrations of distinct visitors: memory", memory / 1e6, 150.0, "MB"),
     ]
 }
 
 /// A node dies with 500,000 viewers, which another node removes.
 fn reaping(runtime: &Runtime) -> Vec<Row> {
     let server = RedisServer::start().unwrap();
-    let mut connection = connect(&server);
     let survivor = runtime.block_on(async {
         let mut survivor = Node::start(&server);
         survivor.join(0..10).await;
@@ -235,26 +305,22 @@ fn reaping(runtime: &Runtime) -> Vec<Row> {
         node
     });
     runtime.block_on(survivor.shows(500_010, 500_010));
-    for (setting, value) in [("slowlog-max-len", 100_000_i64), ("slowlog-log-slower-than", SLOW)] {
-        redis::cmd("CONFIG").arg("SET").arg(setting).arg(value).exec(&mut connection).unwrap();
-    }
-    redis::cmd("SLOWLOG").arg("RESET").exec(&mut connection).unwrap();
+    let slow = SLOW.to_string();
+    server.command(&["CONFIG", "SET", "slowlog-max-len", "100000", "slowlog-log-slower-than", &slow]).unwrap();
+    server.command(&["SLOWLOG", "RESET"]).unwrap();
     let died = Instant::now();
     dying.shutdown_background();
     let gone = runtime.block_on(async {
         survivor.shows(10, 10).await;
         died.elapsed()
     });
-    let keys = |connection: &mut redis::Connection| -> usize {
-        redis::cmd("EXISTS").arg("hc:{online}:reaping").query(connection).unwrap()
-    };
-    while keys(&mut connection) > 0 {
+    while server.query::<usize>(&["EXISTS", "hc:{online}:reaping"]).unwrap() > 0 {
         assert!(died.elapsed() < Duration::from_secs(60), "the reaping does not end");
         std::thread::sleep(Duration::from_millis(50));
     }
     println!("the reaping of 500,000 viewers took {:.1} s", (died.elapsed() - gone).as_secs_f64());
     drop(dead);
-    let mut entries: Vec<Slow> = redis::cmd("SLOWLOG").arg("GET").arg(-1).query(&mut connection).unwrap();
+    let mut entries: Vec<Slow> = server.query(&["SLOWLOG", "GET", "-1"]).unwrap();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.2));
     for (_, _, microseconds, arguments, ..) in entries.iter().take(5) {
         println!("slow log: {microseconds} µs: {}", String::from_utf8_lossy(&arguments[0]));
@@ -262,17 +328,7 @@ fn reaping(runtime: &Runtime) -> Vec<Row> {
     println!("slow log: {} µs at the median of {} calls over {SLOW} µs", entries[entries.len() / 2].2, entries.len());
     let slowest = entries[0].2 as f64 / 1e3;
     vec![
-        Row {
-            what: "a dead node's 500,000 viewers: removed from the count after",
-            measured: gone.as_secs_f64(),
-            bound: 10.0,
-            unit: "s",
-        },
-        Row {
-            what: "a dead node's 500,000 viewers: slowest call in Redis's slow log",
-            measured: slowest,
-            bound: 10.0,
-            unit: "ms",
-        },
+        ("a dead node's 500,000 viewers: removed from the count after", gone.as_secs_f64(), 10.0, "s"),
+        ("a dead node's 500,000 viewers: slowest call in Redis's slow log", slowest, 10.0, "ms"),
     ]
 }

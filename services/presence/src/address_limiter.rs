@@ -6,9 +6,11 @@
 //!
 //! It also knows which addresses change too often, and damps them: see `recent_changes`.
 
+mod admitted_stream;
 mod recent_changes;
 mod table;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +23,14 @@ use crate::metrics::{DecidedBy, Metrics};
 use crate::network::Network;
 use crate::viewer_id::ViewerId;
 use crate::{AddressLimits, AdmissionError, CounterName};
+pub(crate) use admitted_stream::AdmittedStream;
 use recent_changes::RecentChanges;
 pub(crate) use recent_changes::{DAMPING_TIME, Damping};
 use table::Table;
-pub(crate) use table::{AddressStreams, Decision};
+pub(crate) use table::{AddressStreams, Decision, StreamState};
+
+/// No node has more viewers in its life: their ids take six bytes in Redis, and a new process may go on from any of them.
+const MAX_VIEWERS: u64 = 1 << 47;
 
 /// At most one warning in this time that most viewers share an exempt address.
 const WARN_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -34,7 +40,7 @@ pub(crate) struct AddressLimiter {
     pub(crate) limits: AddressLimits,
     started: Instant,
     state: Mutex<State>,
-    /// Signalled when there are departures to take.
+    /// Signalled when there are departures to report.
     pub(crate) departed: Notify,
     metrics: Metrics,
 }
@@ -45,7 +51,16 @@ struct State {
     changes: RecentChanges,
     /// Streams that have ended and that Redis may know. `None` if they are not recorded.
     departures: Option<Vec<(Network, ViewerId)>>,
+    former: FormerViewers,
     warned: Option<Instant>,
+}
+
+/// The viewers of a former process that keep their ids.
+#[derive(Default)]
+struct FormerViewers {
+    /// All of their ids are below. 0 once all are restored.
+    next_viewer: u64,
+    restored: HashSet<ViewerId>,
 }
 
 /// Whether the limits apply to an admitted address.
@@ -68,9 +83,51 @@ impl AddressLimiter {
         })
     }
 
-    /// Records departures from now on, for [`take_departures`](AddressLimiter::take_departures).
-    pub(crate) fn record_departures(&self) {
-        self.state.lock().departures.get_or_insert_default();
+    /// Records departures from now on, for [`departures`](AddressLimiter::departures), after those that a former process
+    /// has recorded.
+    pub(crate) fn record_departures(&self, former: Vec<(Network, ViewerId)>) {
+        self.state.lock().departures = Some(former);
+        self.departed.notify_one();
+    }
+
+    /// Goes on with this viewer's id, as a former process would have. Its streams are still to be
+    /// [restored](AddressLimiter::restore).
+    pub(crate) fn resume(&self, next_viewer: u64) {
+        if next_viewer <= MAX_VIEWERS {
+            let mut state = self.state.lock();
+            state.table.next_viewer = next_viewer;
+            state.former.next_viewer = next_viewer;
+        }
+    }
+
+    /// The id of the next viewer.
+    pub(crate) fn next_viewer(&self) -> u64 {
+        self.state.lock().table.next_viewer
+    }
+
+    /// Takes over a stream of a former process, and checks no limit. Returns the viewer: the same, or a new one if
+    /// the former process cannot have had it, or it is restored already.
+    pub(crate) fn restore(
+        &self,
+        network: Network,
+        viewer: ViewerId,
+        stream: StreamState,
+        counter: &CounterName,
+    ) -> ViewerId {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let is_known = viewer.0 < state.former.next_viewer && state.former.restored.insert(viewer);
+        state.table.restore(network, is_known.then_some(viewer), stream, counter)
+    }
+
+    /// Called when all streams of the former process are restored.
+    pub(crate) fn restored(&self) {
+        self.state.lock().former = FormerViewers::default();
+    }
+
+    /// How the limits apply to an open stream.
+    pub(crate) fn stream_state(&self, network: Network, viewer: ViewerId) -> StreamState {
+        self.state.lock().table.stream_state(network, viewer)
     }
 
     /// Admits a viewer's stream if this node's own figures allow it. The caller must
@@ -110,9 +167,9 @@ impl AddressLimiter {
         self.state.lock().table.decide(network, viewer, decision, elsewhere);
     }
 
-    /// Records whether other nodes may have streams of the address.
-    pub(crate) fn set_elsewhere(&self, network: Network, elsewhere: bool) {
-        self.state.lock().table.set_elsewhere(network, elsewhere);
+    /// Records whether other nodes may have streams of the address, and how many fields its key in Redis has.
+    pub(crate) fn set_elsewhere(&self, network: Network, elsewhere: bool, fields: u64) {
+        self.state.lock().table.set_elsewhere(network, elsewhere, fields);
     }
 
     /// Records that a stream joins or leaves, and returns when that takes effect. Exempt streams are not recorded.
@@ -145,9 +202,16 @@ impl AddressLimiter {
         }
     }
 
-    /// Takes the departures since the last call of streams that Redis may know.
-    pub(crate) fn take_departures(&self) -> Vec<(Network, ViewerId)> {
-        self.state.lock().departures.as_mut().map(std::mem::take).unwrap_or_default()
+    /// The departures of streams that Redis may know, oldest first.
+    pub(crate) fn departures(&self) -> Vec<(Network, ViewerId)> {
+        self.state.lock().departures.clone().unwrap_or_default()
+    }
+
+    /// Forgets the oldest departures: Redis knows them, or will forget the streams by itself.
+    pub(crate) fn forget_departures(&self, oldest: usize) {
+        if let Some(departures) = &mut self.state.lock().departures {
+            departures.drain(..oldest.min(departures.len()));
+        }
     }
 
     /// The address's streams on this node.
@@ -155,8 +219,9 @@ impl AddressLimiter {
         self.state.lock().table.streams_of(network)
     }
 
-    /// The addresses that have several streams, here or on other nodes.
-    pub(crate) fn crowded(&self) -> Vec<Network> {
+    /// The addresses that have several streams, here or on other nodes, and how many fields the keys of each had when it was
+    /// last reported; 0 if it was not.
+    pub(crate) fn crowded(&self) -> Vec<(Network, u64)> {
         self.state.lock().table.crowded()
     }
 }

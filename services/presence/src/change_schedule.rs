@@ -38,7 +38,7 @@ pub(crate) struct ChangeSchedule {
 #[derive(Default)]
 struct Waiting {
     queue: BTreeMap<(Instant, ViewerId), Change>,
-    /// The node is shutting down: leaves no longer wait.
+    /// The process is about to end: leaves no longer wait.
     is_released: bool,
 }
 
@@ -56,16 +56,23 @@ impl ChangeSchedule {
         Arc::new(ChangeSchedule { grace, limiter, first_batch, waiting, earlier })
     }
 
-    /// Makes the viewer count: now, after the grace period, or when its damped address may. Further calls change
-    /// nothing.
-    pub(crate) fn join(&self, local_viewers: &Arc<LocalViewers>, viewer: ViewerId, visitor: Visitor, network: Network) {
+    /// Makes the viewer count: after this time, not before the grace period is over, and when its damped address may. Further
+    /// calls change nothing.
+    pub(crate) fn join(
+        &self,
+        local_viewers: &Arc<LocalViewers>,
+        viewer: ViewerId,
+        visitor: Visitor,
+        network: Network,
+        after: Duration,
+    ) {
         if local_viewers.contains(viewer) {
             return;
         }
         let now = Instant::now();
         let due = match self.limiter.record_change(network, viewer) {
-            Damping::None => now + self.grace,
-            damping => self.batch_at(damping, now, self.grace),
+            Damping::None => now + self.grace.max(after),
+            damping => self.batch_at(damping, now, self.grace.max(after)),
         };
         if due <= now {
             return local_viewers.join(viewer, visitor);
@@ -75,13 +82,30 @@ impl ChangeSchedule {
         self.push(due, viewer, local_viewers, Planned::Join);
     }
 
+    /// Makes the viewer count at `due`, as a former process has planned.
+    pub(crate) fn resume(&self, local_viewers: &Arc<LocalViewers>, viewer: ViewerId, visitor: Visitor, due: Instant) {
+        let now = Instant::now();
+        let due = due.min(now + self.grace.max(DAMPING_TIME) + BATCH);
+        if due <= now {
+            return local_viewers.join(viewer, visitor);
+        }
+        local_viewers.add_pending(viewer, visitor, due);
+        self.push(due, viewer, local_viewers, Planned::Join);
+    }
+
+    /// Takes the viewer's pending join back. Returns what the viewer was.
+    pub(crate) fn cancel(&self, local_viewers: &LocalViewers, viewer: ViewerId) -> Removal {
+        let removal = local_viewers.cancel_pending(viewer);
+        if let Removal::Cancelled { due } = removal {
+            self.waiting.lock().queue.remove(&(due, viewer));
+        }
+        removal
+    }
+
     /// Removes the viewer: now, or when its damped address may. A pending join is cancelled.
     pub(crate) fn leave(&self, local_viewers: &Arc<LocalViewers>, viewer: ViewerId, network: Network) {
-        match local_viewers.cancel_pending(viewer) {
-            Removal::Unknown => {}
-            Removal::Cancelled { due } => {
-                self.waiting.lock().queue.remove(&(due, viewer));
-            }
+        match self.cancel(local_viewers, viewer) {
+            Removal::Unknown | Removal::Cancelled { .. } => {}
             Removal::Counted => {
                 let now = Instant::now();
                 match self.limiter.record_change(network, viewer) {
@@ -121,7 +145,8 @@ impl ChangeSchedule {
         }
     }
 
-    /// Called at shutdown: waiting leaves take effect now, and so does every later leave. Pending viewers never count.
+    /// Called at shutdown, and when a new process takes over: waiting leaves take effect now, and so does every later
+    /// leave. Pending viewers never count.
     pub(crate) fn release(&self) {
         let mut waiting = self.waiting.lock();
         waiting.is_released = true;
@@ -198,7 +223,7 @@ mod tests {
 
         fn open(&self) -> ViewerId {
             let (viewer, _) = self.schedule.limiter.admit(Address::IP, &self.name).unwrap();
-            self.schedule.join(&self.viewers, viewer, Visitor(1), Network::of(Address::IP));
+            self.schedule.join(&self.viewers, viewer, Visitor(1), Network::of(Address::IP), Duration::ZERO);
             viewer
         }
 

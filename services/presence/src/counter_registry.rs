@@ -56,6 +56,11 @@ impl CounterRegistry {
         Ok(live)
     }
 
+    /// Returns all live counters.
+    pub(crate) fn all(&self) -> Vec<Arc<LiveCounter>> {
+        self.counters.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
     /// Returns the live counter of this name, or `None` if it is not live.
     pub(crate) fn find(&self, name: &CounterName) -> Option<Arc<LiveCounter>> {
         self.counters.lock().get(name).and_then(Weak::upgrade)

@@ -1,10 +1,13 @@
 //! One counter's viewers on this node, and the reading that the counter's watchers see.
 
-use std::collections::{HashMap, HashSet};
+mod unreported;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -13,6 +16,8 @@ use crate::versions::Versions;
 use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 use crate::{CounterName, Reading};
+use unreported::Rest;
+pub(crate) use unreported::{Changes, Joins, Unreported};
 
 /// One counter's viewers on this node, and its newest reading.
 pub(crate) struct LocalViewers {
@@ -36,13 +41,17 @@ struct Viewers {
     unreported: Option<Unreported>,
     /// A reading of all nodes has been shown: from then on this node's own viewers alone are never shown.
     shows_shared: bool,
+    /// The viewers of a former process are being registered again: readings wait until all of them are.
+    is_restoring: bool,
     is_closed: bool,
 }
 
-#[derive(Default)]
-struct Unreported {
-    joined: HashSet<ViewerId>,
-    left: Vec<ViewerId>,
+/// What a new process needs to go on with the counter, besides its viewers.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct LocalState {
+    reading: Reading,
+    /// `None` if the node counts by itself.
+    unreported: Option<Unreported>,
 }
 
 /// A change that takes effect later.
@@ -55,6 +64,7 @@ pub(crate) enum Planned {
 }
 
 /// What the end of a viewer's stream changes.
+#[derive(Clone, Copy)]
 pub(crate) enum Removal {
     /// Nothing: the viewer has not started to count.
     Unknown,
@@ -65,31 +75,6 @@ pub(crate) enum Removal {
     },
     /// It counts.
     Counted,
-}
-
-/// Joins and leaves since the last [`take_changes`](LocalViewers::take_changes).
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    pub(crate) joins: Vec<(ViewerId, Visitor)>,
-    pub(crate) leaves: Vec<ViewerId>,
-}
-
-/// Whether joins are taken with other changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Joins {
-    Take,
-    /// They stay unreported: Redis is full.
-    Withhold,
-}
-
-impl Changes {
-    pub(crate) fn len(&self) -> usize {
-        self.joins.len() + self.leaves.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 impl LocalViewers {
@@ -104,6 +89,61 @@ impl LocalViewers {
         let local_viewers = LocalViewers::embedded(name, versions, metrics);
         local_viewers.viewers.lock().unreported = Some(Unreported::default());
         local_viewers
+    }
+
+    /// Called before viewers of a former process are [restored](LocalViewers::restore): until
+    /// [`restored`](LocalViewers::restored), no reading of this node's own viewers is shown.
+    pub(crate) fn begin_restoring(&self) {
+        self.viewers.lock().is_restoring = true;
+    }
+
+    /// Goes on where a former process has stopped.
+    pub(crate) fn resume(&self, LocalState { reading, unreported }: LocalState) {
+        let mut viewers = self.viewers.lock();
+        if let Some(shared) = &mut viewers.unreported {
+            *shared = unreported.unwrap_or_default();
+            if !shared.is_empty() {
+                self.changed.notify_one();
+            }
+            viewers.shows_shared = reading.epoch > 0;
+        }
+        self.readings.send_replace(reading);
+    }
+
+    /// What a new process needs to go on.
+    pub(crate) fn state(&self) -> LocalState {
+        let viewers = self.viewers.lock();
+        LocalState { reading: self.reading(), unreported: viewers.unreported.clone() }
+    }
+
+    /// Registers a viewer again that counted in a former process, whose changes of it are [resumed](LocalViewers::resume).
+    pub(crate) fn restore(&self, viewer: ViewerId, visitor: Visitor) {
+        let mut viewers = self.viewers.lock();
+        if viewers.is_restoring {
+            self.count_in(&mut viewers, viewer, visitor);
+        } else if self.insert(&mut viewers, viewer, visitor) {
+            self.show_local(&viewers);
+        }
+    }
+
+    /// Called when all viewers of the former process are restored.
+    pub(crate) fn restored(&self) {
+        let mut guard = self.viewers.lock();
+        let viewers = &mut *guard;
+        viewers.is_restoring = false;
+        if let Some(unreported) = &mut viewers.unreported {
+            unreported.retain(&viewers.counted);
+        }
+        let reading = self.reading();
+        if (reading.count, reading.visitors) != viewers.numbers() {
+            self.show_local(viewers);
+        }
+    }
+
+    /// How many viewers Redis was sent as counting.
+    pub(crate) fn sent(&self) -> usize {
+        let viewers = self.viewers.lock();
+        viewers.unreported.as_ref().map_or(0, |unreported| unreported.sent(viewers.counted.len()))
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Reading> {
@@ -175,36 +215,20 @@ impl LocalViewers {
         let mut guard = self.viewers.lock();
         let viewers = &mut *guard;
         let Some(unreported) = &mut viewers.unreported else { return Changes::default() };
-        let leaves: Vec<_> = unreported.left.drain(..most.min(unreported.left.len())).collect();
-        let most_joins = if joins == Joins::Take { most - leaves.len() } else { 0 };
-        let joining: Vec<_> = unreported.joined.iter().copied().take(most_joins).collect();
-        let are_joins_left = joins == Joins::Take && joining.len() < unreported.joined.len();
-        let mut joins = Vec::with_capacity(joining.len());
-        for viewer in joining {
-            unreported.joined.remove(&viewer);
-            // A viewer that has left is no longer in `joined`, so each of these counts.
-            joins.extend(viewers.counted.get(&viewer).map(|visitor| (viewer, *visitor)));
-        }
-        if !unreported.left.is_empty() || are_joins_left {
+        let (changes, rest) = unreported.take(most, joins, &viewers.counted);
+        if rest == Rest::Some {
             self.changed.notify_one();
         }
-        Changes { joins, leaves }
+        changes
     }
 
     /// Makes changes unreported again that Redis has refused.
     pub(crate) fn put_back(&self, changes: Changes) {
         let mut guard = self.viewers.lock();
         let viewers = &mut *guard;
-        let Some(unreported) = &mut viewers.unreported else { return };
-        for (viewer, _) in changes.joins {
-            if viewers.counted.contains_key(&viewer) {
-                unreported.joined.insert(viewer);
-            } else {
-                // It has left meanwhile, and Redis never knew it.
-                unreported.left.retain(|left| *left != viewer);
-            }
+        if let Some(unreported) = &mut viewers.unreported {
+            unreported.put_back(changes, &viewers.counted);
         }
-        unreported.left.extend(changes.leaves);
     }
 
     /// Takes all viewers that count. This includes all unreported changes, which are not taken again.
@@ -260,17 +284,25 @@ impl LocalViewers {
         self.readings.send_if_modified(|reading| !std::mem::replace(&mut reading.stale, true));
     }
 
-    /// Counts a viewer. Returns false if it counts already.
+    /// Counts a viewer, and makes that unreported. Returns false if it counts already.
     fn insert(&self, viewers: &mut Viewers, viewer: ViewerId, visitor: Visitor) -> bool {
+        if !self.count_in(viewers, viewer, visitor) {
+            return false;
+        }
+        if let Some(unreported) = &mut viewers.unreported {
+            unreported.join(viewer);
+            self.changed.notify_one();
+        }
+        true
+    }
+
+    /// Counts a viewer. Returns false if it counts already.
+    fn count_in(&self, viewers: &mut Viewers, viewer: ViewerId, visitor: Visitor) -> bool {
         if viewers.counted.contains_key(&viewer) {
             return false;
         }
         viewers.counted.insert(viewer, visitor);
         *viewers.visitors.entry(visitor).or_default() += 1;
-        if let Some(unreported) = &mut viewers.unreported {
-            unreported.joined.insert(viewer);
-            self.changed.notify_one();
-        }
         self.metrics.viewers.inc();
         true
     }
@@ -285,9 +317,7 @@ impl LocalViewers {
             }
         }
         if let Some(unreported) = &mut viewers.unreported {
-            if !unreported.joined.remove(&viewer) {
-                unreported.left.push(viewer);
-            }
+            unreported.leave(viewer);
             self.changed.notify_one();
         }
         self.metrics.viewers.dec();
@@ -297,9 +327,16 @@ impl LocalViewers {
     /// Shows this node's own viewers, until a reading of all nodes has been shown. Called under the lock, so that
     /// versions reach the watchers in order.
     fn show_local(&self, viewers: &Viewers) {
-        if !viewers.shows_shared {
-            let (count, visitors) = (viewers.counted.len() as u64, viewers.visitors.len() as u64);
+        if !viewers.shows_shared && !viewers.is_restoring {
+            let (count, visitors) = viewers.numbers();
             self.readings.send_replace(self.versions.next_reading(count, visitors));
         }
+    }
+}
+
+impl Viewers {
+    /// The viewers and the visitors that count on this node.
+    fn numbers(&self) -> (u64, u64) {
+        (self.counted.len() as u64, self.visitors.len() as u64)
     }
 }

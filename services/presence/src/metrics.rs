@@ -1,22 +1,21 @@
 //! The metrics of presence.
 
-use std::fmt::{self, Write};
-use std::hash::Hash;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use strum::{IntoStaticStr, VariantArray};
 
 /// Upper bounds of the times of calls, in seconds: from a call on the same machine to the response timeout.
 const CALL_SECONDS: [f64; 11] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
 /// Every metric of this crate. Clones share their values.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
     /// Viewers that count on this node.
     pub(crate) viewers: Gauge,
@@ -24,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) counters: Gauge,
     /// Counters that this node has a lease for.
     pub(crate) leases: Gauge,
+    /// Nodes that run, by the last report to Redis; 1 without Redis.
+    pub(crate) nodes: Gauge,
     /// Connections for commands that replaced another one.
     pub(crate) reconnections: Counter,
     /// Subscriptions that were open, delivered nothing and were replaced.
@@ -45,79 +46,55 @@ pub(crate) struct Metrics {
     /// Seconds since the last message; 0 while none is expected.
     pub(crate) subscription_age: Gauge<f64, AtomicU64>,
     calls: Family<ScriptLabel, Counter>,
-    call_seconds: Histogram,
-    failures: Family<FailureLabel, Counter>,
-    resyncs: Family<ResyncLabel, Counter>,
+    call_seconds: CallSeconds,
+    failures: Family<CauseLabel, Counter>,
+    resyncs: Family<CauseLabel, Counter>,
     let_in: Family<DecidedByLabel, Counter>,
 }
 
-/// Defines the values of a label: an enum, the text that each variant has in the exposition, and a list of all
-/// variants.
-macro_rules! label_values {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub(crate) enum $name {
-            $($(#[$variant_doc])* $variant,)+
-        }
-
-        impl $name {
-            const ALL: &[$name] = &[$($name::$variant),+];
-        }
-
-        impl EncodeLabelValue for $name {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-                encoder.write_str(match self {
-                    $($name::$variant => $text,)+
-                })
-            }
-        }
-    };
+/// What decided that a viewer's address is within its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum DecidedBy {
+    /// Redis, for all nodes.
+    Everybody,
+    /// This node by itself: Redis did not answer in time, or there is none.
+    Alone,
+    /// Nothing: no limit applies to the address.
+    Exempt,
 }
 
-label_values! {
-    /// What decided that a viewer's address is within its limits.
-    DecidedBy {
-        /// Redis, for all nodes.
-        Everybody = "everybody",
-        /// This node by itself: Redis did not answer in time, or there is none.
-        Alone = "alone",
-        /// Nothing: no limit applies to the address.
-        Exempt = "exempt",
-    }
+/// Why a call to Redis failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Failure {
+    /// There is no connection.
+    Away,
+    /// No reply in time.
+    Timeout,
+    /// The connection broke, or its server cannot serve.
+    Connection,
+    /// Redis refused the call.
+    Refused,
+    /// The reply has an unknown form.
+    Form,
 }
 
-label_values! {
-    /// Why a call to Redis failed.
-    Failure {
-        /// There is no connection.
-        Away = "away",
-        /// No reply in time.
-        Timeout = "timeout",
-        /// The connection broke, or its server cannot serve.
-        Connection = "connection",
-        /// Redis refused the call.
-        Refused = "refused",
-        /// The reply has an unknown form.
-        Form = "form",
-    }
-}
-
-label_values! {
-    /// Why a node registers all of its viewers again.
-    Resync {
-        /// Redis does not know the session: its lease ran out, or Redis lost it.
-        Unknown = "unknown",
-        /// Redis does not have the reports before this one.
-        Gap = "gap",
-        /// Redis has another number of viewers for this node.
-        Differs = "differs",
-    }
+/// Why a node registers all of its viewers again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Resync {
+    /// Redis does not know the session: its lease ran out, or Redis lost it.
+    Unknown,
+    /// Redis does not have the reports before this one.
+    Gap,
+    /// Redis has another number of viewers for this node.
+    Differs,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecidedByLabel {
-    decided: DecidedBy,
+    decided: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -126,48 +103,17 @@ struct ScriptLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FailureLabel {
-    cause: Failure,
+struct CauseLabel {
+    cause: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResyncLabel {
-    cause: Resync,
-}
+/// The times of calls.
+#[derive(Debug, Clone)]
+struct CallSeconds(Histogram);
 
-impl Default for Metrics {
-    fn default() -> Metrics {
-        let metrics = Metrics {
-            viewers: Gauge::default(),
-            counters: Gauge::default(),
-            leases: Gauge::default(),
-            reconnections: Counter::default(),
-            dead_subscriptions: Counter::default(),
-            resubscriptions: Counter::default(),
-            messages: Counter::default(),
-            held_back: Counter::default(),
-            published: Counter::default(),
-            clock_steps: Counter::default(),
-            redis_evicts: Gauge::default(),
-            redis_memory_free: Gauge::default(),
-            subscription_age: Gauge::default(),
-            calls: Family::default(),
-            call_seconds: Histogram::new(CALL_SECONDS),
-            failures: Family::default(),
-            resyncs: Family::default(),
-            let_in: Family::default(),
-        };
-        start_at_zero(&metrics.failures, Failure::ALL.iter().map(|&cause| FailureLabel { cause }));
-        start_at_zero(&metrics.resyncs, Resync::ALL.iter().map(|&cause| ResyncLabel { cause }));
-        start_at_zero(&metrics.let_in, DecidedBy::ALL.iter().map(|&decided| DecidedByLabel { decided }));
-        metrics
-    }
-}
-
-/// Creates the series of each label: `increase` does not see an event that creates its series.
-fn start_at_zero<L: Clone + Eq + Hash>(family: &Family<L, Counter>, labels: impl Iterator<Item = L>) {
-    for label in labels {
-        drop(family.get_or_create(&label));
+impl Default for CallSeconds {
+    fn default() -> CallSeconds {
+        CallSeconds(Histogram::new(CALL_SECONDS))
     }
 }
 
@@ -175,32 +121,43 @@ impl Metrics {
     /// A script's call was answered after this time.
     pub(crate) fn called(&self, script: &'static str, took: Duration) {
         self.calls.get_or_create(&ScriptLabel { script }).inc();
-        self.call_seconds.observe(took.as_secs_f64());
+        self.call_seconds.0.observe(took.as_secs_f64());
     }
 
     /// A call failed.
     pub(crate) fn failed(&self, cause: Failure) {
-        self.failures.get_or_create(&FailureLabel { cause }).inc();
+        self.failures.get_or_create(&CauseLabel { cause: cause.into() }).inc();
     }
 
     /// A node registers all of its viewers again.
     pub(crate) fn resynced(&self, cause: Resync) {
-        self.resyncs.get_or_create(&ResyncLabel { cause }).inc();
+        self.resyncs.get_or_create(&CauseLabel { cause: cause.into() }).inc();
     }
 
     /// A viewer was admitted.
     pub(crate) fn admitted(&self, decided: DecidedBy) {
-        self.let_in.get_or_create(&DecidedByLabel { decided }).inc();
+        self.let_in.get_or_create(&DecidedByLabel { decided: decided.into() }).inc();
     }
 
     /// Adds all metrics to the registry.
     pub(crate) fn register(&self, registry: &mut Registry) {
+        // `increase` does not see an event that creates its series, so each begins at 0.
+        for cause in Failure::VARIANTS {
+            drop(self.failures.get_or_create(&CauseLabel { cause: cause.into() }));
+        }
+        for cause in Resync::VARIANTS {
+            drop(self.resyncs.get_or_create(&CauseLabel { cause: cause.into() }));
+        }
+        for decided in DecidedBy::VARIANTS {
+            drop(self.let_in.get_or_create(&DecidedByLabel { decided: decided.into() }));
+        }
         let r = registry;
         r.register("presence_viewers", "Viewers that count on this node", self.viewers.clone());
         r.register("presence_counters", "Counters that are live on this node", self.counters.clone());
         r.register("presence_leases", "Counters that this node has a lease for in Redis", self.leases.clone());
+        r.register("presence_nodes", "Nodes that run, this one included, as Redis knows them", self.nodes.clone());
         r.register("presence_calls", "Calls to Redis that were answered, by script", self.calls.clone());
-        r.register("presence_call_seconds", "Time until Redis answered a call", self.call_seconds.clone());
+        r.register("presence_call_seconds", "Time until Redis answered a call", self.call_seconds.0.clone());
         r.register("presence_failures", "Calls to Redis that failed, by cause", self.failures.clone());
         r.register(
             "presence_resyncs",

@@ -85,13 +85,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn valid_names_are_kept() {
-        for name in ["online", "a", "0", "blog-2026_front", "blog.example.org", "a.", &"x".repeat(64)] {
-            assert_eq!(CounterName::parse(name).unwrap().as_str(), name);
-        }
-    }
-
-    #[test]
     fn errors_say_what_is_wrong() {
         assert_eq!(CounterName::parse(""), Err(NameError::Empty));
         assert_eq!(CounterName::parse(&"x".repeat(65)), Err(NameError::TooLong(65)));

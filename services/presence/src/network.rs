@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 
+use serde::{Deserialize, Serialize};
+
 /// The prefix of IPv4 clients behind a translator to IPv6 (RFC 6052): all of IPv4 is in this one /64.
 const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 
@@ -12,8 +14,8 @@ const IPV4: u64 = 0xffff << 32;
 /// An IPv4 address, or a /64 of IPv6, which one household or machine gets.
 ///
 /// The node keeps it in memory while a stream from it is open, because each new key needs a new hash of it. It is never
-/// logged or stored, hence no `Debug`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// logged or stored, hence no `Debug`; only a process that takes over the stream gets it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Network(NonZeroU64);
 
 impl Network {

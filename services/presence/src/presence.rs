@@ -1,21 +1,27 @@
 //! The entry point: all counters of this node, counted in the process or in Redis.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
-use crate::address_limiter::{AddressClass, AddressLimiter};
+use crate::address_limiter::{AddressClass, AddressLimiter, AdmittedStream};
 use crate::change_schedule::ChangeSchedule;
-use crate::counter_registry::CounterRegistry;
-use crate::local_viewers::LocalViewers;
+use crate::counter_registry::{CounterRegistry, LiveCounter};
+use crate::local_viewers::{LocalState, LocalViewers};
 use crate::metrics::{DecidedBy, Metrics};
-use crate::network::Network;
-use crate::redis::{RedisBackend, RedisUrl, Status, StatusError};
+use crate::presence_state::{BackendState, EmbeddedState, PresenceState};
+use crate::redis::{self, RedisBackend, RedisUrl, StatusError};
+use crate::registration::{RegistrationState, Stage};
+use crate::settings::NodeDescription;
+use crate::status::{CounterStatus, NodeStatus, SessionStatus, Status};
 use crate::versions::Versions;
-use crate::visitor::VisitorKey;
+use crate::visitor::{Visitor, VisitorKey};
 use crate::{AdmissionError, Client, Counter, CounterName, Health, Reading, Registration, Settings};
 
 /// All counters of this node. A clone is cheap and refers to the same presence. Its tasks end when the last clone is
@@ -28,45 +34,79 @@ struct Inner {
     versions: Arc<Versions>,
     health: watch::Sender<Health>,
     metrics: Metrics,
+    description: NodeDescription,
     backend: Backend,
-    /// Cancels the tasks when the last clone is dropped.
-    _end: DropGuard,
+    /// Registrations of a former process are being restored.
+    is_restoring: AtomicBool,
+    /// Ends the tasks.
+    end: CancellationToken,
 }
 
 enum Backend {
-    Embedded(VisitorKey),
+    Embedded {
+        visitor_key: VisitorKey,
+        /// A former process's counters that are not live here yet, by name.
+        former: Mutex<HashMap<String, LocalState>>,
+    },
     Redis(RedisBackend),
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.end.cancel();
+    }
 }
 
 impl Presence {
     /// Counts within this process. Must be called within a tokio runtime.
     pub fn embedded(settings: Settings) -> Presence {
-        Presence::start(settings, None)
+        let presence = Presence::start(None, settings, PresenceState::new());
+        presence.restored();
+        presence
     }
 
     /// Counts together with all nodes of the same Redis. Connects in the background and never fails: until Redis
     /// answers, readings hold this node's own viewers and are marked as stale. Must be called within a tokio runtime.
     pub fn redis(url: RedisUrl, settings: Settings) -> Presence {
-        Presence::start(settings, Some(url))
+        let presence = Presence::start(Some(url), settings, PresenceState::new());
+        presence.restored();
+        presence
     }
 
-    fn start(settings: Settings, url: Option<RedisUrl>) -> Presence {
+    /// Goes on with the presence of a former process: counts in the Redis of this address, or within this process if
+    /// there is none. No number changes by that, and Redis notices nothing but new connections. Must be called within a
+    /// tokio runtime.
+    ///
+    /// Then open the counters and [`restore`](Presence::restore) their registrations, and call
+    /// [`restored`](Presence::restored). Until then nothing is reported, and readings stay those of the former process.
+    ///
+    /// If the former process counted elsewhere (in another Redis, under another prefix, or in itself), its viewers are
+    /// registered anew, and readings stay until they are. Its sessions there count until their leases run out.
+    pub fn resume(url: Option<RedisUrl>, settings: Settings, state: PresenceState) -> Presence {
+        Presence::start(url, settings, state)
+    }
+
+    fn start(url: Option<RedisUrl>, settings: Settings, state: PresenceState) -> Presence {
         let end = CancellationToken::new();
         let metrics = Metrics::default();
+        metrics.nodes.set(1);
+        let description = settings.node.clone();
         let limiter = AddressLimiter::new(settings.limits.clone(), metrics.clone());
         let change_schedule = ChangeSchedule::new(settings.grace, Arc::clone(&limiter));
         tokio::spawn(Arc::clone(&change_schedule).run(end.clone()));
+        limiter.resume(state.next_viewer);
         let (versions, health, backend) = match url {
             None => {
-                let health = watch::Sender::new(Health::Connected);
-                (Versions::new(microseconds_since_1970()), health, Backend::Embedded(VisitorKey::random()))
+                let (versions, EmbeddedState { visitor_key, counters }) = state.into_embedded();
+                let backend = Backend::Embedded { visitor_key, former: Mutex::new(counters) };
+                (versions, watch::Sender::new(Health::Connected), backend)
             }
             Some(url) => {
+                let (versions, state) = state.into_redis(&url, &settings);
                 let health = watch::Sender::new(Health::Starting);
-                let limiter = Arc::clone(&limiter);
-                let backend =
-                    RedisBackend::start(url, &settings, limiter, health.clone(), metrics.clone(), end.clone());
-                (Versions::new(0), health, Backend::Redis(backend))
+                let (limiter, shared) = (Arc::clone(&limiter), health.clone());
+                let backend = RedisBackend::start(url, &settings, limiter, shared, metrics.clone(), end.clone(), state);
+                (versions, health, Backend::Redis(backend))
             }
         };
         Presence(Arc::new(Inner {
@@ -74,8 +114,10 @@ impl Presence {
             versions: Arc::new(versions),
             health,
             metrics,
+            description,
             backend,
-            _end: end.drop_guard(),
+            is_restoring: AtomicBool::new(true),
+            end,
         }))
     }
 
@@ -85,55 +127,75 @@ impl Presence {
         let inner = &self.0;
         let open = || {
             let (name, versions, metrics) = (name.clone(), Arc::clone(&inner.versions), inner.metrics.clone());
-            match &inner.backend {
-                Backend::Embedded(_) => Arc::new(LocalViewers::embedded(name, versions, metrics)),
-                Backend::Redis(backend) => {
-                    let local_viewers = Arc::new(LocalViewers::reported(name, versions, metrics));
-                    backend.report(Arc::clone(&local_viewers));
-                    local_viewers
-                }
+            let local_viewers = Arc::new(match &inner.backend {
+                Backend::Embedded { .. } => LocalViewers::embedded(name, versions, metrics),
+                Backend::Redis(_) => LocalViewers::reported(name, versions, metrics),
+            });
+            if inner.is_restoring.load(Ordering::Relaxed) {
+                local_viewers.begin_restoring();
             }
+            match &inner.backend {
+                Backend::Embedded { former, .. } => {
+                    if let Some(state) = former.lock().remove(local_viewers.name.as_str()) {
+                        local_viewers.resume(state);
+                    }
+                }
+                Backend::Redis(backend) => backend.report(Arc::clone(&local_viewers)),
+            }
+            local_viewers
         };
         inner.registry.open(name, open).map(Counter)
     }
 
-    /// Registers a client at the counter. Fails if its address has reached its [limits](crate::AddressLimits). The
-    /// registration does not count until [`Registration::start_counting`].
+    /// Registers a client at the counter of this name, which is live on this node from then on. Fails if the client's
+    /// address has reached its [limits](crate::AddressLimits), before the counter is opened, or if the node has
+    /// [`Settings::max_counters`] already. The registration does not count until [`Registration::start_counting`].
     ///
     /// Waits for one answer of Redis, at most for the response timeout; after that this node decides by itself. A node
     /// that has just started may wait for another 500 ms for the key of visitors' hashes.
-    pub async fn admit(&self, counter: &Counter, client: &Client) -> Result<Registration, AdmissionError> {
+    pub async fn admit(&self, name: &CounterName, client: &Client) -> Result<Registration, AdmissionError> {
         let inner = &self.0;
-        let key = match &inner.backend {
-            Backend::Embedded(key) => *key,
-            Backend::Redis(backend) => backend.visitor_key().await,
-        };
-        let (viewer, class) = inner.registry.limiter.admit(client.ip, counter.name())?;
-        let network = Network::of(client.ip);
-        // From here on the drop of the registration releases the stream of the address.
-        let registration = Registration::new(Arc::clone(&counter.0), viewer, key.visitor(client), network);
+        let (stream, class) = AdmittedStream::admit(&inner.registry.limiter, client.ip, name)?;
+        let visitor = self.visitor(client).await;
         if class == AddressClass::Limited {
             match &inner.backend {
-                Backend::Embedded(_) => inner.metrics.admitted(DecidedBy::Alone),
-                Backend::Redis(backend) => backend.admit(network, viewer, counter.name()).await?,
+                Backend::Embedded { .. } => inner.metrics.admitted(DecidedBy::Alone),
+                Backend::Redis(backend) => backend.admit(stream.network(), stream.viewer(), name).await?,
             }
         }
-        Ok(registration)
+        let counter = self.counter(name)?;
+        // From here on the drop of the registration releases the stream of the address.
+        let (network, viewer) = stream.into_parts();
+        Ok(Registration::new(counter.0, viewer, visitor, network))
+    }
+
+    /// The visitor that a client is today. Waits as [`admit`](Self::admit) does for the key of visitors' hashes.
+    pub async fn visitor(&self, client: &Client) -> Visitor {
+        let key = match &self.0.backend {
+            Backend::Embedded { visitor_key, .. } => *visitor_key,
+            Backend::Redis(backend) => backend.visitor_key().await,
+        };
+        key.visitor(client)
     }
 
     /// Returns the newest reading of a counter, whether it is live on this node or not. Does not make it live.
     pub async fn read(&self, name: &CounterName) -> Reading {
         let inner = &self.0;
         match (&inner.backend, inner.registry.find(name).map(Counter)) {
-            (Backend::Embedded(_), Some(counter)) => {
+            (Backend::Embedded { .. }, Some(counter)) => {
                 Reading { as_of: SystemTime::now(), ..counter.0.local_viewers.reading() }
             }
-            (Backend::Embedded(_), None) => inner.versions.empty_reading(),
+            (Backend::Embedded { .. }, None) => inner.versions.empty_reading(),
             (Backend::Redis(_), Some(counter)) => counter.settled().await,
             (Backend::Redis(backend), None) => {
                 backend.read(name).await.unwrap_or_else(|| inner.versions.empty_reading())
             }
         }
+    }
+
+    /// Whether the counters are shared with other nodes.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0.backend, Backend::Redis(_))
     }
 
     /// The state of presence, and each change of it.
@@ -149,19 +211,114 @@ impl Presence {
         }
     }
 
+    /// Stops all reports, and returns what a new process needs to go on without anybody noticing: see
+    /// [`resume`](Presence::resume). Takes at most 1 s, usually some milliseconds: it does not wait for Redis.
+    ///
+    /// Before, each registration must have been [detached](Registration::detach) or dropped. Afterwards nothing may be
+    /// admitted. Each counter that viewers were detached from must still be held: closing it would end its viewers.
+    pub async fn pause(&self) -> PresenceState {
+        let inner = &self.0;
+        inner.registry.change_schedule.release();
+        let backend = match &inner.backend {
+            Backend::Embedded { visitor_key, former } => {
+                let mut counters = former.lock().clone();
+                for live in inner.registry.all() {
+                    counters.insert(live.local_viewers.name.to_string(), live.local_viewers.state());
+                }
+                BackendState::Embedded(EmbeddedState { visitor_key: *visitor_key, counters })
+            }
+            Backend::Redis(backend) => BackendState::Redis(Box::new(backend.pause().await)),
+        };
+        inner.end.cancel();
+        PresenceState { next_viewer: inner.registry.limiter.next_viewer(), versions: inner.versions.state(), backend }
+    }
+
+    /// Restores the registration of a viewer that a former process had. Checks no limit, because the viewer is here
+    /// already. The registration counts, or is about to count, if it did or was then; otherwise it waits for
+    /// [`Registration::start_counting`].
+    ///
+    /// To be called between [`resume`](Presence::resume) and [`restored`](Presence::restored), before anybody is admitted.
+    /// Later, or if there is such a registration already, it becomes that of a new viewer.
+    pub fn restore(&self, counter: &Counter, state: RegistrationState) -> Registration {
+        let RegistrationState { viewer: former, visitor, network, stream, stage } = state;
+        let registry = &self.0.registry;
+        let viewer = registry.limiter.restore(network, former, stream, counter.name());
+        let local_viewers = &counter.0.local_viewers;
+        match stage {
+            Stage::New => {}
+            Stage::Pending { due } => registry.change_schedule.resume(local_viewers, viewer, visitor, due),
+            Stage::Counted if viewer == former => local_viewers.restore(viewer, visitor),
+            Stage::Counted => local_viewers.join(viewer, visitor),
+        }
+        Registration::new(Arc::clone(&counter.0), viewer, visitor, network)
+    }
+
+    /// Called when all registrations of the former process are restored: reports begin, and readings show this process's
+    /// viewers. Sessions of counters that are not live here end.
+    pub fn restored(&self) {
+        let inner = &self.0;
+        // Before the counters are listed: each that is opened is listed, or knows.
+        inner.is_restoring.store(false, Ordering::Relaxed);
+        for live in inner.registry.all() {
+            live.local_viewers.restored();
+        }
+        inner.registry.limiter.restored();
+        match &inner.backend {
+            Backend::Embedded { former, .. } => former.lock().clear(),
+            Backend::Redis(backend) => backend.restored(),
+        }
+    }
+
     /// Adds this crate's metrics to the registry.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
     }
 
-    /// Reads all counters under the prefix from Redis.
+    /// Reads all nodes and counters under the prefix from Redis.
+    ///
+    /// # Errors
+    /// Fails if Redis cannot be reached or answers with an error.
     pub async fn status(url: &RedisUrl, prefix: &str) -> Result<Status, StatusError> {
-        Status::read(url, prefix).await
+        redis::read_status(url, prefix).await
     }
-}
 
-/// The epoch of a process's own readings: a later process has a later one.
-fn microseconds_since_1970() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
+    /// Reads all nodes and counters of this node's Redis, over connections of its own. `None` without Redis.
+    pub async fn shared_status(&self) -> Option<Result<Status, StatusError>> {
+        match &self.0.backend {
+            Backend::Embedded { .. } => None,
+            Backend::Redis(backend) => Some(backend.status().await),
+        }
+    }
+
+    /// What this node knows by itself: its own viewers, and the counters that are live here, with the numbers that it shows.
+    pub fn own_status(&self) -> Status {
+        let inner = &self.0;
+        let id = match &inner.backend {
+            Backend::Embedded { .. } => "this",
+            Backend::Redis(backend) => backend.node_id(),
+        };
+        let counter = |live: &LiveCounter| {
+            let (reading, viewers) = (live.local_viewers.reading(), live.local_viewers.count() as u64);
+            let session = SessionStatus { node: id.to_owned(), viewers, lease_left: None, registering: false };
+            CounterStatus {
+                name: live.local_viewers.name.to_string(),
+                count: reading.count,
+                visitors: reading.visitors,
+                epoch: reading.epoch,
+                version: reading.version,
+                sessions: vec![session],
+            }
+        };
+        let counters = inner.registry.all().iter().map(|live| counter(live)).collect();
+        let NodeDescription { version, address, started } = inner.description.clone();
+        let node = NodeStatus {
+            node: id.to_owned(),
+            version: Some(version),
+            address: Some(address),
+            viewers: 0,
+            since: Some(SystemTime::now() - started.elapsed()),
+            reported: Some(Duration::ZERO),
+        };
+        Status::new(vec![node], counters)
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 /// The numbers of a counter at one moment.
 ///
 /// Readings are ordered by (`epoch`, `version`): a watcher never goes back within an epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// Open streams, on all nodes.
     pub count: u64,

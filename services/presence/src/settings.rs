@@ -1,6 +1,6 @@
 //! The settings of presence.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::AddressLimits;
 
@@ -17,6 +17,19 @@ pub struct Settings {
     pub limits: AddressLimits,
     /// The times of the lease protocol.
     pub timing: Timing,
+    /// What operators see of this node.
+    pub node: NodeDescription,
+}
+
+/// What the list of all nodes says of this one, for operators. Nothing depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeDescription {
+    /// The program's version, without spaces.
+    pub version: String,
+    /// Where the node is found, as `name:port`.
+    pub address: String,
+    /// When it was started.
+    pub started: Instant,
 }
 
 /// The times of the protocol between nodes and Redis. Other values are for tests: all nodes of an installation must
@@ -85,34 +98,62 @@ impl Timing {
     /// machine needs, whatever the scale (to reconnect, to reply, to report), are divided by ten at most.
     pub fn scaled(scale: u32) -> Timing {
         let (scale, machine) = (scale.max(1), scale.clamp(1, 10));
-        let Timing {
-            heartbeat,
-            lease,
-            suspicion,
-            settle,
-            stale_after,
-            keep,
-            report_gap,
-            publish_gap,
-            response_timeout,
-        } = Timing::default();
+        let default = Timing::default();
         Timing {
-            heartbeat: heartbeat / scale,
-            lease: lease / scale,
-            suspicion: suspicion / machine,
-            settle: settle / scale,
-            stale_after: stale_after / scale,
-            keep: keep / scale,
-            report_gap: report_gap / machine,
-            publish_gap: publish_gap / machine,
-            response_timeout: response_timeout / machine,
+            heartbeat: default.heartbeat / scale,
+            lease: default.lease / scale,
+            suspicion: default.suspicion / machine,
+            settle: default.settle / scale,
+            stale_after: default.stale_after / scale,
+            keep: default.keep / scale,
+            report_gap: default.report_gap / machine,
+            publish_gap: default.publish_gap / machine,
+            response_timeout: default.response_timeout / machine,
         }
     }
 
-    /// An unchanged state is published again after this time. A node whose subscription delivers nothing learns of a
-    /// publication within `keepalive + heartbeat`, and replaces the subscription a response timeout later.
+    /// A node publishes a message to itself after this time, and replaces a subscription that does not deliver it within a
+    /// response timeout.
+    pub(crate) fn probe(&self) -> Duration {
+        self.heartbeat / 2
+    }
+
+    /// How long a node's streams count for their client addresses after its last report of them: longer than its viewers,
+    /// because so much depends on it less, and there may be more addresses than counters.
+    pub(crate) fn address_lease(&self) -> Duration {
+        self.address_heartbeat() + self.heartbeat
+    }
+
+    /// Longest time between two reports of a node about an address that has several streams. Below 10 s: what Redis has evicted is known
+    /// again by then.
+    pub(crate) fn address_heartbeat(&self) -> Duration {
+        self.heartbeat * 3 / 2
+    }
+
+    /// A counter's clock is noted again after this time: a step back by more is noticed.
     pub(crate) fn keepalive(&self) -> Duration {
         self.heartbeat / 2
+    }
+
+    /// The lives of a quiet counter's keys are prolonged after this time, and its registrations are counted.
+    pub(crate) fn audit(&self) -> Duration {
+        self.keep / 5
+    }
+
+    /// How long a new epoch may take to settle where nodes have many viewers to register again: with the call that ends
+    /// it, a second less than the promised 10.
+    pub(crate) fn max_settle(&self) -> Duration {
+        self.settle * 3
+    }
+
+    /// Longest time between two reports of a node for the list of nodes. It costs five commands, so it is rare.
+    pub(crate) fn node_report(&self) -> Duration {
+        self.heartbeat * 5
+    }
+
+    /// A node that has not reported for so long is no longer in that list: two reports and some seconds.
+    pub(crate) fn node_silence(&self) -> Duration {
+        self.heartbeat * 12
     }
 
     /// How long the state stays in Redis after the last session has ended.
@@ -126,9 +167,17 @@ impl Default for Settings {
         Settings {
             prefix: "hc:".to_owned(),
             grace: Duration::ZERO,
-            max_counters: 10_000,
+            max_counters: 100_000,
             limits: AddressLimits::default(),
             timing: Timing::default(),
+            node: NodeDescription::default(),
         }
+    }
+}
+
+impl Default for NodeDescription {
+    fn default() -> NodeDescription {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        NodeDescription { version, address: "unknown".to_owned(), started: Instant::now() }
     }
 }

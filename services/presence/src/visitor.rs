@@ -1,6 +1,7 @@
 //! Distinct visitors, as keyed hashes that do not identify them.
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::Client;
@@ -10,18 +11,19 @@ use crate::network::Network;
 ///
 /// Without the key it reveals nothing about the address. A new key every day makes hashes of different days unlinkable.
 /// Among a million visitors the probability that any two share a hash is 3·10⁻⁸.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Visitor(pub(crate) u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Visitor(pub(crate) u64);
 
-/// The secret key of visitors' and addresses' hashes. Never logged.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct VisitorKey([u8; VisitorKey::BYTES]);
+/// The secret key of visitors' and addresses' hashes. Never logged, hence no `Debug`.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisitorKey([u8; VisitorKey::BYTES]);
 
 impl VisitorKey {
     /// Length of a key: that of a SHA-256.
     pub(crate) const BYTES: usize = 32;
 
-    pub(crate) fn random() -> VisitorKey {
+    /// A new key.
+    pub fn random() -> VisitorKey {
         VisitorKey(rand::random())
     }
 
@@ -35,7 +37,7 @@ impl VisitorKey {
     }
 
     /// The visitor of a client. All addresses of an IPv6 /64 are the same.
-    pub(crate) fn visitor(&self, client: &Client) -> Visitor {
+    pub fn visitor(&self, client: &Client) -> Visitor {
         Visitor(self.hash(&[&Network::of(client.ip).bytes(), b"\0", &client.user_agent]))
     }
 
@@ -68,14 +70,6 @@ mod tests {
         assert_eq!(alice, key.visitor(&client("::ffff:203.0.113.5", "Firefox")), "the same address, written as IPv6");
         assert_ne!(alice, key.visitor(&client("203.0.113.6", "Firefox")));
         assert_ne!(alice, key.visitor(&client("203.0.113.5", "Chromium")));
-    }
-
-    #[test]
-    fn an_ipv6_slash_64_is_one_visitor() {
-        let key = VisitorKey::random();
-        let one = key.visitor(&client("2001:db8:1:2:3:4:5:6", "x"));
-        assert_eq!(one, key.visitor(&client("2001:db8:1:2:ffff::1", "x")));
-        assert_ne!(one, key.visitor(&client("2001:db8:1:3::1", "x")));
     }
 
     #[test]

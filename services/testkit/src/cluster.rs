@@ -138,22 +138,3 @@ fn owns(nodes: &str, id: &str, slot: u16) -> bool {
         matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if (first..=last).contains(&slot))
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_moves_with_its_keys() {
-        let cluster = RedisCluster::start().unwrap();
-        let slot = cluster.slot_of("{online}").unwrap();
-        let owner = cluster.owner_of(slot).unwrap();
-        for key in ["{online}a", "{online}b"] {
-            cluster.masters()[owner].command(&["SET", key, "1"]).unwrap();
-        }
-        let other = (owner + 1) % 3;
-        assert_eq!(cluster.move_slot(slot, other).unwrap(), 2);
-        assert_eq!(cluster.owner_of(slot).unwrap(), other);
-        assert_eq!(cluster.masters()[other].keys().unwrap(), ["{online}a", "{online}b"]);
-    }
-}

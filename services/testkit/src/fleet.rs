@@ -3,8 +3,10 @@
 mod error;
 mod node_with_viewers;
 mod silent_viewer;
+mod visitor;
 
 use std::{
+    collections::BTreeSet,
     thread,
     time::{Duration, Instant},
 };
@@ -12,11 +14,19 @@ use std::{
 pub use error::FleetError;
 pub use node_with_viewers::{COUNTER, NodeWithViewers, stream};
 pub use silent_viewer::SilentViewer;
+pub use visitor::{BALANCER, visitors};
 
-use crate::{Goal, NodeOptions, Promise, RedisServer, wait_until};
+use crate::{Error, Goal, NodeOptions, Promise, RedisServer, promise::HEALED, wait_until};
 
 /// How long anything may take that is not bounded by a promise.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A quiet node sends some two calls in a heartbeat of 5.5 s, and three commands in 5 s for the visitors' key: one in a
+/// second, and here four. One that spins sends hundreds.
+const COMMANDS_A_SECOND: f64 = 4.0;
+
+/// In this time it is decided whether all is quiet.
+const QUIET_MOMENT: Duration = Duration::from_millis(500);
 
 /// Whether a number is marked as possibly old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +73,11 @@ impl Fleet {
         self.nodes.iter().map(|node| node.open as u64).sum()
     }
 
+    /// The number of distinct visitors behind them.
+    pub fn visitors(&self) -> u64 {
+        self.nodes.iter().flat_map(NodeWithViewers::visitors).collect::<BTreeSet<_>>().len() as u64
+    }
+
     /// Waits until the number is exact everywhere: every viewer and every node's JSON show the number of open
     /// connections at the same time. Returns how long that took.
     ///
@@ -73,7 +88,19 @@ impl Fleet {
         Ok(promise.kept()?)
     }
 
-    /// The same where nothing is promised in figures.
+    /// Waits until every node's JSON shows the number of distinct visitors, and the number of open connections, at the same
+    /// time. Returns how long that took.
+    ///
+    /// # Errors
+    /// If the promise is broken.
+    pub fn visitors_exact(&self, promise: &Promise) -> Result<Duration, FleetError> {
+        let (visitors, truth) = (self.visitors(), self.truth());
+        let all_agree = || self.nodes.iter().try_for_each(|node| node.tells(visitors, truth));
+        promise.check(wait_until("the visitors", promise.left(), all_agree))?;
+        Ok(promise.kept()?)
+    }
+
+    /// The same as [`exact`](Self::exact) where nothing is promised in figures.
     ///
     /// # Errors
     /// If it is not exact within 30 s.
@@ -129,9 +156,52 @@ impl Fleet {
     /// # Errors
     /// If one sees another number, or is dropped.
     pub fn stays_exact(&self, time: Duration) -> Result<(), FleetError> {
+        self.stays_exact_through(time, || Ok(()))
+    }
+
+    /// Checks that no viewer sees any number but the true one while something happens, and for this time after it.
+    ///
+    /// # Errors
+    /// If one sees another number or is dropped, or if what should happen fails.
+    pub fn stays_exact_through(
+        &self,
+        afterwards: Duration,
+        event: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), FleetError> {
         self.forget_extremes()?;
-        thread::sleep(time);
+        event()?;
+        thread::sleep(afterwards);
         self.showed_only(self.truth(), self.truth())
+    }
+
+    /// Checks for this time, in which nobody comes or goes, that no viewer sees another number, and that nodes send Redis no
+    /// more than they must. Returns how many commands they have sent, and the bound.
+    ///
+    /// # Errors
+    /// If one sees another number or is dropped, or if the nodes send more.
+    pub fn is_quiet(&self, redis: &RedisServer, time: Duration) -> Result<(u64, u64), FleetError> {
+        // What is under way is finished first: sessions that have ended are removed.
+        wait_until("a quiet Redis", HEALED, || {
+            let before = redis.reads()?;
+            thread::sleep(QUIET_MOMENT);
+            let sent = redis.reads()? - before;
+            let is_quiet = sent <= self.quiet_commands(QUIET_MOMENT);
+            let found = || FleetError::wrong(&"Redis", format!("{sent} commands in {QUIET_MOMENT:?}"));
+            if is_quiet { Ok(()) } else { Err(found()) }
+        })?;
+        let before = redis.reads()?;
+        self.stays_exact(time)?;
+        let (sent, bound) = (redis.reads()? - before, self.quiet_commands(time));
+        if sent <= bound {
+            return Ok((sent, bound));
+        }
+        Err(FleetError::wrong(&"Redis", format!("{sent} commands in {time:?}, at most {bound} are due: nodes spin")))
+    }
+
+    /// The most commands of all nodes in a time in which nothing changes.
+    fn quiet_commands(&self, time: Duration) -> u64 {
+        let commands = COMMANDS_A_SECOND * time.as_secs_f64() * self.nodes.len() as f64;
+        commands.ceil() as u64
     }
 
     /// Waits until all pictures are marked as stale, or none is, and the JSON agrees. Returns how long

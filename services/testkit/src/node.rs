@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::PathBuf,
     process::{ChildStderr, Command, ExitStatus, Stdio},
     sync::Arc,
     thread,
@@ -14,48 +13,10 @@ use std::{
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use crate::{Error, Process, Usage, faketime, http, program, wait_until};
+use crate::{Error, NodeOptions, Process, Usage, http, program, wait_until};
 
 /// How long a node may take until it listens, and until it is ready.
 const STARTUP: Duration = Duration::from_secs(20);
-
-/// How a node is started.
-#[derive(Clone, Debug, Default)]
-pub struct NodeOptions {
-    /// The binary; by default that of this workspace.
-    pub program: Option<PathBuf>,
-    /// `--redis`; embedded presence by default.
-    pub redis: Option<String>,
-    /// Further arguments of `serve`.
-    pub arguments: Vec<String>,
-    /// Variables of its environment.
-    pub environment: Vec<(String, String)>,
-}
-
-impl NodeOptions {
-    /// A node whose presence is in the Redis at `url`.
-    pub fn redis(url: impl Into<String>) -> Self {
-        Self { redis: Some(url.into()), ..Self::default() }
-    }
-
-    /// Adds arguments of `serve`.
-    #[must_use]
-    pub fn with<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.arguments.extend(arguments.into_iter().map(Into::into));
-        self
-    }
-
-    /// Shifts its clock with libfaketime, for instance by `+1h`; monotonic clocks stay as they are.
-    #[must_use]
-    pub fn with_clock(mut self, shift: &str) -> Self {
-        self.environment.extend([
-            ("LD_PRELOAD".into(), faketime::library()),
-            ("FAKETIME".into(), shift.into()),
-            ("DONT_FAKE_MONOTONIC".into(), "1".into()),
-        ]);
-        self
-    }
-}
 
 /// The answer to `GET /{counter}.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -158,6 +119,39 @@ impl Node {
         })
     }
 
+    /// Waits until `/readyz` answers 503.
+    ///
+    /// # Errors
+    /// If the time runs out.
+    pub fn unready(&self, within: Duration) -> Result<(), Error> {
+        wait_until("a node's unreadiness", within, || match http::get(self.admin, "/readyz") {
+            Ok(answer) if answer.status == 503 => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    }
+
+    /// Waits until a metric, as in [`metric`](Self::metric), is at least this.
+    ///
+    /// # Errors
+    /// If the time runs out.
+    pub fn reaches(&self, metric: &str, least: f64, within: Duration) -> Result<(), Error> {
+        wait_until(&format!("{metric} of {least}"), within, || match self.metric(metric) {
+            Ok(value) if value >= least => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    }
+
+    /// Waits until a line of its log contains this.
+    ///
+    /// # Errors
+    /// If the time runs out.
+    pub fn logs(&self, text: &str, within: Duration) -> Result<(), Error> {
+        wait_until(&format!("{text:?} in a node's log"), within, || {
+            let log = self.log();
+            if log.iter().any(|line| line.contains(text)) { Ok(()) } else { Err(log.join("\n")) }
+        })
+    }
+
     /// Where viewers connect.
     pub fn address(&self) -> SocketAddr {
         self.listen
@@ -235,6 +229,14 @@ impl Node {
         self.process.stop(within)
     }
 
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// If the time runs out.
+    pub fn process_ended(&mut self, within: Duration) -> Result<ExitStatus, Error> {
+        self.process.ended(within)
+    }
+
     /// Memory and processor time.
     ///
     /// # Errors
@@ -272,25 +274,10 @@ fn read_log(stderr: ChildStderr, log: &Mutex<VecDeque<String>>, addresses: &Mute
 }
 
 fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    let fields = value.get("fields").unwrap_or(&value);
+    let fields: serde_json::Value = serde_json::from_str(line).ok()?;
     if fields.get("message")?.as_str()? != "listening" {
         return None;
     }
     let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
     Some((address("listen")?, address("admin")?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_addresses_are_found_in_the_log() {
-        let line = r#"{"level":"INFO","fields":{"message":"listening","listen":"127.0.0.1:1","admin":"127.0.0.1:2"}}"#;
-        let due = Some(("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()));
-        assert_eq!(listening(line), due);
-        assert_eq!(listening(r#"{"message":"listening","listen":"127.0.0.1:1","admin":"127.0.0.1:2"}"#), due);
-        assert_eq!(listening(r#"{"message":"stopped"}"#), None);
-    }
 }

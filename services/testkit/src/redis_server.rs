@@ -111,6 +111,16 @@ impl RedisServer {
         &self.process
     }
 
+    /// Freezes it for this time.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn stall(&self, time: Duration) -> Result<(), Error> {
+        self.process.freeze()?;
+        std::thread::sleep(time);
+        self.process.thaw()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -30,21 +30,3 @@ impl Read for Lines<'_> {
         Ok(line.len())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_found_once_it_is_complete() {
-        let bytes = b"*3\r\n$9\r\nmes\r\nsage\r\n:12\r\n*-1\r\n+OK\r\n";
-        let whole = bytes.len() - 5;
-        for cut in 0..whole {
-            assert_eq!(message(&bytes[..cut]).unwrap(), None, "{cut}");
-        }
-        let (value, length) = message(bytes).unwrap().unwrap();
-        assert_eq!(length, whole);
-        assert_eq!(value, Value::Array(vec![Value::BulkString(b"mes\r\nsage".to_vec()), Value::Int(12), Value::Nil]));
-        assert!(message(b"GET / HTTP/1.1\r\n").is_err());
-    }
-}

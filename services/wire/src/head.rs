@@ -1,4 +1,4 @@
-//! The headers that describe a stream: the boundary in the response's `Content-Type`, and the head of each part.
+//! The headers that describe a stream: the boundary in the response's `Content-Type`, and the length of a part.
 
 pub use crate::error::excerpt;
 use crate::error::{MAX_PART_BYTES, ReadError};
@@ -19,41 +19,29 @@ pub fn boundary(content_type: &str) -> Option<&str> {
     (!boundary.is_empty()).then_some(boundary)
 }
 
-/// The headers of a part that matter for reading it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PartHead<'a> {
-    /// The part's `Content-Type`; empty if it has none.
-    pub content_type: &'a str,
-    /// Bytes of its body, at most [`MAX_PART_BYTES`]; `None` if only the next boundary ends it.
-    pub length: Option<usize>,
-}
-
-impl<'a> PartHead<'a> {
-    /// Parses a part's headers, given without the blank line that ends them. Ignores all other headers.
-    ///
-    /// # Errors
-    /// Fails with [`ReadError::Header`] if a line is not a header or the length is not a number, and with
-    /// [`ReadError::LongPart`] if the length is above [`MAX_PART_BYTES`].
-    pub fn parse(lines: &'a [u8]) -> Result<Self, ReadError> {
-        let mut head = Self::default();
-        for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let malformed = || ReadError::Header(excerpt(line));
-            let text = std::str::from_utf8(line).ok().filter(|text| text.is_ascii()).ok_or_else(malformed)?;
-            let (name, value) = text.split_once(':').ok_or_else(malformed)?;
-            if name.is_empty() || name.contains(' ') {
-                return Err(malformed());
-            }
-            if name.eq_ignore_ascii_case("content-type") {
-                head.content_type = value.trim();
-            } else if name.eq_ignore_ascii_case("content-length") {
-                let bytes = value.trim().parse().map_err(|_| malformed())?;
-                if bytes > MAX_PART_BYTES {
-                    return Err(ReadError::LongPart);
-                }
-                head.length = Some(bytes);
-            }
+/// Reads the headers of a part, given without the blank line that ends them, and returns its `Content-Length`, at most
+/// [`MAX_PART_BYTES`]; `None` if only the next boundary ends the part. Ignores all other headers.
+///
+/// # Errors
+/// Fails with [`ReadError::Header`] if a line is not a header or the length is not a number, and with
+/// [`ReadError::LongPart`] if the length is above [`MAX_PART_BYTES`].
+pub fn part_length(lines: &[u8]) -> Result<Option<usize>, ReadError> {
+    let mut length = None;
+    for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let malformed = || ReadError::Header(excerpt(line));
+        let text = std::str::from_utf8(line).ok().filter(|text| text.is_ascii()).ok_or_else(malformed)?;
+        let (name, value) = text.split_once(':').ok_or_else(malformed)?;
+        if name.is_empty() || name.contains(' ') {
+            return Err(malformed());
         }
-        Ok(head)
+        if name.eq_ignore_ascii_case("content-length") {
+            let bytes = value.trim().parse().map_err(|_| malformed())?;
+            if bytes > MAX_PART_BYTES {
+                return Err(ReadError::LongPart);
+            }
+            length = Some(bytes);
+        }
     }
+    Ok(length)
 }

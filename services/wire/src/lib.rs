@@ -1,11 +1,16 @@
-//! The `multipart/x-mixed-replace` stream of images. [`mod@write`] produces it in the one form that Chromium, Firefox
-//! and WebKit all paint at once. [`PartReader`] and [`PartScanner`] read such a stream and reject everything invalid.
+//! The streams as bytes, in each of their formats.
+//!
+//! Of images: `multipart/x-mixed-replace`. [`mod@write`] produces it in the one form that Chromium, Firefox and WebKit all
+//! paint at once. [`PartReader`] and [`PartScanner`] read such a stream and reject everything invalid. Of real text: an HTML
+//! document that does not end ([`html`]). For programs: server-sent events ([`events`]).
 //!
 //! Nothing here touches a socket: both directions work on bytes.
 
 pub mod delimiter;
 pub mod error;
+pub mod events;
 pub mod head;
+pub mod html;
 pub mod parse;
 pub mod read;
 pub mod scan;
@@ -13,13 +18,6 @@ pub mod write;
 
 pub use delimiter::Delimiter;
 pub use error::ReadError;
-pub use read::{Part, PartReader};
+pub use read::PartReader;
 pub use scan::PartScanner;
-pub use write::{Frame, opening};
-
-/// Separates the parts. It is long enough that no compressed image contains `--headcount` by chance (2⁻⁸⁸ for each
-/// position), and short enough to cost little in each frame.
-pub const BOUNDARY: &str = "headcount";
-
-/// The response's `Content-Type`. It names the boundary without the two dashes that precede it in the body.
-pub const CONTENT_TYPE: &str = "multipart/x-mixed-replace; boundary=headcount";
+pub use write::{BOUNDARY, CONTENT_TYPE, Part, ending, opening};

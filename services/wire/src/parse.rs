@@ -8,23 +8,12 @@ use memchr::memmem;
 use crate::{
     delimiter::Delimiter,
     error::{MAX_HEADER_BYTES, MAX_PART_BYTES, ReadError, excerpt},
-    head::PartHead,
+    head::part_length,
 };
 
 const LINE_END: &[u8] = b"\r\n";
 /// Ends a part's headers.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
-
-/// What the parser found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A part's headers are complete. The part's body follows.
-    Headers(PartHead<'a>),
-    /// A part is complete. This is its body, never empty.
-    Part(&'a [u8]),
-    /// The rest is incomplete, or the stream has ended.
-    NeedMore,
-}
 
 /// Parses a stream from bytes that its owner keeps. It is 24 bytes large and remembers how far it has searched, so
 /// that bytes that arrive in small pieces are searched once.
@@ -48,8 +37,17 @@ enum State {
     Ended,
 }
 
-/// The event of one step, if it has one, and the bytes that the step consumes.
-type Step<'a> = Result<(Option<Event<'a>>, usize), ReadError>;
+/// What one step finds, and the bytes that it consumes.
+type Step<'a> = Result<(Found<'a>, usize), ReadError>;
+
+enum Found<'a> {
+    /// A boundary, or a part's headers. More may follow.
+    Head,
+    /// A part's body, never empty.
+    Part(&'a [u8]),
+    /// The rest is incomplete, or the stream has ended.
+    NeedMore,
+}
 
 impl Parser {
     /// A parser for a stream that begins with its first boundary.
@@ -76,24 +74,28 @@ impl Parser {
         matches!(self.state, State::Body { .. })
     }
 
-    /// Returns the next event in `unread`, and how many bytes of `unread` it consumes.
+    /// Returns the body of the next part in `unread`, never empty, or `None` if it is incomplete or the stream has ended; and
+    /// how many bytes of `unread` that consumes.
     ///
     /// The next call must be given the bytes after the consumed ones, with any newly arrived bytes appended.
     ///
     /// # Errors
-    /// Fails if the stream is invalid. The state then stays as it was: the same bytes give the same error.
-    pub fn next<'a>(&mut self, delimiter: &Delimiter, unread: &'a [u8]) -> Result<(Event<'a>, usize), ReadError> {
-        let mut parser = *self;
+    /// Fails if the stream is invalid, which is its end.
+    pub fn next<'a>(
+        &mut self,
+        delimiter: &Delimiter,
+        unread: &'a [u8],
+    ) -> Result<(Option<&'a [u8]>, usize), ReadError> {
         let mut consumed = 0;
-        let event = loop {
-            let (step, used) = parser.step(delimiter, &unread[consumed..])?;
+        loop {
+            let (found, used) = self.step(delimiter, &unread[consumed..])?;
             consumed += used;
-            if let Some(event) = step {
-                break event;
+            match found {
+                Found::Head => {}
+                Found::Part(body) => return Ok((Some(body), consumed)),
+                Found::NeedMore => return Ok((None, consumed)),
             }
-        };
-        *self = parser;
-        Ok((event, consumed))
+        }
     }
 
     fn step<'a>(&mut self, delimiter: &Delimiter, unread: &'a [u8]) -> Step<'a> {
@@ -104,7 +106,7 @@ impl Parser {
             State::Body { length: Some(length) } => self.counted_body(delimiter, unread, length),
             State::Body { length: None } => self.delimited_body(delimiter, unread),
             // RFC 2046 lets a line end follow the closing boundary.
-            State::Ended if LINE_END.starts_with(unread) => Ok((Some(Event::NeedMore), 0)),
+            State::Ended if LINE_END.starts_with(unread) => Ok((Found::NeedMore, 0)),
             State::Ended => Err(ReadError::AfterEnd(excerpt(unread))),
         }
     }
@@ -112,12 +114,12 @@ impl Parser {
     fn start<'a>(&mut self, delimiter: &Delimiter, unread: &'a [u8]) -> Step<'a> {
         let expected = delimiter.without_line_end();
         if unread.starts_with(LINE_END) {
-            Ok((None, LINE_END.len()))
+            Ok((Found::Head, LINE_END.len()))
         } else if unread.starts_with(expected) {
             *self = Self::in_state(State::BoundaryTail);
-            Ok((None, expected.len()))
+            Ok((Found::Head, expected.len()))
         } else if expected.starts_with(unread) || LINE_END.starts_with(unread) {
-            Ok((Some(Event::NeedMore), 0))
+            Ok((Found::NeedMore, 0))
         } else {
             let boundary = String::from_utf8_lossy(delimiter.boundary()).into_owned();
             Err(ReadError::NoBoundary { boundary, found: excerpt(unread) })
@@ -125,13 +127,13 @@ impl Parser {
     }
 
     fn boundary_tail<'a>(&mut self, unread: &'a [u8]) -> Step<'a> {
-        let Some(tail) = unread.get(..2) else { return Ok((Some(Event::NeedMore), 0)) };
+        let Some(tail) = unread.get(..2) else { return Ok((Found::NeedMore, 0)) };
         *self = Self::in_state(match tail {
             LINE_END => State::Headers,
             b"--" => State::Ended,
             _ => return Err(ReadError::BoundaryTail(excerpt(unread))),
         });
-        Ok((None, tail.len()))
+        Ok((Found::Head, tail.len()))
     }
 
     fn headers<'a>(&mut self, unread: &'a [u8]) -> Step<'a> {
@@ -144,19 +146,18 @@ impl Parser {
             return Err(ReadError::LongHeaders);
         } else {
             self.searched = unread.len().saturating_sub(BLANK_LINE.len() - 1);
-            return Ok((Some(Event::NeedMore), 0));
+            return Ok((Found::NeedMore, 0));
         };
         if header_bytes > MAX_HEADER_BYTES {
             return Err(ReadError::LongHeaders);
         }
-        let head = PartHead::parse(&unread[..header_bytes])?;
-        *self = Self::in_state(State::Body { length: head.length });
-        Ok((Some(Event::Headers(head)), consumed))
+        *self = Self::in_state(State::Body { length: part_length(&unread[..header_bytes])? });
+        Ok((Found::Head, consumed))
     }
 
     /// Parses the body of a part that states its length.
     fn counted_body<'a>(&mut self, delimiter: &Delimiter, unread: &'a [u8], length: usize) -> Step<'a> {
-        let Some((body, rest)) = unread.split_at_checked(length) else { return Ok((Some(Event::NeedMore), 0)) };
+        let Some((body, rest)) = unread.split_at_checked(length) else { return Ok((Found::NeedMore, 0)) };
         // The delimiter follows at once; some streamers leave out its line end.
         let expected = if rest.first().is_none_or(|&byte| byte == b'\r') {
             delimiter.bytes()
@@ -166,7 +167,7 @@ impl Parser {
         if rest.starts_with(expected) {
             self.part(body, expected.len())
         } else if expected.starts_with(rest) {
-            Ok((Some(Event::NeedMore), 0))
+            Ok((Found::NeedMore, 0))
         } else {
             Err(ReadError::Length(length))
         }
@@ -180,7 +181,7 @@ impl Parser {
             None if unread.len() > MAX_PART_BYTES => Err(ReadError::LongPart),
             None => {
                 self.searched = unread.len().saturating_sub(delimiter_bytes - 1);
-                Ok((Some(Event::NeedMore), 0))
+                Ok((Found::NeedMore, 0))
             }
         }
     }
@@ -190,7 +191,7 @@ impl Parser {
             return Err(ReadError::EmptyPart);
         }
         *self = Self::in_state(State::BoundaryTail);
-        Ok((Some(Event::Part(body)), body.len() + delimiter_bytes))
+        Ok((Found::Part(body), body.len() + delimiter_bytes))
     }
 }
 

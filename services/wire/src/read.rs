@@ -1,44 +1,28 @@
 //! [`PartReader`]: is fed the bytes of a stream as they arrive, and returns whole parts.
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 
 pub use crate::error::{MAX_HEADER_BYTES, MAX_PART_BYTES};
-use crate::{
-    delimiter::Delimiter,
-    error::ReadError,
-    head::boundary,
-    parse::{Event, Parser},
-};
-
-/// One part of the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The part's `Content-Type`; empty if it has none.
-    pub content_type: String,
-    /// The part's body: one image.
-    pub body: Bytes,
-}
+use crate::{delimiter::Delimiter, error::ReadError, head::boundary, scan::PartScanner};
 
 /// Reads a multipart body. Feed it with [`push`](Self::push), then call [`next_part`](Self::next_part) until it
 /// returns `None`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PartReader {
     delimiter: Delimiter,
-    parser: Parser,
-    /// Of the part whose headers were parsed last.
-    content_type: String,
-    unread: BytesMut,
+    scanner: PartScanner,
+    parts: VecDeque<Bytes>,
+    /// Why nothing is read any more, once the stream is invalid.
+    invalid: Option<ReadError>,
 }
 
 impl PartReader {
     /// A reader for a boundary, which is given without its two leading dashes.
     pub fn new(boundary: &str) -> Self {
-        Self {
-            delimiter: Delimiter::new(boundary),
-            parser: Parser::new(),
-            content_type: String::new(),
-            unread: BytesMut::new(),
-        }
+        let delimiter = Delimiter::new(boundary);
+        Self { delimiter, scanner: PartScanner::new(), parts: VecDeque::new(), invalid: None }
     }
 
     /// A reader for the boundary that a response's `Content-Type` names. Returns `None` if [`boundary`] finds none.
@@ -46,45 +30,30 @@ impl PartReader {
         boundary(content_type).map(Self::new)
     }
 
-    /// Adds bytes of the body in the order in which they arrived.
+    /// Reads bytes of the body in the order in which they arrived.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.unread.extend_from_slice(bytes);
+        if self.invalid.is_none() {
+            let keep = |part: &[u8]| {
+                self.parts.push_back(Bytes::copy_from_slice(part));
+                Ok(())
+            };
+            self.invalid = self.scanner.push(&self.delimiter, bytes, keep).err();
+        }
     }
 
     /// Whether the closing boundary has been read.
     pub fn ended(&self) -> bool {
-        self.parser.ended()
+        self.scanner.ended()
     }
 
-    /// Whether the bytes so far stop inside an image, so that a stream cut off now would leave it broken. Advance
-    /// headers whose image has not begun do not count.
-    pub fn inside_image(&self) -> bool {
-        self.parser.in_body() && !self.unread.is_empty()
-    }
-
-    /// Returns the next whole part, or `None` if it is not complete yet.
+    /// Returns the body of the next whole part, one image, or `None` if it is not complete yet.
     ///
     /// # Errors
-    /// Fails if the stream is invalid. Every further call fails with the same error, unless more bytes are pushed.
-    pub fn next_part(&mut self) -> Result<Option<Part>, ReadError> {
-        loop {
-            let (event, consumed) = self.parser.next(&self.delimiter, &self.unread)?;
-            match event {
-                Event::Headers(head) => {
-                    head.content_type.clone_into(&mut self.content_type);
-                    self.unread.advance(consumed);
-                }
-                Event::Part(body) => {
-                    let body_bytes = body.len();
-                    let mut part = self.unread.split_to(consumed);
-                    part.truncate(body_bytes);
-                    return Ok(Some(Part { content_type: self.content_type.clone(), body: part.freeze() }));
-                }
-                Event::NeedMore => {
-                    self.unread.advance(consumed);
-                    return Ok(None);
-                }
-            }
+    /// Fails if the stream is invalid after the parts so far, and so does every further call.
+    pub fn next_part(&mut self) -> Result<Option<Bytes>, ReadError> {
+        match (self.parts.pop_front(), &self.invalid) {
+            (None, Some(error)) => Err(error.clone()),
+            (part, _) => Ok(part),
         }
     }
 }
@@ -94,9 +63,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{BOUNDARY, CONTENT_TYPE, Frame, opening};
+    use crate::{BOUNDARY, CONTENT_TYPE, Part, opening};
 
-    fn read_all(boundary: &str, bytes: &[u8], chunk_bytes: usize) -> Result<(Vec<Part>, PartReader), ReadError> {
+    fn read_all(boundary: &str, bytes: &[u8], chunk_bytes: usize) -> Result<(Vec<Bytes>, PartReader), ReadError> {
         let mut reader = PartReader::new(boundary);
         let mut parts = Vec::new();
         for chunk in bytes.chunks(chunk_bytes) {
@@ -110,7 +79,7 @@ mod tests {
 
     fn stream(images: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = opening("image/png").to_vec();
-        let frames: Vec<Frame> = images.iter().map(|image| Frame::new(image, "image/png")).collect();
+        let frames: Vec<Part> = images.iter().map(|image| Part::new(image, "image/png")).collect();
         for frame in &frames {
             bytes.extend_from_slice(frame.bytes());
         }
@@ -125,11 +94,9 @@ mod tests {
             chunk_bytes in 1usize..300,
         ) {
             let (parts, reader) = read_all(BOUNDARY, &stream(&images), chunk_bytes).expect("our own stream");
-            let bodies: Vec<Vec<u8>> = parts.iter().map(|part| part.body.to_vec()).collect();
             let mut expected = images.clone();
             expected.push(images[images.len() - 1].clone());
-            prop_assert_eq!(bodies, expected);
-            prop_assert!(parts.iter().all(|part| part.content_type == "image/png"));
+            prop_assert_eq!(parts, expected);
             prop_assert!(reader.ended());
         }
 
@@ -143,7 +110,7 @@ mod tests {
     fn streams_of_other_servers_are_read() {
         let mpjpeg = b"--ffmpeg\r\nContent-type: image/jpeg\r\nContent-length: 3\r\n\r\nabc\r\n--ffmpeg\r\nContent-type: image/jpeg\r\nContent-length: 2\r\n\r\nde\r\n--ffmpeg\r\n";
         let (parts, _) = read_all("ffmpeg", mpjpeg, 7).expect("ffmpeg's form");
-        assert_eq!(parts.iter().map(|part| &part.body[..]).collect::<Vec<_>>(), [&b"abc"[..], b"de"]);
+        assert_eq!(parts, [&b"abc"[..], b"de"]);
         let leading = b"\r\n--x\r\n\r\nabc\r\n--x\r\n";
         assert_eq!(read_all("x", leading, 1).expect("a leading line end").0.len(), 1);
     }

@@ -1,5 +1,4 @@
-//! Writes the stream: [`opening`] once, with the response's head; then one [`Frame`] per update; at a clean end
-//! [`Frame::ending`].
+//! Writes the stream: [`opening`] once, with the response's head; then one [`Part`] per update; at a clean end an [`ending`].
 //!
 //! Every image is followed at once by the next part's boundary and headers ("advance headers"): Chromium and WebKit
 //! paint a part only after they have parsed the headers of the next one. No part has a `Content-Length`, because an
@@ -7,7 +6,12 @@
 
 use bytes::Bytes;
 
-use crate::BOUNDARY;
+/// Separates the parts. It is long enough that no compressed image contains `--headcount` by chance (2⁻⁸⁸ for each
+/// position), and short enough to cost little in each frame.
+pub const BOUNDARY: &str = "headcount";
+
+/// The response's `Content-Type`. It names the boundary without the two dashes that precede it in the body.
+pub const CONTENT_TYPE: &str = "multipart/x-mixed-replace; boundary=headcount";
 
 /// Body bytes that Chromium must receive before it shows a cross-origin image: the sniff buffer of its Opaque Response
 /// Blocking.
@@ -24,21 +28,27 @@ pub fn opening(content_type: &str) -> Bytes {
     [headers.as_str(), &padding, end].concat().into()
 }
 
-/// One update: an image, and the headers of the part that will follow it. Cheap to clone: all viewers share its bytes.
+/// One update: an image, and the headers of the part that will follow it. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct Part {
     bytes: Bytes,
     image_bytes: usize,
 }
 
-impl Frame {
-    /// The frame of `image`, whose successor will have the same `content_type`.
+impl Part {
+    /// The part of `image`, whose successor will have the same `content_type`.
     pub fn new(image: &[u8], content_type: &str) -> Self {
-        let advance = format!("\r\n--{BOUNDARY}\r\nContent-Type: {content_type}\r\n\r\n");
+        let advance = advance_headers(content_type);
         let mut bytes = Vec::with_capacity(image.len() + advance.len());
         bytes.extend_from_slice(image);
         bytes.extend_from_slice(advance.as_bytes());
         Self { bytes: bytes.into(), image_bytes: image.len() }
+    }
+
+    /// A part from its own [`bytes`](Self::bytes). `None` if they are those of no part with this `content_type`.
+    pub fn from_bytes(bytes: Bytes, content_type: &str) -> Option<Self> {
+        let image_bytes = bytes.strip_suffix(advance_headers(content_type).as_bytes())?.len();
+        Some(Self { bytes, image_bytes })
     }
 
     /// The bytes to write: the image and the advance headers.
@@ -51,16 +61,26 @@ impl Frame {
         self.bytes.slice(..self.image_bytes)
     }
 
-    /// Returns the end of a stream after any frame: this frame's image, in the part that is already open, and the closing
-    /// boundary. A clean FIN follows.
-    ///
-    /// Without the image, WebKit would replace the last frame by a broken-image icon.
+    /// Returns the end of a stream that ends with this part's image; see [`ending`].
     pub fn ending(&self) -> Bytes {
-        let mut ending = Vec::with_capacity(self.image_bytes + BOUNDARY.len() + 8);
-        ending.extend_from_slice(&self.bytes[..self.image_bytes]);
-        ending.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
-        ending.into()
+        ending(&self.bytes[..self.image_bytes])
     }
+}
+
+/// Returns the end of a stream after any part: in the part that is already open, the last image, then the closing boundary. A
+/// clean FIN follows.
+///
+/// Without an image there, WebKit would replace the one before it by a broken-image icon.
+pub fn ending(image: &[u8]) -> Bytes {
+    let mut ending = Vec::with_capacity(image.len() + BOUNDARY.len() + 8);
+    ending.extend_from_slice(image);
+    ending.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
+    ending.into()
+}
+
+/// The headers of the next part, which follow each image.
+fn advance_headers(content_type: &str) -> String {
+    format!("\r\n--{BOUNDARY}\r\nContent-Type: {content_type}\r\n\r\n")
 }
 
 #[cfg(test)]
@@ -76,15 +96,23 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_contains_the_next_parts_headers() {
-        let frame = Frame::new(b"IMAGE", "image/jpeg");
-        assert_eq!(&frame.bytes()[..], b"IMAGE\r\n--headcount\r\nContent-Type: image/jpeg\r\n\r\n");
-        assert_eq!(&frame.image()[..], b"IMAGE");
+    fn a_part_contains_the_next_ones_headers() {
+        let part = Part::new(b"IMAGE", "image/jpeg");
+        assert_eq!(&part.bytes()[..], b"IMAGE\r\n--headcount\r\nContent-Type: image/jpeg\r\n\r\n");
+        assert_eq!(&part.image()[..], b"IMAGE");
     }
 
     #[test]
     fn an_ending_repeats_the_image_and_closes_the_stream() {
-        let frame = Frame::new(b"IMAGE", "image/jpeg");
-        assert_eq!(&frame.ending()[..], b"IMAGE\r\n--headcount--\r\n");
+        let part = Part::new(b"IMAGE", "image/jpeg");
+        assert_eq!(&part.ending()[..], b"IMAGE\r\n--headcount--\r\n");
+    }
+
+    #[test]
+    fn a_part_is_read_from_its_bytes() {
+        let part = Part::new(b"IMAGE", "image/jpeg");
+        assert_eq!(Part::from_bytes(part.bytes().clone(), "image/jpeg"), Some(part.clone()));
+        assert_eq!(Part::from_bytes(part.bytes().clone(), "image/png"), None);
+        assert_eq!(Part::from_bytes(part.image(), "image/jpeg"), None);
     }
 }

@@ -9,7 +9,7 @@ use super::{
     super::checks::{check_parts, median, wait_until_open},
     arguments::Arguments,
     measured::{Measured, push_at_leisure},
-    subject::{PATIENCE, Subject},
+    subject::{PATIENCE, StreamKind, Subject},
 };
 use crate::{
     interrupt,
@@ -23,20 +23,24 @@ use crate::{
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub(super) fn compare(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
-    let mut headcount = Measured::default();
+    let mut nodes: BTreeMap<StreamKind, Measured> = BTreeMap::new();
     let mut peers: BTreeMap<PeerKind, Measured> = BTreeMap::new();
-    let turns = arguments.rounds * (PeerKind::ALL.len() + 1);
+    let turns = arguments.rounds * (PeerKind::ALL.len() + StreamKind::ALL.len());
     let mut progress = Progress::new("rounds of all servers", turns as u64);
     let mut done = 0;
     'rounds: for _ in 0..arguments.rounds {
-        for kind in std::iter::once(None).chain(PeerKind::ALL.map(Some)) {
+        for turn in StreamKind::ALL.map(Turn::Node).into_iter().chain(PeerKind::ALL.map(Turn::Peer)) {
             if interrupt::requested() {
                 break 'rounds;
             }
-            let name = kind.map_or("headcount", PeerKind::name);
-            let (mut subject, measured) = match kind {
-                None => (Subject::headcount(&arguments.node(), arguments.viewers)?, &mut headcount),
-                Some(kind) => (Subject::Peer { peer: Peer::start(kind)?, number: 0 }, peers.entry(kind).or_default()),
+            let name = turn.name();
+            let (mut subject, measured) = match turn {
+                Turn::Node(kind) => {
+                    (Subject::headcount(&arguments.node(), kind, arguments.viewers)?, nodes.entry(kind).or_default())
+                }
+                Turn::Peer(kind) => {
+                    (Subject::Peer { peer: Box::new(Peer::start(kind)?), number: 0 }, peers.entry(kind).or_default())
+                }
             };
             take_turn(arguments, &mut subject, measured).with_context(|| format!("the turn of {name}"))?;
             done += 1;
@@ -51,8 +55,24 @@ pub(super) fn compare(arguments: &Arguments, report: &mut Report) -> anyhow::Res
         }
     }
     drop(progress);
-    tell(report, &headcount, &peers);
+    tell(report, &nodes, &peers);
     Ok(())
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy)]
+enum Turn {
+    Node(StreamKind),
+    Peer(PeerKind),
+}
+
+impl Turn {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Node(kind) => kind.name(),
+            Self::Peer(kind) => kind.name(),
+        }
+    }
 }
 
 /// Opens the viewers, pushes, and measures.
@@ -83,7 +103,9 @@ fn take_turn(arguments: &Arguments, subject: &mut Subject, measured: &mut Measur
     Ok(())
 }
 
-fn tell(report: &mut Report, headcount: &Measured, peers: &BTreeMap<PeerKind, Measured>) {
+fn tell(report: &mut Report, nodes: &BTreeMap<StreamKind, Measured>, peers: &BTreeMap<PeerKind, Measured>) {
+    let none = Measured::default();
+    let headcount = nodes.get(&StreamKind::Pictures).unwrap_or(&none);
     let columns = [
         "server",
         "KiB a viewer",
@@ -98,7 +120,8 @@ fn tell(report: &mut Report, headcount: &Measured, peers: &BTreeMap<PeerKind, Me
     let mut figures = Table::new("Medians over all pushes; times in ms, from the first viewer's frame on", &columns);
     let mut ratios = Table::new("headcount's figure over theirs", &["server", "memory", "processor", "last of all"]);
     let mut plot = Plot::new("push", "One push to all viewers", "ms after the first", "% of viewers that have it");
-    let all = std::iter::once(("headcount", headcount)).chain(peers.iter().map(|(kind, one)| (kind.name(), one)));
+    let all = nodes.iter().map(|(kind, one)| (kind.name(), one));
+    let all = all.chain(peers.iter().map(|(kind, one)| (kind.name(), one)));
     let ours = [&headcount.memory_bytes, &headcount.cpu_micros, &headcount.last].map(|values| median(values.clone()));
     for (name, one) in all {
         let [memory, cpu, last] = [&one.memory_bytes, &one.cpu_micros, &one.last].map(|values| median(values.clone()));
@@ -129,6 +152,7 @@ fn tell(report: &mut Report, headcount: &Measured, peers: &BTreeMap<PeerKind, Me
     report.table(ratios);
     report.plot(plot);
     judge(report, headcount, peers);
+    judge_text(report, nodes, peers);
 }
 
 fn judge(report: &mut Report, headcount: &Measured, peers: &BTreeMap<PeerKind, Measured>) {
@@ -148,4 +172,25 @@ fn judge(report: &mut Report, headcount: &Measured, peers: &BTreeMap<PeerKind, M
     }
     let memory = of(headcount, |one| &one.memory_bytes) / 1024.0;
     report.verdict(Weight::Goal, "memory a viewer", format!("{memory:.2} KiB"), "≤ 0.60 KiB", memory <= 0.6);
+}
+
+/// Streams of text beside pictures, and events beside those of nchan.
+fn judge_text(report: &mut Report, nodes: &BTreeMap<StreamKind, Measured>, peers: &BTreeMap<PeerKind, Measured>) {
+    let of = |one: &Measured, figure: fn(&Measured) -> &Vec<f64>| median(figure(one).clone());
+    let Some(pictures) = nodes.get(&StreamKind::Pictures) else { return };
+    for kind in [StreamKind::Html, StreamKind::Events] {
+        let Some(text) = nodes.get(&kind) else { continue };
+        let memory = of(text, |one| &one.memory_bytes) / 1024.0;
+        let name = kind.name();
+        let what = format!("{name}: memory a viewer");
+        report.verdict(Weight::Goal, what, format!("{memory:.2} KiB"), "≤ 0.50 KiB", memory <= 0.5);
+        let ratio = of(text, |one| &one.cpu_micros) / of(pictures, |one| &one.cpu_micros);
+        let what = format!("{name}: processor time a viewer and frame over that of pictures");
+        report.verdict(Weight::Goal, what, format!("{ratio:.3}"), "≤ 1.150", ratio <= 1.15);
+    }
+    if let (Some(ours), Some(theirs)) = (nodes.get(&StreamKind::Events), peers.get(&PeerKind::NchanEvents)) {
+        let ratio = of(ours, |one| &one.cpu_micros) / of(theirs, |one| &one.cpu_micros);
+        let what = "events: processor time a viewer and frame over that of nchan's EventSource".to_owned();
+        report.verdict(Weight::Goal, what, format!("{ratio:.3}"), "≤ 0.900", ratio <= 0.9);
+    }
 }

@@ -6,10 +6,6 @@ use headcount_testkit::{Latencies, Snapshot, Viewers, clock::now_ns};
 
 use super::subject::{PATIENCE, Subject};
 
-/// Time between two measured pushes: well above the time that a server takes for one, so that each push finds it idle. All
-/// viewers have the previous push before.
-const PAUSE: Duration = Duration::from_millis(400);
-
 /// The figures of one turn, or of all turns of a server.
 #[derive(Default)]
 pub(super) struct Measured {
@@ -41,9 +37,9 @@ impl Measured {
     }
 }
 
-/// Makes a push, and records when each viewer has it.
+/// Makes a push after a pause that is well above the time that a server takes for one, and records when each viewer has it.
 pub(super) fn push_at_leisure(subject: &mut Subject, viewers: &Viewers, measured: &mut Measured) -> anyhow::Result<()> {
-    thread::sleep(PAUSE);
+    thread::sleep(subject.pause());
     let due = subject.numbers().1;
     viewers.mark(due, now_ns())?;
     subject.push()?;

@@ -8,7 +8,7 @@ use super::{
     super::checks::{check_parts, median, millis, wait_for_count, wait_until_open},
     arguments::Arguments,
     measured::{Measured, push_at_leisure},
-    subject::{PATIENCE, Subject},
+    subject::{PATIENCE, StreamKind, Subject},
 };
 use crate::report::{Report, Weight};
 
@@ -30,7 +30,7 @@ pub(super) fn stall(arguments: &Arguments, report: &mut Report) -> anyhow::Resul
     let total = arguments.viewers;
     let stallers = total / 3;
     let limits = [format!("--stall-limit={STALL_LIMIT_SECONDS}s"), format!("--keepalive={KEEPALIVE_SECONDS}s")];
-    let mut subject = Subject::headcount(&arguments.node().with(limits), total)?;
+    let mut subject = Subject::headcount(&arguments.node().with(limits), StreamKind::Pictures, total)?;
     let url = subject.node().url("online.png");
     let open = |count, receive_buffer| -> anyhow::Result<Viewers> {
         let behaviour = Behaviour { receive_buffer, ..Behaviour::default() };

@@ -1,16 +1,16 @@
 //! The options of `headcount-load faults`.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
 use clap::Args;
 
-use super::{fault::Fault, schedule::Seeds};
+use super::{fault::Fault, schedule::seeds};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Decides what is broken, in which order, and which node it hits: one seed, or a range as 1..20
-    #[arg(long, default_value = "1")]
-    pub(super) seed: Seeds,
+    #[arg(long, default_value = "1", value_parser = seeds)]
+    pub(super) seed: RangeInclusive<u64>,
     /// Faults for each seed
     #[arg(long, default_value_t = 5)]
     pub(super) steps: usize,

@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use super::super::checks::name_of;
+
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Fault {
@@ -19,8 +21,16 @@ pub(super) enum Fault {
     Restart,
     /// FLUSHALL
     Flush,
-    /// Redis is away for longer than a lease
+    /// Redis is away for longer than a lease, and comes back empty
     Outage,
+    /// Redis is away, or all nodes are cut off, for about the life of its keys, with its data kept (minutes, scaled to seconds)
+    LongOutage,
+    /// Redis stalls for 4 to 8 s (SIGSTOP), while nobody comes or goes, and while viewers do
+    Stall,
+    /// The clock of Redis's machine is stepped by an hour, or by a little more than a lease, forward and back; a node dies
+    RedisClock,
+    /// Keys in Redis are evicted, or lose their end (PERSIST), while nodes use them
+    Eviction,
     /// A subscription stays open and delivers nothing
     #[value(alias = "deaf")]
     SilentSubscription,
@@ -38,22 +48,8 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Stop => "stop",
-            Self::Freeze => "freeze",
-            Self::Cut => "cut",
-            Self::Partition => "partition",
-            Self::Restart => "restart",
-            Self::Flush => "flush",
-            Self::Outage => "outage",
-            Self::SilentSubscription => "silent subscription",
-            Self::DisturbedReports => "disturbed reports",
-            Self::Clock => "clock",
-            Self::Vanish => "vanish",
-            Self::Failover => "failover",
-            Self::Slot => "slot",
-        }
+    /// As in `--only`.
+    pub(super) fn name(self) -> String {
+        name_of(&self)
     }
 }

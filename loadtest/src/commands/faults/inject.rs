@@ -2,13 +2,7 @@
 
 use rand::{Rng, rngs::StdRng};
 
-use super::{
-    fault::Fault,
-    nodes,
-    setup::{Kept, Setup},
-    stores,
-    timeline::Timeline,
-};
+use super::{fault::Fault, kept::Kept, key_lives, nodes, setup::Setup, stalls, stores, timeline::Timeline};
 
 /// Injects a fault, and returns the promises that were kept.
 ///
@@ -27,6 +21,10 @@ pub(super) fn inject(
         Fault::Freeze | Fault::Cut | Fault::Partition => nodes::absence(fault, setup, victim, choice, timeline),
         Fault::Restart | Fault::Flush => stores::loss(fault, setup, timeline),
         Fault::Outage => stores::outage(setup, choice, timeline),
+        Fault::LongOutage => key_lives::long_outage(setup, victim, choice, timeline),
+        Fault::Stall => stalls::stall(setup, choice, timeline),
+        Fault::RedisClock => stalls::clock(setup, victim, choice, timeline),
+        Fault::Eviction => key_lives::eviction(setup, choice, timeline),
         Fault::SilentSubscription => stores::silent_subscription(setup, victim, choice, timeline),
         Fault::DisturbedReports => stores::disturbed_reports(setup, choice, timeline),
         Fault::Clock => nodes::clock(setup, choice, timeline),

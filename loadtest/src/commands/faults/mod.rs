@@ -3,10 +3,13 @@
 mod arguments;
 mod fault;
 mod inject;
+mod kept;
+mod key_lives;
 mod nodes;
 mod run;
 mod schedule;
 mod setup;
+mod stalls;
 mod stores;
 mod timeline;
 

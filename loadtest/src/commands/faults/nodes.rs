@@ -12,7 +12,8 @@ use rand::{Rng, rngs::StdRng};
 
 use super::{
     fault::Fault,
-    setup::{Kept, Setup, check_lease},
+    kept::Kept,
+    setup::{Setup, check_lease},
     timeline::Timeline,
 };
 
@@ -46,6 +47,7 @@ pub(super) fn stop(
     timeline.add(format!("{node} is asked to stop"));
     let (_, snapshot) = node.viewers.reach(Goal::AtMostLive(0), GONE)?;
     ensure!(snapshot.ended == node.open, "not every stream was ended with its last frame: {snapshot}");
+    ensure!(snapshot.ended_marked == node.open, "not every stream was ended with a marked picture: {snapshot}");
     let gone = setup.promise("the viewers of a stopped node leave the count", STOPPED, timeline)?;
     let node = setup.away.as_mut().expect("it was taken out");
     node.node.stop(GONE)?;

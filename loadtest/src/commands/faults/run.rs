@@ -1,6 +1,6 @@
 //! Runs the schedules of all seeds, and reports the promises that were kept.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -8,14 +8,15 @@ use super::{
     arguments::Arguments,
     fault::Fault,
     inject::inject,
+    kept::KeptPromises,
     schedule::{self, Step},
-    setup::{Kept, Setup},
+    setup::Setup,
     timeline::Timeline,
 };
 use crate::{
     interrupt,
     progress::Progress,
-    report::{Report, Table, Weight},
+    report::{Report, Weight},
 };
 
 /// After the last fault of a seed the number stays right for this time: a node's whole heartbeat and what follows it.
@@ -23,11 +24,11 @@ const AFTERMATH: Duration = Duration::from_secs(6);
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut report = Report::new("Faults, and whether the number was right after each");
-    let runs = arguments.seed.all().count() * arguments.repeat;
+    let runs = arguments.seed.clone().count() * arguments.repeat;
     let mut progress = Progress::new("faults", (runs * arguments.steps) as u64);
     let mut held = KeptPromises::default();
     let mut done = 0;
-    for seed in (0..arguments.repeat).flat_map(|_| arguments.seed.all()) {
+    for seed in (0..arguments.repeat).flat_map(|_| arguments.seed.clone()) {
         progress.say(&format!("seed {seed}"));
         let mut timeline = Timeline::new();
         let schedule = schedule::of_seed(seed, arguments.steps, &arguments.only);
@@ -73,7 +74,7 @@ fn run_seed(
         if interrupt::requested() {
             return Ok(());
         }
-        timeline.breaks(index, fault.name());
+        timeline.breaks(index, &fault.name());
         let setup = Setup::for_fault(fault, &mut setup, arguments, timeline)?;
         setup.sample(timeline)?;
         let kept =
@@ -84,28 +85,5 @@ fn run_seed(
     match &setup {
         Some(setup) if !interrupt::requested() => setup.stays_exact(AFTERMATH, timeline).context("in the end"),
         _ => Ok(()),
-    }
-}
-
-/// The promises that were kept: how often, and the longest time that one took.
-#[derive(Default)]
-struct KeptPromises(BTreeMap<(&'static str, String), (usize, Kept)>);
-
-impl KeptPromises {
-    fn add(&mut self, fault: Fault, kept: Vec<Kept>) {
-        for kept in kept {
-            let (times, worst) = self.0.entry((fault.name(), kept.what.clone())).or_insert((0, kept.clone()));
-            *times += 1;
-            worst.took = worst.took.max(kept.took);
-        }
-    }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new("Promises kept", &["fault", "promise", "times", "bound", "longest"]);
-        for ((fault, what), (times, worst)) in &self.0 {
-            let bound = format!("≤ {:.0?}", worst.bound);
-            table.row(vec![(*fault).into(), what.clone(), times.to_string(), bound, format!("{:.2?}", worst.took)]);
-        }
-        table
     }
 }

@@ -1,42 +1,21 @@
-//! [`Seeds`] and what each of them decides: the faults, their order, and the random choices of each.
+//! Seeds, and what each of them decides: the faults, their order, and the random choices of each.
 
-use std::{num::ParseIntError, ops::RangeInclusive, str::FromStr};
+use std::ops::RangeInclusive;
 
 use clap::ValueEnum;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::fault::Fault;
 
-/// Seeds from the first to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seeds {
-    first: u64,
-    last: u64,
-}
-
-/// Why a text is not a range of seeds.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SeedsError {
-    #[error("a seed, or a range as 1..20: {0}")]
-    Number(#[from] ParseIntError),
-    #[error("the last seed, {last}, comes before the first, {first}")]
-    Empty { first: u64, last: u64 },
-}
-
-impl FromStr for Seeds {
-    type Err = SeedsError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (first, last) = text.split_once("..").unwrap_or((text, text));
-        let (first, last) = (first.parse()?, last.trim_start_matches('=').parse()?);
-        if first > last { Err(SeedsError::Empty { first, last }) } else { Ok(Self { first, last }) }
-    }
-}
-
-impl Seeds {
-    /// All of them.
-    pub(super) fn all(self) -> RangeInclusive<u64> {
-        self.first..=self.last
+/// Reads a seed, or a range that includes both ends: 1..20.
+pub(super) fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let number = |text: &str| text.parse().map_err(|error| format!("a seed, or a range as 1..20: {error}"));
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last.trim_start_matches('='))?);
+    if first <= last {
+        Ok(first..=last)
+    } else {
+        Err(format!("the last seed, {last}, comes before the first, {first}"))
     }
 }
 
@@ -66,11 +45,11 @@ mod tests {
 
     #[test]
     fn a_range_includes_both_ends() {
-        assert_eq!("1..20".parse::<Seeds>().unwrap().all(), 1..=20);
-        assert_eq!("3..=4".parse::<Seeds>().unwrap().all(), 3..=4);
-        assert_eq!("7".parse::<Seeds>().unwrap().all(), 7..=7);
-        assert!("4..3".parse::<Seeds>().is_err());
-        assert!("1..".parse::<Seeds>().is_err());
+        assert_eq!(seeds("1..20"), Ok(1..=20));
+        assert_eq!(seeds("3..=4"), Ok(3..=4));
+        assert_eq!(seeds("7"), Ok(7..=7));
+        assert!(seeds("4..3").is_err());
+        assert!(seeds("1..").is_err());
     }
 
     #[test]

@@ -13,7 +13,8 @@ use rand::{Rng, rngs::StdRng};
 
 use super::{
     fault::Fault,
-    setup::{Backend, Kept, Setup},
+    kept::Kept,
+    setup::{Backend, Setup},
     timeline::Timeline,
 };
 
@@ -47,7 +48,7 @@ pub(super) fn loss(fault: Fault, setup: &mut Setup, timeline: &mut Timeline) -> 
 
 pub(super) fn outage(setup: &mut Setup, choice: &mut StdRng, timeline: &mut Timeline) -> anyhow::Result<Vec<Kept>> {
     let marked = |setup: &Setup, marked, what: &str, promise: Promise, bound| -> anyhow::Result<Kept> {
-        Ok(Kept { what: what.into(), bound, took: setup.fleet.all_marked(marked, &promise)? })
+        Ok(Kept::within(what, bound, setup.fleet.all_marked(marked, &promise)?))
     };
     setup.redis().kill();
     timeline.add("Redis is away");

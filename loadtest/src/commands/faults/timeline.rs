@@ -25,7 +25,7 @@ impl Timeline {
     }
 
     /// Records that step number `step` begins now, with this fault.
-    pub(super) fn breaks(&mut self, step: usize, fault: &'static str) {
+    pub(super) fn breaks(&mut self, step: usize, fault: &str) {
         self.history.mark(self.begun.elapsed().as_secs_f64(), fault);
         self.add(format!("step {step}: {fault}"));
     }

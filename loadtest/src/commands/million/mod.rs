@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use headcount_testkit::{
-    Batch, Goal, Node, NodeOptions, RedisServer, Snapshot, Viewers, ViewersError,
+    Batch, Goal, Node, NodeOptions, RedisServer, Viewers,
     client::{capacity, open_files},
     clock::now_ns,
 };
@@ -22,7 +22,7 @@ use self::{
     waits::{EXACT, exact, holds, only},
 };
 use super::{
-    checks::{check_parts, millis},
+    checks::{check_parts, look, millis},
     history::History,
 };
 use crate::{
@@ -34,11 +34,11 @@ use crate::{
 /// The number of viewers that come and go when all are there.
 const CHANGES: usize = 1_000;
 
-/// PictureCache that are pushed to all viewers together while the number changes, by default: each takes a node, the kernel and
+/// Pictures that are pushed to all viewers together while the number changes, by default: each takes a node, the kernel and
 /// a client 20 µs.
 const PUSHES_PER_SECOND: f64 = 50_000.0;
 
-/// PictureCache that are sent again for no news, to all viewers together, at most by default: a push takes a node 10 µs.
+/// Pictures that are sent again for no news, to all viewers together, at most by default: a push takes a node 10 µs.
 const REPEATS_PER_SECOND: u64 = 10_000;
 
 /// How often memory is measured while the viewers come: adding up a node's pages takes time.
@@ -170,11 +170,10 @@ fn fill(arguments: &Arguments, run: &mut Run, report: &mut Report) -> anyhow::Re
     let begun = run.begun;
     let mut memory = Vec::new();
     let took = loop {
-        let snapshot: Snapshot = match run.viewers.reach(Goal::Opened, Duration::from_secs(2)) {
-            Ok(_) => break begun.elapsed(),
-            Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
-            Err(error) => return Err(error.into()),
-        };
+        let (all, snapshot) = look(&run.viewers, Goal::Opened, Duration::from_secs(2))?;
+        if all {
+            break begun.elapsed();
+        }
         progress.at(snapshot.live as u64);
         run.record(&snapshot);
         if snapshot.live * LOOKS_AT_MEMORY >= arguments.viewers * (memory.len() + 1) {

@@ -33,67 +33,40 @@ impl Needs {
     /// The resources for `viewers` on this number of nodes.
     pub(super) fn of(viewers: usize, nodes: usize) -> anyhow::Result<Self> {
         let (viewers, nodes) = (viewers as u64, nodes as u64);
+        let mut needs = Vec::new();
+        let mut need =
+            |what, wanted, has, enough_for, advice| needs.push(Need { what, wanted, has, enough_for, advice });
         let fixed = nodes * NODE_BYTES + RESERVED_BYTES;
         let available = available_bytes()?;
         let each = KERNEL_BYTES + PROCESS_BYTES;
-        let mut needs = vec![Need {
-            what: "memory, in MiB",
-            wanted: (viewers * each + fixed) >> 20,
-            has: available >> 20,
-            enough_for: available.saturating_sub(fixed) / each,
-            advice: "more memory".into(),
-        }];
+        let wanted = (viewers * each + fixed) >> 20;
+        let enough_for = available.saturating_sub(fixed) / each;
+        need("memory, in MiB", wanted, available >> 20, enough_for, "more memory".into());
         // Each connection is an open file at both ends.
         let files = number("/proc/sys/fs/file-max")?;
         let wanted = viewers * 2 + nodes * 200;
-        needs.push(Need {
-            what: "open files of all processes",
-            wanted,
-            has: files,
-            enough_for: files.saturating_sub(nodes * 200) / 2,
-            advice: format!("sysctl fs.file-max={wanted}"),
-        });
+        let enough_for = files.saturating_sub(nodes * 200) / 2;
+        need("open files of all processes", wanted, files, enough_for, format!("sysctl fs.file-max={wanted}"));
         let range = ports::outgoing().context("the range of outgoing ports")?;
         let has = u64::from(*range.end() - *range.start()) + 1;
-        let per_node = viewers.div_ceil(nodes);
-        needs.push(Need {
-            what: "outgoing ports towards one node",
-            wanted: per_node,
-            has,
-            enough_for: has * nodes,
-            advice: "sysctl net.ipv4.ip_local_port_range='1024 65535'".into(),
-        });
+        let advice = "sysctl net.ipv4.ip_local_port_range='1024 65535'".into();
+        need("outgoing ports towards one node", viewers.div_ceil(nodes), has, has * nodes, advice);
         // Where nothing is tracked, as without a firewall's rules, the table's size does not matter.
         if let (Ok(tracked @ 1..), Ok(most)) =
             (number("/proc/sys/net/netfilter/nf_conntrack_count"), number("/proc/sys/net/netfilter/nf_conntrack_max"))
         {
             let wanted = viewers + tracked + 10_000;
-            needs.push(Need {
-                what: "tracked connections",
-                wanted,
-                has: most,
-                enough_for: most.saturating_sub(tracked + 10_000),
-                advice: format!("sysctl net.netfilter.nf_conntrack_max={wanted}"),
-            });
+            let advice = format!("sysctl net.netfilter.nf_conntrack_max={wanted}");
+            need("tracked connections", wanted, most, most.saturating_sub(tracked + 10_000), advice);
         }
         // Past it, what is sent over loopback is lost: the acknowledgements of a push, when they all fall due at once.
         let backlog = number("/proc/sys/net/core/netdev_max_backlog")?;
         let wanted = 1_000.max(viewers / 10);
-        needs.push(Need {
-            what: "packets on their way over loopback",
-            wanted,
-            has: backlog,
-            enough_for: backlog * 10,
-            advice: format!("sysctl net.core.netdev_max_backlog={wanted}"),
-        });
+        let advice = format!("sysctl net.core.netdev_max_backlog={wanted}");
+        need("packets on their way over loopback", wanted, backlog, backlog * 10, advice);
         let queue = number("/proc/sys/net/core/somaxconn")?;
-        needs.push(Need {
-            what: "connections that wait to be accepted",
-            wanted: 1024,
-            has: queue,
-            enough_for: if queue < 1024 { 0 } else { u64::MAX },
-            advice: "sysctl net.core.somaxconn=4096".into(),
-        });
+        let enough_for = if queue < 1024 { 0 } else { u64::MAX };
+        need("connections that wait to be accepted", 1024, queue, enough_for, "sysctl net.core.somaxconn=4096".into());
         Ok(Self(needs))
     }
 

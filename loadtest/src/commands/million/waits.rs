@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use headcount_testkit::{Goal, Snapshot, ViewersError};
 
 use super::{
-    super::checks::wait_for_count,
+    super::checks::{look, wait_for_count},
     run::{COUNTER, Run},
 };
 use crate::{
@@ -92,13 +92,9 @@ pub(super) fn holds(run: &mut Run, report: &mut Report, number: u64) -> anyhow::
 pub(super) fn only(run: &mut Run, live: usize, within: Duration) -> Result<Snapshot, ViewersError> {
     let begun = Instant::now();
     loop {
-        let snapshot = match run.viewers.reach(Goal::AtMostLive(0), Duration::from_millis(500)) {
-            Ok((_, snapshot)) => return Ok(snapshot),
-            Err(ViewersError::TimedOut { snapshot, .. }) => *snapshot,
-            Err(error) => return Err(error),
-        };
+        let (none, snapshot) = look(&run.viewers, Goal::AtMostLive(0), Duration::from_millis(500))?;
         run.record(&snapshot);
-        if snapshot.live <= live || begun.elapsed() > within {
+        if none || snapshot.live <= live || begun.elapsed() > within {
             return Ok(snapshot);
         }
     }

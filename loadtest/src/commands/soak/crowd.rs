@@ -7,12 +7,10 @@ use std::{
     time::Duration,
 };
 
+use headcount_testkit::BALANCER;
 use socket2::{Domain, Socket, Type};
 
 use super::truth::{Member, Truth};
-
-/// The address of the load balancer, from which nodes expect a PROXY header.
-pub(super) const BALANCER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// The first visitor's address: 198.18.0.0/15 is reserved for measurements (RFC 2544).
 const FIRST_VISITOR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);

@@ -1,9 +1,10 @@
 //! What is done to the nodes and to Redis during a soak, and when.
 
+use clap::ValueEnum;
 use rand::{Rng, rngs::StdRng};
 
 /// What is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Kind {
     /// Redis is frozen for some seconds.
     Stall,
@@ -13,17 +14,6 @@ pub(super) enum Kind {
     OneCutOff,
     /// All nodes are.
     AllCutOff,
-}
-
-impl Kind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Stall => "stall",
-            Self::Deploy => "deploy",
-            Self::OneCutOff => "one cut off",
-            Self::AllCutOff => "all cut off",
-        }
-    }
 }
 
 /// One disturbance, in seconds before they are divided by the scale.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use rand::{Rng, rngs::StdRng};
 
 use super::{
@@ -31,7 +32,7 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(shared: &Shared, traffic: Vec<Traffic>, choice: StdRng, scale: f64) -> Self {
-        let names = Shape::ALL.iter().map(|shape| shape.name().to_owned()).collect();
+        let names = Shape::value_variants().iter().map(|shape| shape.name()).collect();
         let crowd = Crowd::new(Arc::clone(&shared.truth), names);
         let shared = shared.clone();
         Self { shared, crowd, traffic, visitors: Visitors::new(), choice, scale, last_read: 0.0 }
@@ -56,7 +57,7 @@ impl Driver {
         for ended in self.crowd.read() {
             let targets = self.shared.targets.read().clone();
             if targets.iter().any(|target| target.node == ended.node) {
-                bail!("node {} has ended a stream of {}", ended.node, Shape::ALL[ended.counter].name());
+                bail!("node {} has ended a stream of {}", ended.node, Shape::value_variants()[ended.counter].name());
             }
             let target = targets[self.choice.random_range(0..targets.len())];
             self.crowd.open(ended.counter, target, ended.visitor).context("a viewer of a stopped node comes back")?;

@@ -1,6 +1,10 @@
 //! Holds every number that was shown against the truth, and reports those that were not true.
 
+use clap::ValueEnum;
+
 use super::{
+    super::checks::name_of,
+    disturbance::Kind,
     observer::{Shown, Source},
     traffic::Shape,
     truth::{Bounds, Measure, Point, bounds},
@@ -22,7 +26,7 @@ const AROUND: f64 = 2.0;
 /// A time in which nodes did not hear of each other, until it has healed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Disturbed {
-    pub(super) name: &'static str,
+    pub(super) kind: Kind,
     pub(super) begin: f64,
     pub(super) end: f64,
 }
@@ -77,7 +81,7 @@ pub(super) fn report(
         let most = truth.iter().map(|point| point.bounds(Measure::Viewers).high).max().unwrap_or(0);
         let (checked, found) = (shown.count(), wrong.len());
         numbers += checked;
-        let name = Shape::ALL[counter].name().to_owned();
+        let name = Shape::value_variants()[counter].name();
         table.row([name, truth.len().to_string(), most.to_string(), checked.to_string(), found.to_string()].into());
         wrong.sort_by(|one, other| one.from.total_cmp(&other.from));
         let first = findings.len();
@@ -103,7 +107,7 @@ pub(super) fn report(
     report.verdict(Weight::Promise, what, measured, "no finding", numbers > 0 && findings.is_empty());
     // Of the counter with the first finding; or of one with ordinary traffic.
     let counter = findings.first().map_or_else(
-        || Shape::ALL.iter().position(|shape| *shape == Shape::Ordinary).unwrap_or(0),
+        || Shape::value_variants().iter().position(|shape| *shape == Shape::Ordinary).unwrap_or(0),
         |finding| finding.counter,
     );
     report.plot(plot(counter, &truths[counter], seen, &findings, disturbed));
@@ -155,7 +159,7 @@ fn list(findings: &[Finding], truths: &[Vec<Point>], seen: &[(usize, Source, Vec
         table.row(vec![
             format!("{from:.2}"),
             format!("{until:.2}"),
-            Shape::ALL[counter].name().into(),
+            Shape::value_variants()[counter].name(),
             finding.what().into(),
             number.to_string(),
             format!("{} to {}", allowed.low, allowed.high),
@@ -173,7 +177,7 @@ fn plot(
     findings: &[Finding],
     disturbed: &[Disturbed],
 ) -> Plot {
-    let title = format!("Counter {}: what was true, and what was shown", Shape::ALL[counter].name());
+    let title = format!("Counter {}: what was true, and what was shown", Shape::value_variants()[counter].name());
     let mut plot = Plot::new("course", &title, "s", "");
     for (measure, name) in [(Measure::Viewers, "viewers"), (Measure::Visitors, "visitors")] {
         let steps = truth.iter().map(|point| (point.at, point.bounds(measure).high as f64));
@@ -186,7 +190,7 @@ fn plot(
         plot.line(&format!("{name} shown"), points.collect());
     }
     for one in disturbed {
-        plot.mark(one.begin, one.name);
+        plot.mark(one.begin, name_of(&one.kind));
     }
     for finding in findings.iter().filter(|finding| finding.counter == counter).take(LISTED) {
         plot.mark(finding.from, "wrong");

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context;
 use headcount_testkit::{Node, NodeOptions, Proxy, RedisServer};
 
-use super::crowd::{BALANCER, Target};
+use super::crowd::Target;
 
 /// How long a node may take until it is ready, or has ended.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,11 +43,9 @@ impl SoakFleet {
     pub(super) fn new_node(&mut self) -> anyhow::Result<SoakNode> {
         let proxy = Proxy::start(self.redis.address()).context("a proxy before Redis")?;
         let options = NodeOptions { program: self.program.clone(), ..NodeOptions::redis(proxy.url()) };
-        let balancer = BALANCER.to_string();
-        let mut options = options.with(["--drain", "1s", "--proxy-protocol-from", &balancer]);
         // A visitor opens more streams than a person does.
-        options = options.with(["--limit-exempt", "0.0.0.0/0"]);
-        options.environment.push(("HEADCOUNT_TIME_SCALE".into(), self.scale.to_string()));
+        let options = options.with(["--drain", "1s", "--limit-exempt", "0.0.0.0/0"]);
+        let options = options.behind_balancer().scaled(self.scale);
         let node = Node::start(&options)?;
         node.ready(PATIENCE)?;
         self.started += 1;

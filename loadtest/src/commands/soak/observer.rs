@@ -165,7 +165,7 @@ impl Watch {
                 reader
             };
             while let Some(part) = reader.next_part()? {
-                let Count::Exactly(number) = read_stamp(&part.body)?.count else { continue };
+                let Count::Exactly(number) = read_stamp(&part)?.count else { continue };
                 if let Some(before) = current.take() {
                     seen.push(Shown { until: now, ..before });
                 } else {

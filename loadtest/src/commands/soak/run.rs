@@ -10,10 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 use parking_lot::RwLock;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
+    super::checks::name_of,
     arguments::Arguments,
     disturbance::{self, Disturbance, Kind},
     driver::Driver,
@@ -63,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         seen.push((counter, source, observer.finish()?));
     }
     drop(leaves);
-    let truths: Vec<_> = (0..Shape::ALL.len()).map(|counter| soak.shared.truth.of(counter)).collect();
+    let truths: Vec<_> = (0..Shape::value_variants().len()).map(|counter| soak.shared.truth.of(counter)).collect();
     findings::report(&mut report, &truths, &seen, &soak.disturbed);
     Ok(report)
 }
@@ -94,14 +96,14 @@ struct Lasting {
 impl Soak {
     fn start(arguments: &Arguments) -> anyhow::Result<Self> {
         let fleet = SoakFleet::start(arguments.program.clone(), arguments.scale)?;
-        let names: Vec<String> = Shape::ALL.iter().map(|shape| shape.name().to_owned()).collect();
+        let names: Vec<String> = Shape::value_variants().iter().map(|shape| shape.name()).collect();
         let shared = Shared {
-            truth: Arc::new(Truth::new(names.len())),
+            truth: Arc::new(Truth::new(names.len(), f64::from(arguments.scale))),
             targets: Arc::new(RwLock::new(fleet.targets())),
             stop: Arc::new(AtomicBool::new(false)),
         };
         let mut observers = Vec::new();
-        for (counter, (shape, name)) in Shape::ALL.iter().zip(&names).enumerate() {
+        for (counter, (shape, name)) in Shape::value_variants().iter().zip(&names).enumerate() {
             let streams = [(Measure::Viewers, 0), (Measure::Viewers, 1), (Measure::Visitors, 2)];
             let streams = streams.map(|(measure, node)| (Source::Stream(measure), node));
             // A stream would keep the counter from being empty.
@@ -117,8 +119,8 @@ impl Soak {
         let scale = f64::from(arguments.scale);
         let mut driver = |shapes: &dyn Fn(Shape) -> bool| {
             let mut choice = || StdRng::seed_from_u64(choice.random());
-            let all = Shape::ALL.into_iter().enumerate().filter(|(_, shape)| shapes(*shape));
-            let traffic = all.map(|(counter, shape)| Traffic::new(shape, counter, choice())).collect();
+            let all = Shape::value_variants().iter().enumerate().filter(|(_, shape)| shapes(**shape));
+            let traffic = all.map(|(counter, shape)| Traffic::new(*shape, counter, choice())).collect();
             Driver::new(&shared, traffic, choice(), scale)
         };
         let leaves = Some(driver(&|shape| shape == Shape::OnlyLeaves));
@@ -140,7 +142,7 @@ impl Soak {
             if lasting.is_none()
                 && let Some(next) = schedule.next_if(|next| next.begin <= now)
             {
-                progress.say(&format!("{:.0} s: {} for {:.0} s", next.begin, next.kind.name(), next.length));
+                progress.say(&format!("{:.0} s: {} for {:.0} s", next.begin, name_of(&next.kind), next.length));
                 lasting = Some(self.begin(next)?);
             }
             if lasting.as_ref().is_some_and(|lasting| lasting.until <= self.shared.truth.now()) {
@@ -179,7 +181,7 @@ impl Soak {
         }
         // A deploy disturbs nothing: it is a mark in the plot.
         let until = if what.kind == Kind::Deploy { from } else { from + what.length / self.scale };
-        self.disturbed.push(Disturbed { name: what.kind.name(), begin: from, end: until });
+        self.disturbed.push(Disturbed { kind: what.kind, begin: from, end: until });
         Ok(Lasting { what, doubted, until, over: what.kind == Kind::Deploy })
     }
 

@@ -1,9 +1,15 @@
 //! [`Traffic`]: the viewers of one counter come and go in one of a dozen shapes.
 
+use std::{io, iter::repeat_n};
+
 use anyhow::Context;
+use clap::ValueEnum;
 use rand::{Rng, rngs::StdRng};
 
-use super::crowd::{Crowd, Target};
+use super::{
+    super::checks::name_of,
+    crowd::{Crowd, Target},
+};
 
 /// Visitors of all counters are numbered in turn, from here on; observers come before.
 const FIRST_VISITOR: u32 = 1_000;
@@ -12,7 +18,7 @@ const FIRST_VISITOR: u32 = 1_000;
 const VISITORS: u32 = 130_000;
 
 /// How viewers of a counter come and go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Shape {
     /// Viewers of the only node leave, one after the other, more often than a heartbeat is due.
     OnlyLeaves,
@@ -41,37 +47,9 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 12] = [
-        Self::OnlyLeaves,
-        Self::OnlyLeavesSlowly,
-        Self::OnlyJoinsElsewhere,
-        Self::Flapping,
-        Self::EmptyAndBack,
-        Self::LongQuiet,
-        Self::NewPeople,
-        Self::FewPeople,
-        Self::Ordinary,
-        Self::OrdinarySlow,
-        Self::Bursts,
-        Self::Moving,
-    ];
-
     /// The counter's name.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::OnlyLeaves => "only-leaves",
-            Self::OnlyLeavesSlowly => "only-leaves-slowly",
-            Self::OnlyJoinsElsewhere => "only-joins-elsewhere",
-            Self::Flapping => "flapping",
-            Self::EmptyAndBack => "empty-and-back",
-            Self::LongQuiet => "long-quiet",
-            Self::NewPeople => "new-people",
-            Self::FewPeople => "few-people",
-            Self::Ordinary => "ordinary",
-            Self::OrdinarySlow => "ordinary-slow",
-            Self::Bursts => "bursts",
-            Self::Moving => "moving",
-        }
+    pub(super) fn name(self) -> String {
+        name_of(&self)
     }
 }
 
@@ -122,12 +100,17 @@ impl Traffic {
         let open = |crowd: &mut Crowd, index: usize, visitor: u32| {
             crowd.open(counter, targets[index % targets.len()], visitor)
         };
+        // Opens viewers at these nodes, each of a visitor who is new.
+        let fill = |crowd: &mut Crowd, visitors: &mut Visitors, nodes: &mut dyn Iterator<Item = usize>| {
+            for index in nodes {
+                open(crowd, index, visitors.another())?;
+            }
+            io::Result::Ok(())
+        };
         let any = |_| true;
         Ok(match shape {
             Shape::OnlyLeaves if here < 5 => {
-                for _ in 0..215 {
-                    open(crowd, 0, visitors.another())?;
-                }
+                fill(crowd, visitors, &mut repeat_n(0, 215))?;
                 2.0
             }
             Shape::OnlyLeaves => {
@@ -135,9 +118,7 @@ impl Traffic {
                 2.0
             }
             Shape::OnlyLeavesSlowly if here < 5 => {
-                for index in 0..100 {
-                    open(crowd, index, visitors.another())?;
-                }
+                fill(crowd, visitors, &mut (0..100))?;
                 4.5
             }
             Shape::OnlyLeavesSlowly => {
@@ -145,9 +126,7 @@ impl Traffic {
                 4.5
             }
             Shape::OnlyJoinsElsewhere if here == 0 => {
-                for _ in 0..5 {
-                    open(crowd, 0, visitors.another())?;
-                }
+                fill(crowd, visitors, &mut repeat_n(0, 5))?;
                 3.0
             }
             Shape::OnlyJoinsElsewhere if here >= 135 => {
@@ -171,15 +150,11 @@ impl Traffic {
                 choice.random_range(2.0..40.0)
             }
             Shape::EmptyAndBack => {
-                for index in 0..20 {
-                    open(crowd, index, visitors.another())?;
-                }
+                fill(crowd, visitors, &mut (0..20))?;
                 choice.random_range(2.0..40.0)
             }
             Shape::LongQuiet => {
-                for index in here..40 {
-                    open(crowd, index, visitors.another())?;
-                }
+                fill(crowd, visitors, &mut (here..40))?;
                 900.0
             }
             Shape::NewPeople => {
@@ -209,9 +184,7 @@ impl Traffic {
                 30.0
             }
             Shape::Bursts => {
-                for index in 0..100 {
-                    open(crowd, index, visitors.another())?;
-                }
+                fill(crowd, visitors, &mut (0..100))?;
                 30.0
             }
             Shape::Moving if here < 10 => {

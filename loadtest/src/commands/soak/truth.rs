@@ -41,6 +41,9 @@ impl Point {
 /// A change is shown within this time, and not in the order of changes at other nodes.
 pub(super) const PUSH: f64 = 0.25;
 
+/// The viewers of a node that is cut off are counted no longer than this, before it is divided by the scale: the promise.
+const EVICTED: f64 = 10.0;
+
 /// A stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
@@ -61,6 +64,8 @@ enum Event {
     Gone,
     /// The streams of a node may or may not count: it is cut off, or is being stopped.
     Doubted { node: usize },
+    /// The lease of a node that is cut off has ended: those that have left since cannot count any more.
+    Evicted { node: usize },
     /// They count again.
     Trusted { node: usize },
 }
@@ -76,13 +81,16 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Truth {
     begun: Instant,
+    /// After a node is cut off, the seconds in which its viewers may count although they have left.
+    evicted: f64,
     inner: Mutex<Inner>,
 }
 
 impl Truth {
-    pub(super) fn new(counters: usize) -> Self {
+    /// The nodes' times are divided by `scale`.
+    pub(super) fn new(counters: usize, scale: f64) -> Self {
         let inner = Inner { counters: vec![Vec::new(); counters], last: 0 };
-        Self { begun: Instant::now(), inner: Mutex::new(inner) }
+        Self { begun: Instant::now(), evicted: EVICTED / scale, inner: Mutex::new(inner) }
     }
 
     /// Seconds since the beginning.
@@ -111,18 +119,20 @@ impl Truth {
         self.inner.lock().counters[counter].extend(events);
     }
 
-    /// From now on, the streams of this node may or may not count.
+    /// From now on, the streams of this node may or may not count. Nobody is told which of them end.
     pub(super) fn doubt(&self, node: usize) {
-        self.all(Event::Doubted { node });
+        self.all(0.0, Event::Doubted { node });
+        self.all(self.evicted, Event::Evicted { node });
     }
 
     /// From now on, they count again.
     pub(super) fn trust(&self, node: usize) {
-        self.all(Event::Trusted { node });
+        self.all(0.0, Event::Trusted { node });
     }
 
-    fn all(&self, event: Event) {
-        let now = self.now();
+    /// Something happens to all counters, after so many seconds.
+    fn all(&self, after: f64, event: Event) {
+        let now = self.now() + after;
         self.inner.lock().counters.iter_mut().for_each(|events| events.push((now, 0, event)));
     }
 
@@ -147,6 +157,7 @@ struct Stream {
     /// Whether it counts for certain.
     certain: bool,
     closed: bool,
+    gone: bool,
 }
 
 /// The streams of a counter at one moment.
@@ -154,13 +165,15 @@ struct Stream {
 struct Streams {
     all: BTreeMap<u64, Stream>,
     doubted: BTreeSet<usize>,
+    /// The doubted nodes whose viewers may count after they have left.
+    unheard: BTreeSet<usize>,
 }
 
 impl Streams {
     fn apply(&mut self, number: u64, event: Event) {
         match event {
             Event::Requested { node, visitor } => {
-                self.all.insert(number, Stream { node, visitor, certain: false, closed: false });
+                self.all.insert(number, Stream { node, visitor, certain: false, closed: false, gone: false });
             }
             Event::Counts => {
                 if let Some(stream) = self.all.get_mut(&number) {
@@ -173,15 +186,29 @@ impl Streams {
                 }
             }
             Event::Gone => {
-                self.all.remove(&number);
+                if let Some(stream) = self.all.get_mut(&number) {
+                    stream.gone = true;
+                    if !self.unheard.contains(&stream.node) {
+                        self.all.remove(&number);
+                    }
+                }
             }
             Event::Doubted { node } => {
                 self.doubted.insert(node);
+                self.unheard.insert(node);
             }
+            Event::Evicted { node } => self.forget(node),
             Event::Trusted { node } => {
                 self.doubted.remove(&node);
+                self.forget(node);
             }
         }
+    }
+
+    /// Those that have left this node do not count any more.
+    fn forget(&mut self, node: usize) {
+        self.unheard.remove(&node);
+        self.all.retain(|_, stream| stream.node != node || !stream.gone);
     }
 
     fn point(&self, at: f64) -> Point {
@@ -228,6 +255,28 @@ mod tests {
         assert_eq!(after(3, Event::Closed), [1, 2, 1, 2]);
         assert_eq!(after(3, Event::Counts), [1, 2, 1, 2]);
         assert_eq!(after(3, Event::Gone), [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn who_leaves_a_node_that_is_cut_off_may_count_until_its_lease_has_ended() {
+        let mut streams = Streams::default();
+        let mut after = |number, event| {
+            streams.apply(number, event);
+            let point = streams.point(0.0);
+            [point.viewers.low, point.viewers.high]
+        };
+        after(1, Event::Requested { node: 1, visitor: 7 });
+        after(2, Event::Requested { node: 1, visitor: 8 });
+        after(1, Event::Counts);
+        assert_eq!(after(2, Event::Counts), [2, 2]);
+        // It leaves just before, and nobody hears of it.
+        after(1, Event::Closed);
+        assert_eq!(after(0, Event::Doubted { node: 1 }), [0, 2]);
+        assert_eq!(after(1, Event::Gone), [0, 2]);
+        assert_eq!(after(0, Event::Evicted { node: 1 }), [0, 1]);
+        after(2, Event::Closed);
+        assert_eq!(after(2, Event::Gone), [0, 0]);
+        assert_eq!(after(0, Event::Trusted { node: 1 }), [0, 0]);
     }
 
     #[test]

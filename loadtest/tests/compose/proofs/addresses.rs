@@ -4,10 +4,9 @@
 use std::{thread, time::Duration};
 
 use anyhow::ensure;
-use headcount_testkit::wait_until;
+use headcount_testkit::{Process, wait_until};
 
 use crate::{
-    command::Running,
     namespace::{ADDRESSES, GATEWAY, Namespace},
     node::Reading,
     stack::Stack,
@@ -23,7 +22,7 @@ pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
     let namespace = Namespace::new()?;
     let plain = format!("http://{GATEWAY}:{}/{COUNTER}.png", stack.ports.service);
     let secure = format!("https://{GATEWAY}:{}/{COUNTER}.png", stack.ports.tls);
-    let mut viewers: Vec<Running> = Vec::new();
+    let mut viewers: Vec<Process> = Vec::new();
     let mut people = 0;
     let mut watch = |from: usize, url: &str, claim: &[&str], new_people: u64| {
         let source = ADDRESSES[from].to_string();

@@ -60,7 +60,8 @@ fn scale_in(stack: &Stack, crowd: &Crowd) -> anyhow::Result<()> {
     crowd.exact(&format!("{MORE} nodes to {FEWER}"), Instant::now(), CHANGE)?;
     let now = crowd.snapshot()?;
     ensure!(now.lost() == now.ended, "who was on a node that went is told so, not cut off: {now}");
-    println!("    {} streams ended with their last frame", now.ended);
+    ensure!(now.ended_marked == now.ended, "a page shows a dead number as a live one: {now}");
+    println!("    {} streams ended with their last frame, marked", now.ended);
     stack.scale(REPLICAS)?;
     balancer_knows(stack)?;
     crowd.fill(CROWD)?;
@@ -92,7 +93,7 @@ fn restart_redis(stack: &Stack, crowd: &Crowd) -> anyhow::Result<()> {
         let node = stack.container("headcount")?;
         let status = output("docker", &["exec", &node, "/usr/local/bin/headcount", "status", "--json"])?;
         let status: Value = serde_json::from_str(&status)?;
-        let mut counters = status.as_array().into_iter().flatten();
+        let mut counters = status["counters"].as_array().into_iter().flatten();
         let count = counters.find(|counter| counter["counter"] == "breaking").map(|counter| &counter["count"]);
         ensure!(count == Some(&Value::from(truth)), "Redis counts {count:?}, not {truth}");
         Ok(())

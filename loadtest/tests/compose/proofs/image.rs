@@ -1,4 +1,4 @@
-//! The image contains the program and the two files that it reads, and nothing that helps an intruder.
+//! The image contains the two programs and the two files that they read, and nothing that helps an intruder.
 
 use anyhow::{Context, ensure};
 
@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// The files that the image is made of.
-const FILES: [&str; 3] = ["etc/nsswitch.conf", "etc/ssl/certs/ca-certificates.crt", "usr/local/bin/headcount"];
+const FILES: [&str; 4] =
+    ["etc/nsswitch.conf", "etc/ssl/certs/ca-certificates.crt", "usr/local/bin/headcount", "usr/local/bin/tictactoe"];
 /// What Docker puts into every container by itself.
 const DOCKERS: [&str; 8] =
     [".dockerenv", "dev/", "proc/", "sys/", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf"];

@@ -7,7 +7,7 @@ use headcount_testkit::promise::VANISHED;
 
 use super::CHANGE;
 use crate::{
-    command::Running,
+    command,
     crowd::Crowd,
     namespace::{GATEWAY, Namespace},
     stack::Stack,
@@ -45,7 +45,7 @@ pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
     let crowd = Crowd::open(stack, "leaving", WATCHERS)?;
     for way in &WAYS {
         let arguments = way.curl(stack, &stack.outside()?.to_string());
-        let viewer = Running::start("curl", &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let viewer = command::start("curl", &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
         // It has been there for a while: nothing of its arrival is on the way any more.
         crowd.viewers().all_see(WATCHERS as u64 + 1, ARRIVAL)?;
         let begun = Instant::now();

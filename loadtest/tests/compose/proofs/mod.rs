@@ -2,11 +2,14 @@
 
 mod addresses;
 mod breaking;
+mod documents;
 mod embeds;
+mod game;
 mod image;
 mod leaving;
 mod observing;
 mod rolling;
+mod settings;
 mod sites;
 
 use std::time::Duration;
@@ -27,7 +30,7 @@ pub(crate) struct Proof {
 pub(crate) const PROOFS: &[Proof] = &[
     Proof {
         name: "image",
-        claim: "the image holds the program and the two files that it reads: no shell, no setuid file",
+        claim: "the image holds the two programs and the two files that they read: no shell, no setuid file",
         run: image::run,
     },
     Proof {
@@ -46,6 +49,16 @@ pub(crate) const PROOFS: &[Proof] = &[
         run: rolling::run,
     },
     Proof {
+        name: "settings",
+        claim: "the README's commands change a setting under 300 viewers, and Docker still restarts the nodes",
+        run: settings::run,
+    },
+    Proof {
+        name: "documents",
+        claim: "every block of commands that the documents say is tested here does what it says, one after the other",
+        run: documents::run,
+    },
+    Proof {
         name: "leaving",
         claim: "who leaves is gone from the number within 1 s, and who vanishes without a word within 45 s",
         run: leaving::run,
@@ -55,10 +68,15 @@ pub(crate) const PROOFS: &[Proof] = &[
         claim: "a node knows its viewers' own addresses, and forged headers change nothing",
         run: addresses::run,
     },
+    Proof {
+        name: "game",
+        claim: "the forum shows a game that is played through the load balancer, and another address sees each move",
+        run: game::run,
+    },
     Proof { name: "embeds", claim: "eight embeds in one page over TLS are all live in Chromium", run: embeds::run },
     Proof {
         name: "observing",
-        claim: "Prometheus scrapes every node and evaluates the rules, and every metric the dashboard names exists",
+        claim: "Prometheus scrapes every node and evaluates the rules, and every query of the dashboard has data",
         run: observing::run,
     },
 ];

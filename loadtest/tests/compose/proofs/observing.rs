@@ -82,7 +82,27 @@ pub(super) fn run(stack: &Stack) -> anyhow::Result<()> {
         Ok(())
     })?;
     println!("  {} metrics are named by the dashboard and the rules, and all exist", names.len());
+
+    let queries: Vec<_> =
+        expressions(stack)?.iter().map(|expression| expression.replace("$__rate_interval", "2m")).collect();
+    wait_until("data for every query", SCRAPED, || {
+        // Rates need events between two scrapes: frames are sent when somebody comes and leaves.
+        drop(Crowd::open(stack, "observing", 1)?);
+        let missing: Vec<_> =
+            queries.iter().filter(|expression| !has_data(prometheus, expression).is_ok_and(|has| has)).collect();
+        ensure!(missing.is_empty(), "the dashboard has no data for {missing:#?}");
+        Ok::<_, anyhow::Error>(())
+    })?;
+    println!("  {} queries of the dashboard have data", queries.len());
     Ok(())
+}
+
+/// Whether a query has a number.
+fn has_data(prometheus: SocketAddr, expression: &str) -> anyhow::Result<bool> {
+    let encoded: String = expression.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let data = query(prometheus, &format!("/api/v1/query?query={encoded}"))?;
+    let results = data["result"].as_array().into_iter().flatten();
+    Ok(results.filter_map(|it| it["value"][1].as_str()).any(|value| value.parse::<f64>().is_ok_and(f64::is_finite)))
 }
 
 /// Asks Prometheus.

@@ -33,11 +33,13 @@ impl PngEncoder {
         PngEncoder { idle: Mutex::default() }
     }
 
-    /// Encodes an image with its stamp.
-    pub(crate) fn encode(&self, image: &RgbaImage, stamp: &Stamp) -> Vec<u8> {
+    /// Encodes an image with its stamp, if it has one.
+    pub(crate) fn encode<'a>(&self, image: &RgbaImage, stamp: impl Into<Option<&'a Stamp>>) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1024);
         let mut encoder = Encoder::new(&mut bytes, image.width(), image.height());
-        encoder.add_text_chunk(KEYWORD.to_owned(), stamp.to_string()).expect("keyword and stamp are ASCII");
+        if let Some(stamp) = stamp.into() {
+            encoder.add_text_chunk(KEYWORD.to_owned(), stamp.to_string()).expect("keyword and stamp are ASCII");
+        }
         let width = image.width() as usize;
         let rows: Vec<u8> = if let Some(indexed) = Indexed::of(image) {
             let depth = indexed.depth();

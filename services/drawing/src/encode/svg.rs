@@ -1,11 +1,14 @@
 //! Encodes a [`Scene`] as SVG, with outlines instead of text, so that it looks the same everywhere.
 
-use std::fmt::{self, Write};
+use std::{
+    collections::HashSet,
+    fmt::{self, Write},
+};
 
 use ab_glyph::{OutlineCurve, Point, point};
 
 use crate::{
-    scene::{Element, Paint, Scene, Stop},
+    scene::{Element, Ink, Paint, Scene, Shade, Sprite, Stop},
     stamp::Stamp,
     text::{Fonts, Line},
 };
@@ -27,8 +30,18 @@ fn write(svg: &mut String, fonts: &Fonts, scene: &Scene, scale: u32, alternative
         width * scale,
         height * scale,
     )?;
+    let mut defined = HashSet::new();
     for (index, element) in scene.elements.iter().enumerate() {
         match element {
+            Element::Sprite(sprite) => {
+                if defined.is_empty() && sprite.shade != Shade::Full {
+                    svg.push_str("<filter id=\"grey\"><feColorMatrix type=\"saturate\" values=\"0\"/></filter>");
+                }
+                if defined.insert(sprite.number) {
+                    define(svg, sprite, height)?;
+                }
+                write!(svg, "<use href=\"#s{}\" x=\"{}\"/>", sprite.number, sprite.x)?;
+            }
             Element::Shape { shape, paint } => {
                 let fill = match paint {
                     Paint::Solid(colour) => format!("#{colour}"),
@@ -41,8 +54,12 @@ fn write(svg: &mut String, fonts: &Fonts, scene: &Scene, scale: u32, alternative
                 path(svg, &shape.curves, |at| at)?;
                 svg.push_str("\"/>");
             }
-            Element::Text { line, x, baseline, colour } => {
-                write!(svg, "<path fill=\"#{colour}\" d=\"")?;
+            Element::Text { line, x, baseline, ink: Ink { colour, opacity } } => {
+                write!(svg, "<path fill=\"#{colour}\"")?;
+                if *opacity < 1.0 {
+                    write!(svg, " fill-opacity=\"{opacity}\"")?;
+                }
+                svg.push_str(" d=\"");
                 text(svg, fonts, line, point(*x as f32, *baseline as f32))?;
                 svg.push_str("\"/>");
             }
@@ -50,6 +67,21 @@ fn write(svg: &mut String, fonts: &Fonts, scene: &Scene, scale: u32, alternative
     }
     svg.push_str("</svg>\n");
     Ok(())
+}
+
+/// Defines a sprite, in the shade of its first use: a picture has one shade for all.
+fn define(svg: &mut String, sprite: &Sprite, height: u32) -> fmt::Result {
+    let (number, uri) = (sprite.number, sprite.set.uri(sprite.number));
+    let width = sprite.set.width(number, height);
+    let shade = match sprite.shade {
+        Shade::Full => String::new(),
+        Shade::Grey(opacity) => format!(" filter=\"url(#grey)\" opacity=\"{opacity}\""),
+    };
+    write!(
+        svg,
+        "<defs><image id=\"s{number}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\"{shade} \
+         href=\"{uri}\"/></defs>"
+    )
 }
 
 fn gradient(svg: &mut String, index: usize, stops: &[Stop]) -> fmt::Result {

@@ -1,12 +1,5 @@
-//! What the styles share: sizes derived from the height, and the mark of a stale number.
+//! What the styles share: sizes derived from the height.
 
-use crate::{
-    colour::Colour,
-    scene::{Element, Paint, Scene, Shape},
-};
-
-/// The mark of a stale number: an amber that stands out from every background.
-const STALE: Colour = Colour([0xff, 0xb0, 0x1f]);
 /// Digits up to this height are made as large as the picture allows.
 const SMALL_DIGITS: u32 = 8;
 
@@ -25,11 +18,4 @@ pub(crate) fn digit_height(height: u32, preferred: f32) -> u32 {
 /// Returns the baseline that centres digits of a height.
 pub(crate) fn baseline(height: u32, digit_height: u32) -> i32 {
     (height - (height - digit_height) / 2) as i32
-}
-
-/// Marks a picture as stale, in its top right corner.
-pub(crate) fn mark_stale(scene: &mut Scene, radius: f32) {
-    let size = share(scene.height, 0.3).max(4) as f32;
-    let shape = Shape::corner_triangle((scene.width as f32, 0.0), size, radius);
-    scene.elements.push(Element::Shape { shape, paint: Paint::Solid(STALE) });
 }

@@ -2,21 +2,25 @@
 
 mod flat;
 mod layout;
+mod mark;
 mod odometer;
 mod plain;
+mod sprites;
 
 use crate::{
     figure::Figure,
     look::{Look, Style},
     scene::Scene,
+    sprites::SpriteSets,
     text::TextLayout,
 };
 
-/// Composes a picture in the look's style.
-pub(crate) fn compose(text: &TextLayout, look: &Look, figure: &Figure) -> Scene {
+/// Composes a picture in the look's style. Where its set of sprites does not exist, the built-in one takes its place.
+pub(crate) fn compose(text: &TextLayout, sets: &SpriteSets, look: &Look, figure: &Figure) -> Scene {
     match look.style() {
         Style::Flat => flat::compose(text, look, figure),
         Style::Plain => plain::compose(text, look, figure),
         Style::Odometer => odometer::compose(text, look, figure),
+        Style::Sprites => sprites::compose(text, sets, look, figure),
     }
 }

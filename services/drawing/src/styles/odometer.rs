@@ -1,6 +1,9 @@
 //! The odometer: digits on drums behind a window, like the counters of early web pages.
 
-use super::layout::{baseline, digit_height, mark_stale, share};
+use super::{
+    layout::{baseline, digit_height, share},
+    mark::{Tone, cross_out},
+};
 use crate::{
     colour::Colour,
     figure::Figure,
@@ -29,7 +32,8 @@ const SHADING: [(f32, Colour, f32); 7] = [
 
 pub(crate) fn compose(text: &TextLayout, look: &Look, figure: &Figure) -> Scene {
     let height = look.height();
-    let background = look.background().expect("the odometer style has a default background");
+    let tone = Tone::of(figure);
+    let background = tone.ground(look.background().expect("the odometer style has a default background"));
     let edge = share(height, 0.05).max(1);
     let bezel = 2 * edge;
     let radius = height as f32 * 0.12;
@@ -63,8 +67,8 @@ pub(crate) fn compose(text: &TextLayout, look: &Look, figure: &Figure) -> Scene 
     plate(0.0, bottom - edge as f32, CASE_LIT);
     plate(edge as f32, bottom - edge as f32, CASE);
     let label_baseline = baseline(height, label_digits);
-    let colour = look.foreground().unwrap_or(LABEL_COLOUR);
-    scene.elements.push(Element::Text { line: label, x: label_x as i32, baseline: label_baseline, colour });
+    let ink = tone.ink(look.foreground().unwrap_or(LABEL_COLOUR));
+    scene.elements.push(Element::Text { line: label, x: label_x as i32, baseline: label_baseline, ink });
 
     let opening = |x: u32, width: u32| {
         let (top, bottom) = (bezel as f32, (height - bezel) as f32);
@@ -76,13 +80,13 @@ pub(crate) fn compose(text: &TextLayout, look: &Look, figure: &Figure) -> Scene 
         scene.elements.push(Element::Shape { shape: opening(x, width), paint: Paint::Solid(background) });
         let line_x = x as i32 + (width as i32 - line.width as i32) / 2;
         let baseline = baseline(height, digits);
-        scene.elements.push(Element::Text { line, x: line_x, baseline, colour: look.text_colour() });
+        scene.elements.push(Element::Text { line, x: line_x, baseline, ink: tone.ink(look.text_colour()) });
         let stops = SHADING.map(|(at, colour, opacity)| Stop { at, colour, opacity });
         scene.elements.push(Element::Shape { shape: opening(x, width), paint: Paint::Gradient(stops.to_vec()) });
         x += width + edge;
     }
-    if figure.stale {
-        mark_stale(&mut scene, radius);
+    if tone == Tone::Marked {
+        cross_out(&mut scene, look, window_x..window_x + window_width, bezel..height - bezel);
     }
     scene
 }

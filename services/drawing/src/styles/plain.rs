@@ -1,6 +1,9 @@
 //! The plain style: number and label, for use within a line of text.
 
-use super::layout::{baseline, digit_height, mark_stale, share};
+use super::{
+    layout::{baseline, digit_height, share},
+    mark::{Tone, strike_out, with_overhang},
+};
 use crate::{
     figure::Figure,
     look::Look,
@@ -18,19 +21,22 @@ pub(crate) fn compose(text: &TextLayout, look: &Look, figure: &Figure) -> Scene 
     let number = text.number(&look.text(figure), Fonts::MAIN, em);
     let label = text.label(look.label(), em);
     let gap = if look.label().is_empty() { 0 } else { (em * 0.35).round() as u32 };
-    let label_x = padding + number.width + gap;
+    let number_end = padding + number.width;
+    let label_x = number_end + gap;
     let width = label_x + label.width + padding;
+    let tone = Tone::of(figure);
     let mut elements = Vec::new();
     if let Some(background) = look.background() {
         let shape = Shape::rectangle((0.0, 0.0), (width as f32, height as f32), 0.0, Rounded::None);
-        elements.push(Element::Shape { shape, paint: Paint::Solid(background) });
+        elements.push(Element::Shape { shape, paint: Paint::Solid(tone.ground(background)) });
     }
     for (line, x) in [(number, padding), (label, label_x)] {
-        elements.push(Element::Text { line, x: x as i32, baseline, colour: look.text_colour() });
+        elements.push(Element::Text { line, x: x as i32, baseline, ink: tone.ink(look.text_colour()) });
     }
     let mut scene = Scene { width, height, elements };
-    if figure.stale {
-        mark_stale(&mut scene, 0.0);
+    if tone == Tone::Marked {
+        let columns = with_overhang(padding..number_end, height);
+        strike_out(&mut scene, look, columns, digits);
     }
     scene
 }

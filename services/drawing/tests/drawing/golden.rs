@@ -7,13 +7,15 @@ use std::{env, fs, path::PathBuf};
 use headcount_drawing::{Artist, Figure, Format, Look};
 
 /// Each picture's file name, look and number. `!` marks a stale number.
-const PICTURES: [(&str, &str, &str); 22] = [
+const PICTURES: [(&str, &str, &str); 33] = [
     ("flat", "", "1234"),
     ("flat-2x", "scale=2", "1234"),
     ("flat-3x", "scale=3", "1234"),
     ("flat-zero", "", "0"),
     ("flat-stale", "", "1234!"),
     ("flat-stale-3x", "scale=3", "1234!"),
+    ("flat-stale-12", "height=12", "1083!"),
+    ("flat-stale-grey", "bg=777&label=visitors", "1083!"),
     ("flat-digits", "format=grouped&label=", "1234567890"),
     ("flat-small-number", "small=5&label=readers&bg=royalblue", "3"),
     ("flat-light-ground", "label=visitors&bg=gold&format=compact", "12345"),
@@ -25,10 +27,19 @@ const PICTURES: [(&str, &str, &str); 22] = [
     ("plain", "style=plain", "1234"),
     ("plain-3x", "style=plain&scale=3&fg=crimson", "1234"),
     ("plain-ground", "style=plain&bg=ffe&label=here+now", "7!"),
+    ("plain-stale", "style=plain", "1083!"),
     ("odometer", "style=odometer", "1234"),
+    ("odometer-stale", "style=odometer", "8206!"),
     ("odometer-3x", "style=odometer&scale=3", "1234"),
     ("odometer-32", "style=odometer&height=32&label=visitors", "98765"),
     ("odometer-green", "style=odometer&height=32&fg=lime&format=compact", "12345"),
+    ("sprites", "style=sprites", "1234"),
+    ("sprites-12", "style=sprites&height=12", "67890"),
+    ("sprites-3x", "style=sprites&scale=3", "1234"),
+    ("sprites-stale", "style=sprites", "8206!"),
+    ("sprites-stale-48", "style=sprites&height=48&label=online", "8206!"),
+    ("sprites-48", "style=sprites&height=48&format=grouped&label=visitors&fg=white&bg=203040", "5678901"),
+    ("sprites-compact", "style=sprites&height=32&format=compact", "1234567"),
     ("odometer-light-stale", "style=odometer&height=48&bg=ivory&format=grouped", "1234567!"),
 ];
 

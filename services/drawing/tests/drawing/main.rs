@@ -5,4 +5,5 @@ mod looks;
 mod pictures;
 mod scripts;
 mod sizes;
+mod sprites;
 mod strategies;

@@ -1,5 +1,7 @@
 //! Properties of every picture, whatever its look.
 
+use std::collections::HashMap;
+
 use headcount_drawing::{Artist, Count, Figure, Format, Look, Stamp, Style, Writing, read_stamp};
 use image::ImageFormat;
 use proptest::prelude::*;
@@ -89,15 +91,58 @@ proptest! {
     }
 
     #[test]
-    fn a_stale_mark_stays_in_its_corner(look in look(), figure in figure()) {
-        let fresh = artist().pixels(&look, &Figure { stale: false, ..figure });
-        let stale = artist().pixels(&look, &Figure { stale: true, ..figure });
-        prop_assert_eq!(fresh.dimensions(), stale.dimensions());
-        prop_assert!(fresh != stale);
-        let corner = fresh.width() - fresh.height() * 2 / 5;
-        let differs = fresh.enumerate_pixels().zip(stale.pixels()).filter(|((_, _, fresh), stale)| fresh != stale);
-        prop_assert!(differs.map(|((x, y, _), _)| (x, y)).all(|(x, y)| x >= corner && y < fresh.height() * 2 / 5));
+    fn a_stale_number_is_struck_out_in_a_picture_of_the_same_size(look in look(), figure in figure()) {
+        let live = artist().pixels(&look, &Figure { stale: false, ..figure });
+        let marked = artist().pixels(&look, &Figure { stale: true, ..figure });
+        prop_assert_eq!(live.dimensions(), marked.dimensions());
+        let height = live.height();
+        if look.style() == Style::Odometer {
+            prop_assert!(has_rising_line(&live, &marked));
+            return Ok(());
+        }
+        // A row below the middle holds a line of one colour. It stands out from what is there in the live picture, except where
+        // it crosses strokes of digits.
+        let is_struck = |row: u32| {
+            let pixels: Vec<_> = (0..marked.width()).map(|x| (live.get_pixel(x, row), marked.get_pixel(x, row))).collect();
+            pixels.chunk_by(|one, next| one.1 == next.1).any(|run| {
+                let standing_out = run.iter().filter(|(live, marked)| stands_out(live, marked)).count();
+                run.len() as u32 >= height / 4 && standing_out as u32 >= height / 10
+            })
+        };
+        prop_assert!((height / 2..height * 3 / 5).any(is_struck));
     }
+}
+
+/// Whether there is a line in the marked picture that rises from its first column to its last, and is new there. Its ends
+/// have its colour; in between it lies between the pixels at some heights, so that its colour is a little different in each.
+fn has_rising_line(live: &image::RgbaImage, marked: &image::RgbaImage) -> bool {
+    let mut new: HashMap<_, Vec<(u32, u32)>> = HashMap::new();
+    for (x, y, pixel) in marked.enumerate_pixels().filter(|(x, y, pixel)| stands_out(live.get_pixel(*x, *y), pixel)) {
+        new.entry(pixel.0).or_default().push((x, y));
+    }
+    let all: Vec<_> = new.values().flatten().copied().collect();
+    new.into_values().any(|at| {
+        let (first, last) = (at.iter().min().expect("a pixel"), at.iter().max().expect("a pixel"));
+        let (width, rise) = (last.0 - first.0, first.1.saturating_sub(last.1));
+        if rise < live.height() / 3 {
+            return false;
+        }
+        let on_the_line = all.iter().filter(|(x, y)| {
+            let expected =
+                f64::from(first.1) - f64::from(rise) * (f64::from(*x) - f64::from(first.0)) / f64::from(width);
+            (first.0..=last.0).contains(x) && (f64::from(*y) - expected).abs() <= f64::from(live.height()) / 12.0
+        });
+        let mut columns: Vec<_> = on_the_line.map(|(x, _)| *x).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        // Where it crosses strokes of digits, it may not stand out.
+        columns.len() as u32 >= width / 3
+    })
+}
+
+/// Whether two pixels differ much, in any channel.
+fn stands_out(one: &image::Rgba<u8>, other: &image::Rgba<u8>) -> bool {
+    one.0.iter().zip(other.0).any(|(one, other)| one.abs_diff(other) >= 48)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use headcount_drawing::{Artist, Figure, FontError, Look, LookError};
 use image::RgbaImage;
 
 fn labelled(artist: &Artist, label: &str) -> RgbaImage {
-    let look = Look::default().with("label", label).expect("a good label");
+    let look = Look::from_query(&format!("label={label}")).expect("a good label");
     assert_eq!(artist.check(&look), Ok(()), "{label}");
     artist.pixels(&look, &Figure::of(1))
 }
@@ -39,7 +39,7 @@ fn labels_are_drawn_in_many_scripts() {
 #[test]
 fn a_missing_character_is_reported() {
     let artist = Artist::new();
-    let look = Look::default().with("label", "now 在线").expect("a good label");
+    let look = Look::from_query("label=now 在线").expect("a good label");
     let error = artist.check(&look).expect_err("no font has Chinese");
     assert_eq!(error, LookError::Character('在'));
     let sentence = "the label's character '在' (U+5728) cannot be drawn: allowed are the characters of the font";
@@ -59,7 +59,7 @@ fn a_font_file_precedes_the_built_in_fonts() {
     let built_in = Artist::new();
     assert!(labelled(&serif, "online") != labelled(&built_in, "online"));
     // DejaVu Serif has no Hebrew.
-    let look = Look::default().with("label", "אבג").expect("a good label");
+    let look = Look::from_query("label=אבג").expect("a good label");
     assert_eq!(serif.check(&look), Ok(()));
 }
 

@@ -22,7 +22,7 @@ fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = String> {
 
 /// Generates valid options.
 pub(crate) fn options() -> impl Strategy<Value = Options> {
-    let colour = || any_of(&["fff", "#000", "1f7a4d", "gold", "RebeccaPurple", "abcdef", "ffffff", "white"]);
+    let colour = || any_of(&["fff", "#000", "777", "1f7a4d", "gold", "RebeccaPurple", "abcdef", "ffffff", "white"]);
     let of = |name: &'static str, value: BoxedStrategy<String>| {
         option::of(value).prop_map(move |value| value.map(|value| (name, value)))
     };
@@ -32,10 +32,12 @@ pub(crate) fn options() -> impl Strategy<Value = Options> {
         of("format", any_of(&["full", "grouped", "compact"]).boxed()),
         of("height", prop_oneof![Just(20), 12..=96u8].prop_map(|height| height.to_string()).boxed()),
         of("label", label().boxed()),
+        of("label_bg", any_of(&["fff", "4a4f57", "gold", "navy"]).boxed()),
         of("scale", any_of(&["1", "2", "3"]).boxed()),
+        of("set", any_of(&["nixie"]).boxed()),
         of("show", any_of(&["count", "visitors"]).boxed()),
         of("small", any_of(&["0", "5", "1000"]).boxed()),
-        of("style", any_of(&["flat", "plain", "odometer"]).boxed()),
+        of("style", any_of(&["flat", "plain", "odometer", "sprites"]).boxed()),
     ];
     Vec::from(each).prop_map(|options| options.into_iter().flatten().collect())
 }

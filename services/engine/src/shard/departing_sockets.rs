@@ -19,7 +19,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 struct DepartingSocket {
     socket: Socket,
     expires: Instant,
-    input_bytes: u32,
+    input_bytes: u16,
 }
 
 /// The departing sockets of a shard.

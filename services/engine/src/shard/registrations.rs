@@ -60,6 +60,11 @@ impl Registrations {
         self.0.register(&mut SourceFd(&socket.as_raw_fd()), source.into(), interest)
     }
 
+    /// Ends the registration of a socket that stays open.
+    pub(super) fn remove(&self, socket: &Socket) -> io::Result<()> {
+        self.0.deregister(&mut SourceFd(&socket.as_raw_fd()))
+    }
+
     /// Changes a registration. The poller checks the socket again: a state reached before the change causes an event too.
     pub(super) fn change(&self, socket: &Socket, source: EventSource, interest: Interest) -> io::Result<()> {
         self.0.reregister(&mut SourceFd(&socket.as_raw_fd()), source.into(), interest)

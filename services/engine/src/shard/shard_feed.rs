@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headcount_wire::Frame;
 
 use super::feed_viewers::{FeedViewers, Moved};
+use crate::Frame;
 use crate::feed_state::FeedState;
+use crate::settings::TurnOver;
 
 /// What a pass sends to each of the feed's viewers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,6 @@ pub(super) enum Pass {
 pub(super) struct ShardFeed<A> {
     state: Arc<FeedState<A>>,
     frame: Frame,
-    /// The ending of `frame`, built on first use.
-    ending: Option<Bytes>,
     viewers: FeedViewers,
     pass: Option<Pass>,
     /// When the last pass over frames started: all viewers that do not lag have received a frame since.
@@ -40,7 +39,7 @@ impl<A> ShardFeed<A> {
     /// Called for the first viewer of the feed in `shard`.
     pub(super) fn new(state: Arc<FeedState<A>>, shard: usize, now: Instant) -> Self {
         let (frame, ended) = state.add_shard(shard);
-        Self { state, frame, ending: None, viewers: FeedViewers::default(), pass: None, last_pass: now, ended }
+        Self { state, frame, viewers: FeedViewers::default(), pass: None, last_pass: now, ended }
     }
 
     pub(super) fn state(&self) -> &Arc<FeedState<A>> {
@@ -51,9 +50,16 @@ impl<A> ShardFeed<A> {
         &self.frame
     }
 
-    /// The stream's last bytes, with the newest image.
+    /// When the feed's streams end by themselves.
+    #[inline]
+    pub(super) fn turn_over(&self) -> Option<TurnOver> {
+        self.state.turn_over
+    }
+
+    /// The stream's last bytes, of the newest frame: even if no pass has started with it yet.
     pub(super) fn ending(&mut self) -> Bytes {
-        self.ending.get_or_insert_with(|| self.frame.ending()).clone()
+        self.frame = self.state.newest();
+        self.frame.ending().clone()
     }
 
     /// Whether viewers who join now are ended after their first frame.
@@ -83,17 +89,17 @@ impl<A> ShardFeed<A> {
 
     /// Starts a pass with the feed's current frame.
     pub(super) fn start_pass(&mut self, now: Instant) {
-        self.set_frame(self.state.current());
+        self.frame = self.state.current();
         self.last_pass = now;
         self.pass = Some(Pass::Frame { start: now, cpu_time: Duration::ZERO });
         self.viewers.start_pass();
     }
 
-    /// Starts a pass that ends the feed's viewers. Replaces a pass over frames, because the ending carries the newest image
-    /// too. Returns the replaced pass.
+    /// Starts a pass that ends the feed's viewers. Replaces a pass over frames, because the ending belongs to the newest
+    /// frame. Returns the replaced pass.
     pub(super) fn start_ending(&mut self, now: Instant) -> Option<Pass> {
         let replaced = self.finish_pass(now);
-        self.set_frame(self.state.current());
+        self.frame = self.state.current();
         self.ended = true;
         self.viewers.start_pass();
         self.pass = Some(Pass::Ending);
@@ -108,7 +114,7 @@ impl<A> ShardFeed<A> {
     /// Continues the pass with a newer frame, if one was published since it started.
     pub(super) fn update_frame(&mut self) {
         if let Some(newer) = self.state.pending() {
-            self.set_frame(newer);
+            self.frame = newer;
         }
     }
 
@@ -136,10 +142,5 @@ impl<A> ShardFeed<A> {
             self.state.pass_finished(now, cpu_time);
         }
         finished
-    }
-
-    fn set_frame(&mut self, frame: Frame) {
-        self.frame = frame;
-        self.ending = None;
     }
 }

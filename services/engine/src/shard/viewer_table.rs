@@ -15,11 +15,12 @@ use super::feed_table::FeedTable;
 use super::registrations::{EventSource, Registrations};
 use super::shard_feed::Pass;
 use super::viewer::{self, Lag, Progress, PushOutcome, Viewer};
-use crate::Attachment;
 use crate::feed_state::{FeedState, ShardInbox};
-use crate::inbox::Newcomer;
+use crate::inbox::{Newcomer, Start};
 use crate::metrics::{DepartureCause, Metrics, SendTotals};
+use crate::settings::TurnOver;
 use crate::socket::Input;
+use crate::{Attachment, HeldViewer};
 
 /// How often stalled viewers are looked for within the stall limit.
 const STALL_CHECKS: u32 = 50;
@@ -71,10 +72,18 @@ impl<A: Attachment> ViewerTable<A> {
     // Not inlined: `benches/instructions.rs` counts it by name.
     #[inline(never)]
     pub(super) fn join(&mut self, newcomer: Newcomer<A, FeedState<A>>, departing: &mut DepartingSockets, now: Instant) {
-        let Newcomer { socket, head, mut attachment, permit, feed } = newcomer;
+        let Newcomer { socket, start, mut attachment, permit, feed } = newcomer;
         let feed = self.feeds.find_or_add(feed, now);
         let mut totals = SendTotals::default();
-        let sent = viewer::send_first_frame(&socket, &head, self.feeds[feed].frame().bytes(), now, &mut totals);
+        let frame = self.feeds[feed].frame().bytes();
+        let (sent, first_frame, counted) = match start {
+            Start::Head(head) => (viewer::send_first_frame(&socket, &head, frame, now, &mut totals), true, (0, 0)),
+            Start::Resume(progress) => {
+                let input_bytes = u16::try_from(progress.input_bytes).unwrap_or(u16::MAX);
+                let counted = (input_bytes, progress.frames);
+                (viewer::send_resumed(&socket, progress, frame, now, &mut totals), false, counted)
+            }
+        };
         let entry = self.viewers.vacant_entry();
         let key = entry.key();
         let registered = sent.and_then(|lag| {
@@ -91,11 +100,11 @@ impl<A: Attachment> ViewerTable<A> {
             }
         };
         self.metrics.pushed(&totals);
-        if lag.is_none() {
+        if first_frame && lag.is_none() {
             attachment.first_frame_sent();
         }
         let position = self.feeds[feed].add_viewer(key as u32);
-        entry.insert(Viewer::new(socket, feed as u32, position, attachment, permit));
+        entry.insert(Viewer::new(socket, feed as u32, position, counted, attachment, permit));
         if let Some(lag) = lag {
             self.start_lag(key, lag);
         }
@@ -122,7 +131,7 @@ impl<A: Attachment> ViewerTable<A> {
             return;
         }
         let mut totals = SendTotals::default();
-        let progress = viewer.catch_up(self.feeds[viewer.feed()].frame(), now, &mut totals);
+        let progress = viewer.catch_up(&mut self.feeds[viewer.feed()], now, &mut totals);
         self.metrics.pushed(&totals);
         self.apply(key, progress, departing, now);
     }
@@ -134,19 +143,50 @@ impl<A: Attachment> ViewerTable<A> {
         self.apply(key, progress, departing, now);
     }
 
-    /// Sends the viewers with the given keys their feed's frame again, unless the feed is fresh: it sent one to all viewers
-    /// less than `fresh` ago.
-    pub(super) fn repeat_frames(&mut self, keys: impl Iterator<Item = usize>, fresh: Duration, now: Instant) {
+    /// Whether there is a viewer with this key who comes back when its stream has ended.
+    pub(super) fn comes_back(&self, key: usize) -> bool {
+        self.viewers.get(key).is_some_and(|viewer| self.feeds[viewer.feed()].turn_over().is_some())
+    }
+
+    /// Sends the viewers with the given keys what keeps their streams alive, unless the feed is fresh: it sent a frame to all
+    /// viewers less than `fresh` ago.
+    pub(super) fn repeat_frames(
+        &mut self,
+        keys: impl Iterator<Item = usize>,
+        fresh: Duration,
+        departing: &mut DepartingSockets,
+        now: Instant,
+    ) {
         let mut totals = SendTotals::default();
         for key in keys {
             let Some(viewer) = self.viewers.get(key) else { continue };
             let feed = &self.feeds[viewer.feed()];
             if viewer.lag().is_none() && !feed.is_fresh(fresh, now) {
-                let frame = feed.frame().clone();
-                self.push(key, frame.bytes(), now, &mut totals);
+                let (frame, turn_over) = (feed.frame().clone(), feed.turn_over());
+                match turn_over {
+                    None => self.push(key, frame.keepalive(), now, &mut totals),
+                    Some(turn_over) => {
+                        self.push_counted(key, frame.keepalive(), turn_over, departing, now, &mut totals);
+                    }
+                }
             }
         }
         self.metrics.repeated(&totals);
+    }
+
+    /// Takes all viewers out of the table, except those whose stream is ending.
+    pub(super) fn take_all(&mut self, now: Instant) -> Vec<HeldViewer<A>> {
+        self.viewers
+            .drain()
+            .filter_map(|viewer| {
+                // Otherwise the socket could not be registered again while it is open.
+                if let Err(error) = self.registrations.remove(viewer.socket()) {
+                    tracing::debug!(%error, "a viewer's socket cannot be held");
+                    return None;
+                }
+                viewer.hold(now)
+            })
+            .collect()
     }
 
     /// From now on, viewers end because of a drain, and new ones are ended after their first frame.
@@ -208,19 +248,33 @@ impl<A: Attachment> ViewerTable<A> {
         if self.feeds[feed].pass() == Some(Pass::Ending) {
             self.visit_ending(feed, budget, departing, now)
         } else {
-            self.visit_frame(feed, budget, now)
+            self.visit_frame(feed, budget, departing, now)
         }
     }
 
-    fn visit_frame(&mut self, feed: usize, mut budget: usize, now: Instant) -> usize {
+    fn visit_frame(&mut self, feed: usize, mut budget: usize, departing: &mut DepartingSockets, now: Instant) -> usize {
         self.feeds[feed].update_frame();
-        let frame = self.feeds[feed].frame().clone();
+        let (frame, turn_over) = (self.feeds[feed].frame().clone(), self.feeds[feed].turn_over());
+        let bytes = frame.bytes();
         let mut totals = SendTotals::default();
-        while budget > 0
-            && let Some(viewer) = self.feeds[feed].next_viewer()
-        {
-            budget -= 1;
-            self.push(viewer, frame.bytes(), now, &mut totals);
+        // Two loops: most streams do not turn over, and need not count their frames.
+        match turn_over {
+            None => {
+                while budget > 0
+                    && let Some(viewer) = self.feeds[feed].next_viewer()
+                {
+                    budget -= 1;
+                    self.push(viewer, bytes, now, &mut totals);
+                }
+            }
+            Some(turn_over) => {
+                while budget > 0
+                    && let Some(viewer) = self.feeds[feed].next_viewer()
+                {
+                    budget -= 1;
+                    self.push_counted(viewer, bytes, turn_over, departing, now, &mut totals);
+                }
+            }
         }
         self.metrics.pushed(&totals);
         budget
@@ -267,6 +321,26 @@ impl<A: Attachment> ViewerTable<A> {
         }
     }
 
+    /// Writes a frame to a viewer, and counts it. Ends the viewer's stream without another byte if it has had its number of
+    /// frames, unless it is gone or lags.
+    fn push_counted(
+        &mut self,
+        key: usize,
+        frame: &Bytes,
+        turn_over: TurnOver,
+        departing: &mut DepartingSockets,
+        now: Instant,
+        totals: &mut SendTotals,
+    ) {
+        self.viewers[key].count_frame();
+        self.push(key, frame, now, totals);
+        if self.viewers.get(key).is_some_and(|viewer| viewer.is_to_turn_over(turn_over, key)) {
+            let (socket, attachment) = self.remove(key, DepartureCause::TurnedOver);
+            departing.add(socket, now);
+            attachment.turned_over();
+        }
+    }
+
     /// Applies a viewer's progress to the lists and the poller.
     fn apply(&mut self, key: usize, progress: Progress, departing: &mut DepartingSockets, now: Instant) {
         match progress {
@@ -275,7 +349,7 @@ impl<A: Attachment> ViewerTable<A> {
             Progress::FellBehind(lag) => self.start_lag(key, lag),
             Progress::Ended => {
                 let cause = if self.draining { DepartureCause::Drained } else { DepartureCause::FeedEnded };
-                departing.add(self.remove(key, cause), now);
+                departing.add(self.remove(key, cause).0, now);
             }
             Progress::Broken(error) => self.depart_broken(key, &error),
         }
@@ -326,7 +400,8 @@ impl<A: Attachment> ViewerTable<A> {
 
     /// Removes a viewer and closes its socket.
     fn depart(&mut self, key: usize, cause: DepartureCause) {
-        let socket = self.remove(key, cause);
+        let (socket, attachment) = self.remove(key, cause);
+        drop(attachment);
         if matches!(cause, DepartureCause::Stalled | DepartureCause::Talkative) {
             // A reset, because a FIN would wait behind the data that the peer does not read.
             if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
@@ -335,8 +410,8 @@ impl<A: Attachment> ViewerTable<A> {
         }
     }
 
-    /// Removes a viewer from all lists and drops its attachment. Returns its socket.
-    fn remove(&mut self, key: usize, cause: DepartureCause) -> Socket {
+    /// Removes a viewer from all lists. Returns its socket and its attachment.
+    fn remove(&mut self, key: usize, cause: DepartureCause) -> (Socket, A) {
         self.remove_lag(key);
         let viewer = self.viewers.remove(key);
         let feed = viewer.feed();
@@ -346,7 +421,7 @@ impl<A: Attachment> ViewerTable<A> {
         self.inbox.viewer_left();
         self.metrics.departed(cause);
         self.feeds.remove_if_unused(feed);
-        viewer.into_socket()
+        viewer.into_parts()
     }
 }
 

@@ -45,10 +45,7 @@ fn acknowledged_within(time: Duration, peer: &Peer) -> bool {
 
 #[test]
 fn a_closed_connection_is_noticed() {
-    let harness = Harness::new(Settings::default());
-    let feed = harness.feed(frame(0, 0));
-    let mut peer = harness.join(&feed, None);
-    peer.read_to(0);
+    let (harness, _feed, peer) = Harness::with_viewer(Settings::default(), None);
     drop(peer);
     harness.wait_for_departure("closed");
     assert_eq!(harness.first_frames(), 1);
@@ -56,10 +53,7 @@ fn a_closed_connection_is_noticed() {
 
 #[test]
 fn a_viewer_that_sends_a_fin_has_left() {
-    let harness = Harness::new(Settings::default());
-    let feed = harness.feed(frame(0, 0));
-    let mut peer = harness.join(&feed, None);
-    peer.read_to(0);
+    let (harness, _feed, mut peer) = Harness::with_viewer(Settings::default(), None);
     peer.socket.shutdown(Shutdown::Write).expect("an open connection");
     harness.wait_for_departure("closed");
     assert_eq!(peer.read_to_end(), End::CutOff);
@@ -67,20 +61,14 @@ fn a_viewer_that_sends_a_fin_has_left() {
 
 #[test]
 fn a_reset_is_noticed() {
-    let harness = Harness::new(Settings::default());
-    let feed = harness.feed(frame(0, 0));
-    let mut peer = harness.join(&feed, None);
-    peer.read_to(0);
+    let (harness, _feed, peer) = Harness::with_viewer(Settings::default(), None);
     peer.reset();
     harness.wait_for_departure("reset");
 }
 
 #[test]
 fn a_viewer_that_reads_nothing_is_stalled() {
-    let harness = Harness::new(short_stall());
-    let feed = harness.feed(frame(0, 0));
-    let mut peer = harness.join(&feed, Some(4 << 10));
-    peer.read_to(0);
+    let (harness, feed, mut peer) = Harness::with_viewer(short_stall(), Some(4 << 10));
     let mut number = 0;
     wait_until("the viewer is dropped", || {
         number += 1;
@@ -93,10 +81,7 @@ fn a_viewer_that_reads_nothing_is_stalled() {
 
 #[test]
 fn a_viewer_whose_kernel_acknowledges_nothing_times_out() {
-    let harness = Harness::new(short_stall());
-    let feed = harness.feed(frame(0, 0));
-    let mut peer = harness.join(&feed, Some(4 << 10));
-    peer.read_to(0);
+    let (harness, feed, peer) = Harness::with_viewer(short_stall(), Some(4 << 10));
     // The engine's kernel accepts the last frame, but the peer's window is full. The viewer does not lag.
     let mut number = 0;
     wait_until("the peer's window is full", || {
@@ -112,10 +97,7 @@ fn a_viewer_whose_kernel_acknowledges_nothing_times_out() {
 
 #[test]
 fn input_is_discarded_up_to_a_limit() {
-    let harness = Harness::new(Settings { frame_rate: 1000.0, ..Settings::default() });
-    let feed = harness.feed(frame(0, 0));
-    let mut peer = harness.join(&feed, None);
-    peer.read_to(0);
+    let (harness, feed, mut peer) = Harness::with_viewer(Settings { frame_rate: 1000.0, ..Settings::default() }, None);
     for number in 1..=10 {
         peer.socket.write_all(&[b'x'; 2000]).expect("an open connection");
         publish_and_wait(&feed, &frame(number, 0));

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use headcount_engine::{Attachment, Engine, Rejection, Settings};
+use headcount_engine::{Attachment, Engine, FeedSettings, Rejection, Settings};
 
-use crate::harness::{End, Harness, Peer, block_on, frame, publish_and_wait, wait_until};
+use crate::harness::{DEADLINE, End, Harness, Peer, block_on, ending, frame, publish_and_wait, wait_until};
 
 #[test]
 fn a_drain_ends_every_stream_cleanly() {
@@ -84,16 +84,16 @@ fn a_second_drain_shortens_the_first() {
 
 #[test]
 fn a_lagging_viewer_finishes_its_part_before_the_ending() {
-    let harness = Harness::new(Settings { frame_rate: 100_000.0, ..Settings::default() });
-    let feed = harness.feed(frame(0, 0));
-    let mut peer = harness.join(&feed, Some(4 << 10));
-    peer.read_to(0);
+    let (harness, feed, mut peer) =
+        Harness::with_viewer(Settings { frame_rate: 100_000.0, ..Settings::default() }, Some(4 << 10));
     let mut number = 0;
     wait_until("the viewer lags", || {
         number += 1;
         publish_and_wait(&feed, &frame(number, 50_000));
         harness.metric("viewers_by_state{state=\"lagging\"}") == 1
     });
+    number += 1;
+    feed.set_ending(ending(number, 50_000));
     let engine = harness.engine.clone();
     let drain = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));
     assert_eq!(peer.read_to_end(), End::Clean);
@@ -101,6 +101,75 @@ fn a_lagging_viewer_finishes_its_part_before_the_ending() {
     drop(peer);
     drain.join().expect("the drain");
     assert_eq!(harness.departures("drained"), 1);
+}
+
+#[test]
+fn streams_end_with_the_ending_that_was_set() {
+    let harness = Harness::new(Settings { frame_rate: 0.01, ..Settings::default() });
+    let feeds: Vec<_> = (0..4).map(|index| harness.feed(frame(index * 100, 0))).collect();
+    let mut peers: Vec<_> = feeds.iter().map(|feed| harness.join(feed, None)).collect();
+    for (index, peer) in peers.iter_mut().enumerate() {
+        peer.read_to(index as u64 * 100);
+    }
+    let watching = feeds[1].frames();
+    // The first has none; the second's replaces nothing that is sent; the third's comes with a frame; the fourth's is for a
+    // frame that the pace delays.
+    feeds[1].set_ending(ending(101, 0));
+    assert!(!watching.has_changed().expect("the feed lives"), "nothing is sent for an ending");
+    feeds[2].publish(frame(201, 0).with_ending(ending(202, 0)));
+    peers[2].read_to(201);
+    let mut number = 301;
+    while feeds[3].next_frame_due() < Instant::now() + DEADLINE {
+        publish_and_wait(&feeds[3], &frame(number, 0));
+        number += 1;
+    }
+    feeds[3].publish(frame(number, 0));
+    feeds[3].set_ending(ending(number + 1, 0));
+    assert_eq!(*feeds[3].newest_frame().ending(), ending(number + 1, 0));
+
+    let engine = harness.engine.clone();
+    let drain = std::thread::spawn(move || block_on(engine.drain(Duration::ZERO)));
+    for (peer, last) in peers.iter_mut().zip([0, 101, 202, number + 1]) {
+        assert_eq!(peer.read_to_end(), End::Clean);
+        assert_eq!(peer.newest(), Some(last));
+    }
+    // A quiet stream may have repeated its frame meanwhile.
+    peers[1].numbers.dedup();
+    assert_eq!(peers[1].numbers, [100, 101]);
+    drop(peers);
+    drain.join().expect("the drain");
+}
+
+#[test]
+fn a_frame_replaces_the_ending_of_the_one_before() {
+    let harness = Harness::new(Settings::default());
+    let feed = harness.feed(frame(0, 0));
+    let mut peer = harness.join(&feed, None);
+    peer.read_to(0);
+    feed.set_ending(ending(7, 0));
+    feed.publish(frame(8, 0));
+    peer.read_to(8);
+    drop(feed);
+    assert_eq!(peer.read_to_end(), End::Clean);
+    assert_eq!(peer.numbers, [0, 8, 8]);
+}
+
+#[test]
+fn a_last_image_that_is_set_during_a_drain_ends_the_remaining_streams() {
+    let harness = Harness::new(Settings { shards: 1, ..Settings::default() });
+    let feed = harness.feed(frame(0, 0));
+    let mut peers: Vec<_> = (0..64).map(|_| harness.join(&feed, None)).collect();
+    wait_until("all have their first frame", || harness.first_frames() == 64);
+    let engine = harness.engine.clone();
+    let drain = std::thread::spawn(move || block_on(engine.drain(Duration::from_secs(2))));
+    assert_eq!(peers[0].read_to_end(), End::Clean);
+    feed.set_ending(ending(1, 0));
+    for peer in &mut peers[1..] {
+        assert_eq!(peer.read_to_end(), End::Clean);
+    }
+    assert_eq!((peers[0].newest(), peers[63].newest()), (Some(0), Some(1)));
+    drop(peers);
+    drain.join().expect("the drain");
 }
 
 #[test]
@@ -178,7 +247,7 @@ fn a_drain_does_not_wait_for_a_panicked_shard() {
     }
     let harness = Harness::new(Settings::default());
     let engine = Engine::start(Settings { shards: 1, ..Settings::default() }).expect("an engine");
-    let feed = engine.open("online".into(), frame(0, 0));
+    let feed = engine.open("online".into(), FeedSettings::default(), frame(0, 0));
     assert_eq!(engine.live_shards(), 1);
     assert!(feed.adopt(harness.connect(None).0, bytes::Bytes::from_static(b"head"), Fragile).is_ok());
     block_on(engine.drain(Duration::ZERO));

@@ -9,14 +9,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headcount_engine::{Attachment, Engine, FeedHandle, RejectedViewer, Settings};
-use headcount_wire::{BOUNDARY, Frame, PartReader, opening};
+use headcount_engine::{Attachment, Engine, FeedHandle, FeedSettings, Frame, RejectedViewer, Settings};
+use headcount_wire::{BOUNDARY, Part, PartReader, opening};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Socket, Type};
 
 /// The longest wait for any condition; far above what any takes.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` returns a value.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
@@ -45,6 +45,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 #[derive(Debug, Default)]
 pub(crate) struct AttachmentCounts {
     pub(crate) first_frames: AtomicUsize,
+    pub(crate) turned_over: AtomicUsize,
     pub(crate) dropped: AtomicUsize,
 }
 
@@ -65,6 +66,11 @@ impl Attachment for CountingAttachment {
             until.recv().expect_err("this test's attachment panics on purpose");
         }
     }
+
+    fn turned_over(self) {
+        assert!(self.first_frame_sent, "before its first frame");
+        self.counts.turned_over.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Drop for CountingAttachment {
@@ -75,9 +81,19 @@ impl Drop for CountingAttachment {
 
 /// A frame with `number` whose image has at least `image_bytes` bytes.
 pub(crate) fn frame(number: u64, image_bytes: usize) -> Frame {
+    let part = Part::new(&image(number, image_bytes), "image/png");
+    Frame::new(part.bytes().clone()).with_ending(part.ending())
+}
+
+/// What a stream ends with whose last image is that of `number`.
+pub(crate) fn ending(number: u64, image_bytes: usize) -> Bytes {
+    Part::new(&image(number, image_bytes), "image/png").ending()
+}
+
+fn image(number: u64, image_bytes: usize) -> Vec<u8> {
     let mut image = format!("number {number};").into_bytes();
     image.resize(image.len().max(image_bytes), b'.');
-    Frame::new(&image, "image/png")
+    image
 }
 
 /// An engine, its metrics, and a listener for the viewers' connections.
@@ -98,7 +114,19 @@ impl Harness {
     }
 
     pub(crate) fn feed(&self, first: Frame) -> FeedHandle<CountingAttachment> {
-        self.engine.open("online".into(), first)
+        self.engine.open("online".into(), FeedSettings::default(), first)
+    }
+
+    /// An engine with a feed, and its only viewer, who has the first frame, number 0.
+    pub(crate) fn with_viewer(
+        settings: Settings,
+        receive_buffer: Option<usize>,
+    ) -> (Self, FeedHandle<CountingAttachment>, Peer) {
+        let harness = Self::new(settings);
+        let feed = harness.feed(frame(0, 0));
+        let mut peer = harness.join(&feed, receive_buffer);
+        peer.read_to(0);
+        (harness, feed, peer)
     }
 
     pub(crate) fn attachment(&self) -> CountingAttachment {
@@ -143,7 +171,7 @@ impl Harness {
         self.adopt(feed, receive_buffer, self.attachment())
     }
 
-    fn adopt(
+    pub(crate) fn adopt(
         &self,
         feed: &FeedHandle<CountingAttachment>,
         receive_buffer: Option<usize>,
@@ -179,6 +207,10 @@ impl Harness {
 
     pub(crate) fn attachments_dropped(&self) -> usize {
         self.counts.dropped.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn turned_over(&self) -> usize {
+        self.counts.turned_over.load(Ordering::SeqCst)
     }
 
     pub(crate) fn first_frames(&self) -> usize {
@@ -237,7 +269,7 @@ impl Peer {
                 self.head_left -= head;
                 self.reader.push(&buffer[head..bytes]);
                 while let Some(part) = self.reader.next_part().expect("a stream of whole parts") {
-                    let image = std::str::from_utf8(&part.body).expect("an image of the tests");
+                    let image = std::str::from_utf8(&part).expect("an image of the tests");
                     let number = image.strip_prefix("number ").and_then(|rest| rest.split_once(';'));
                     let number = number.expect("an image of the tests").0.parse().expect("a number");
                     assert!(

@@ -1,6 +1,6 @@
 //! The limits on the number of viewers, and the metrics of their numbers.
 
-use headcount_engine::{Rejection, Settings};
+use headcount_engine::{FeedSettings, Rejection, Settings};
 
 use crate::harness::{Harness, Peer, frame, wait_until};
 
@@ -11,15 +11,16 @@ fn rejection(joined: Result<Peer, headcount_engine::RejectedViewer<crate::harnes
 #[test]
 fn the_limits_hold_and_permits_are_released() {
     let harness = Harness::new(Settings { max_viewers: 3, max_viewers_per_counter: 2, ..Settings::default() });
-    let online = harness.engine.open("online".into(), frame(0, 0));
-    let online_too = harness.engine.open("online".into(), frame(0, 0));
-    let other = harness.engine.open("other".into(), frame(0, 0));
+    let online = harness.engine.open("online".into(), FeedSettings::default(), frame(0, 0));
+    let online_too = harness.engine.open("online".into(), FeedSettings::default(), frame(0, 0));
+    let other = harness.engine.open("other".into(), FeedSettings::default(), frame(0, 0));
     let first = harness.join(&online, None);
     let second = harness.join(&online_too, None);
-    assert!(matches!(online.has_room(), Err(Rejection::CounterFull)));
+    assert!(matches!(harness.engine.has_room(&"online".into()), Err(Rejection::CounterFull)));
     assert!(matches!(rejection(harness.try_join(&online, None)), Rejection::CounterFull));
+    assert!(harness.engine.has_room(&"other".into()).is_ok());
     let permit = other.acquire_permit().expect("a third permit");
-    assert!(matches!(other.has_room(), Err(Rejection::Full)));
+    assert!(matches!(harness.engine.has_room(&"other".into()), Err(Rejection::Full)));
     assert!(matches!(rejection(harness.try_join(&other, None)), Rejection::Full));
     assert_eq!((harness.metric("viewers{counter=\"online\"}"), harness.metric("viewers{counter=\"other\"}")), (2, 1));
     assert_eq!((online.viewers(), online_too.viewers(), other.viewers(), harness.engine.viewers()), (1, 1, 1, 3));
@@ -48,8 +49,9 @@ fn a_rejected_viewer_is_returned_intact() {
 #[test]
 fn a_scrape_names_at_most_100_counters() {
     let harness = Harness::new(Settings::default());
-    let feeds: Vec<_> =
-        (0..150).map(|index| harness.engine.open(format!("counter-{index:03}").into(), frame(0, 0))).collect();
+    let feeds: Vec<_> = (0..150)
+        .map(|index| harness.engine.open(format!("counter-{index:03}").into(), FeedSettings::default(), frame(0, 0)))
+        .collect();
     let mut permits: Vec<_> = feeds.iter().map(|feed| feed.acquire_permit().expect("a permit")).collect();
     permits.push(feeds[149].acquire_permit().expect("a permit"));
     assert_eq!(harness.metric("viewers{counter=\"counter-149\"}"), 2);

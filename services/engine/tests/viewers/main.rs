@@ -3,7 +3,9 @@
 mod departures;
 mod ending;
 mod harness;
+mod holding;
 mod limits;
 mod pace;
 mod random;
 mod streams;
+mod turn_over;

@@ -34,10 +34,7 @@ fn constant_change_is_pushed_at_the_frame_rate_and_the_last_frame_wins() {
 
 #[test]
 fn three_changes_after_a_quiet_time_are_pushed_immediately() {
-    let harness = Harness::new(Settings { frame_rate: 1.0, ..Settings::default() });
-    let feed = harness.feed(frame(0, 0));
-    let mut peer = harness.join(&feed, None);
-    peer.read_to(0);
+    let (_harness, feed, mut peer) = Harness::with_viewer(Settings { frame_rate: 1.0, ..Settings::default() }, None);
     let start = Instant::now();
     for number in 1..=3 {
         publish_and_wait(&feed, &frame(number, 0));
@@ -64,10 +61,7 @@ fn a_feed_without_viewers_keeps_its_pace() {
 
 #[test]
 fn a_pass_continues_with_the_newest_frame() {
-    let harness = Harness::new(Settings { shards: 1, ..Settings::default() });
-    let feed = harness.feed(frame(0, 0));
-    let mut peer = harness.join(&feed, None);
-    peer.read_to(0);
+    let (harness, feed, mut peer) = Harness::with_viewer(Settings { shards: 1, ..Settings::default() }, None);
     let (mut blocking, unblock) = harness.join_and_block(&feed);
     // The shard starts its pass with frame 1 and has frame 2 when it visits the first viewer.
     publish_and_wait(&feed, &frame(1, 0));

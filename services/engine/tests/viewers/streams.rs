@@ -8,10 +8,7 @@ use crate::harness::{Harness, frame, publish_and_wait, wait_until};
 
 #[test]
 fn a_viewer_receives_the_newest_frame_first_and_then_each_new_one() {
-    let harness = Harness::new(Settings::default());
-    let feed = harness.feed(frame(0, 0));
-    let mut early = harness.join(&feed, None);
-    early.read_to(0);
+    let (harness, feed, mut early) = Harness::with_viewer(Settings::default(), None);
     publish_and_wait(&feed, &frame(1, 0));
     early.read_to(1);
     let mut late = harness.join(&feed, None);
@@ -132,4 +129,21 @@ fn a_fresh_frame_is_not_repeated() {
         assert_eq!(once.len(), peer.numbers.len());
     }
     assert_eq!(harness.metric("frames_repeated_total"), 0);
+}
+
+#[test]
+fn a_first_frame_behind_a_large_head_is_whole() {
+    use std::io::Read;
+
+    let harness = Harness::new(Settings::default());
+    let first = frame(7, 300_000);
+    let feed = harness.feed(first.clone());
+    let (ours, mut theirs) = harness.connect(None);
+    // More than all buffers on the way hold, so that the first write ends within the head.
+    let head = bytes::Bytes::from(vec![b'h'; 16 << 20]);
+    feed.adopt(ours, head.clone(), harness.attachment()).expect("room for a viewer");
+    let mut received = vec![0; head.len() + first.bytes().len()];
+    theirs.read_exact(&mut received).expect("the head and the first frame");
+    assert!(received.starts_with(&head) && received.ends_with(first.bytes()));
+    wait_until("the first frame is sent", || harness.first_frames() == 1);
 }

@@ -29,12 +29,12 @@ pub(crate) struct App {
     pub(crate) small: u64,
     /// Time after which an unchanged frame is sent again to an HTTP/2 viewer.
     pub(crate) keepalive: Duration,
-    /// Time after which an HTTP/2 viewer that reads nothing is dropped.
-    pub(crate) stall_limit: Duration,
+    /// Time after which a frame loads its document anew, or up to twice as long.
+    pub(crate) frame_refresh: Duration,
     /// Counts refused requests.
     pub(crate) metrics: Metrics,
     /// Whether the node is shutting down.
     pub(crate) phase: watch::Receiver<Phase>,
-    /// The tasks of HTTP/2 viewers.
+    /// The HTTP/2 viewers: a token each.
     pub(crate) http2_viewers: TaskTracker,
 }

@@ -1,4 +1,4 @@
-//! [`HttpError`]: the one place that maps errors to an HTTP status and a sentence.
+//! [`HttpError`]: the one place that maps errors to an HTTP status and a sentence, in the [`RefusalForm`](super::refusal_form::RefusalForm) that its reader needs.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -40,6 +40,12 @@ pub(crate) enum HttpError {
     /// The client does not read the responses that it has.
     #[error("Too many bytes wait for clients that do not read them; try again in a few seconds.")]
     Unread,
+    /// Too many requests are in progress on the node.
+    #[error("Sorry, too many requests are waiting here; try again in a few seconds.")]
+    Requests,
+    /// Too many requests of the client's address are in progress.
+    #[error("Your network address has too many requests in progress; try again in a few seconds.")]
+    AddressRequests,
     /// The engine rejects the viewer.
     #[error("Sorry, {0}; try again in a few seconds.")]
     Engine(headcount_engine::Rejection),
@@ -55,7 +61,7 @@ pub(crate) enum HttpError {
 }
 
 /// The value of every cause label of refused requests.
-pub(super) const CAUSES: [&str; 17] = [
+pub(super) const CAUSES: [&str; 19] = [
     "not_found",
     "counter",
     "embedder",
@@ -64,6 +70,8 @@ pub(super) const CAUSES: [&str; 17] = [
     "body",
     "host",
     "unread",
+    "requests",
+    "address_requests",
     "max_viewers",
     "max_viewers_per_counter",
     "engine",
@@ -87,7 +95,10 @@ impl HttpError {
             Self::EmbedPolicy => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Engine(_) | Self::DrawQueueFull(_) | Self::Draining | Self::Unread => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Engine(_) | Self::DrawQueueFull(_) | Self::Draining | Self::Unread | Self::Requests => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::AddressRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Admission(error) => match error {
                 AdmissionError::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 AdmissionError::TooFast
@@ -95,6 +106,11 @@ impl HttpError {
                 | AdmissionError::TooManyInAll { .. } => StatusCode::TOO_MANY_REQUESTS,
             },
         }
+    }
+
+    /// Whether the same request may be answered later.
+    pub(super) fn is_temporary(&self) -> bool {
+        matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
     }
 
     /// The value of the cause label.
@@ -108,6 +124,8 @@ impl HttpError {
             Self::Body => "body",
             Self::Host => "host",
             Self::Unread => "unread",
+            Self::Requests => "requests",
+            Self::AddressRequests => "address_requests",
             Self::Engine(headcount_engine::Rejection::Full) => "max_viewers",
             Self::Engine(headcount_engine::Rejection::CounterFull) => "max_viewers_per_counter",
             Self::Draining => "draining",

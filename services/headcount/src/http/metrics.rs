@@ -4,6 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use strum::{IntoStaticStr, VariantArray};
 
 use super::error::CAUSES;
 
@@ -28,22 +29,16 @@ impl Default for Metrics {
         for cause in CAUSES {
             let _: &Counter = &refusals.get_or_create(&CauseLabel { cause });
         }
-        for cause in [
-            EarlyClose::Crowded,
-            EarlyClose::Ended,
-            EarlyClose::HeadTimeout,
-            EarlyClose::Malformed,
-            EarlyClose::ProxyHeader,
-            EarlyClose::Stalled,
-        ] {
-            let _: &Counter = &closed.get_or_create(&CauseLabel { cause: cause.as_str() });
+        for cause in EarlyClose::VARIANTS {
+            let _: &Counter = &closed.get_or_create(&CauseLabel { cause: cause.into() });
         }
         Self { accepted: Counter::default(), accept_failures: Counter::default(), refusals, closed }
     }
 }
 
 /// Why a connection was closed before a request could be read or its response was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum EarlyClose {
     /// Too many connections were idle, and this one longest.
     Crowded,
@@ -57,19 +52,8 @@ pub(super) enum EarlyClose {
     ProxyHeader,
     /// The client read nothing of a response for the stall limit.
     Stalled,
-}
-
-impl EarlyClose {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Crowded => "crowded",
-            Self::Ended => "ended",
-            Self::HeadTimeout => "head_timeout",
-            Self::Malformed => "malformed",
-            Self::ProxyHeader => "proxy_header",
-            Self::Stalled => "stalled",
-        }
-    }
+    /// Too many bytes of responses waited on the node, and most of them on this connection.
+    Unread,
 }
 
 impl Metrics {
@@ -107,6 +91,6 @@ impl Metrics {
 
     /// Counts a connection that is closed early.
     pub(super) fn closed_early(&self, cause: EarlyClose) {
-        self.closed.get_or_create(&CauseLabel { cause: cause.as_str() }).inc();
+        self.closed.get_or_create(&CauseLabel { cause: cause.into() }).inc();
     }
 }

@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod headers;
 mod metrics;
+mod refusal_form;
 mod routes;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::app::App;
 pub(crate) use self::connection::{
-    AcceptLimits, Acceptor, ForwardedHeader, TrustedProxies, listen, parse_proxy_header,
+    AcceptLimits, Acceptor, ForwardedHeader, TrustedProxies, WaitingConnection, listen, parse_proxy_header,
 };
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::routes::{EmbedPolicy, counter_ref};
@@ -27,5 +28,6 @@ pub(crate) fn acceptor(
     ending: CancellationToken,
 ) -> Acceptor {
     let metrics = app.metrics.clone();
-    Acceptor::new(routes::router(app), proxies, limits, metrics, ending)
+    let feeds = Arc::clone(&app.feeds);
+    Acceptor::new(routes::router(app), proxies, limits, move || feeds.viewers(), metrics, ending)
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use headcount_drawing::Look;
@@ -9,6 +10,9 @@ use headcount_presence::{CounterName, RedisUrl};
 
 use super::parse::{self, Optional, PictureFile, number, optional};
 use crate::counters::SigningKey;
+
+/// The largest number of a process: Linux's `PID_MAX_LIMIT`.
+const MAX_PID: u64 = 1 << 22;
 
 /// The options of `headcount draw`.
 #[derive(Clone, Args)]
@@ -22,9 +26,24 @@ pub(crate) struct DrawOptions {
     /// Look of the picture, as in a stream's URL: "style=odometer&height=32&label=readers"
     #[arg(long, env = "HEADCOUNT_LOOK", value_name = "QUERY", default_value = "", value_parser = Look::from_query)]
     pub(crate) look: Look,
-    /// Mark the number as possibly outdated
-    #[arg(long)]
+    /// Mark the number as not live
+    #[arg(long, conflicts_with = "then")]
     pub(crate) stale: bool,
+    /// More numbers, which follow the first one in an animated PNG that repeats for ever
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = number::<u64>(0, u64::MAX))]
+    pub(crate) then: Vec<u64>,
+    /// How long each number of an animation is shown
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1500ms",
+        value_parser = parse::duration(Duration::from_millis(20), Duration::from_secs(65)),
+        requires = "then"
+    )]
+    pub(crate) frame_time: Duration,
+    /// Draw an animation as so many pages that show the number, or fewer while fewer viewers are there
+    #[arg(long, value_name = "N", default_value = "0", value_parser = number::<u32>(0, 4), requires = "then")]
+    pub(crate) pages: u32,
     /// A TrueType or OpenType file in place of the built-in font
     #[arg(
         long,
@@ -35,14 +54,28 @@ pub(crate) struct DrawOptions {
         hide_default_value = true
     )]
     pub(crate) font: Optional<PathBuf>,
+    /// A folder with sets of digits for style=sprites, as for a node
+    #[arg(
+        long,
+        env = "HEADCOUNT_SPRITES",
+        value_name = "DIR",
+        value_parser = optional(parse::path),
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) sprites: Optional<PathBuf>,
 }
 
 /// The options of `headcount watch`.
 #[derive(Clone, Args)]
 pub(crate) struct WatchOptions {
-    /// The stream's URL, as http://127.0.0.1:8080/online.png (plain HTTP)
+    /// The URL of a stream: pictures (…/online.png), a frame's document (…/online.html) or events (…/online/events). Over HTTPS
+    /// the system's certificates are trusted, or those in the file that SSL_CERT_FILE names
     #[arg(value_parser = parse::stream_url)]
     pub(crate) url: ::http::Uri,
+    /// Count as a viewer. By default it looks without counting (count=no)
+    #[arg(long)]
+    pub(crate) count: bool,
     /// Print one JSON object per frame, for programs
     #[arg(long)]
     pub(crate) json: bool,
@@ -77,9 +110,17 @@ pub(crate) struct SignOptions {
 /// The options of `headcount status`.
 #[derive(Clone, Args)]
 pub(crate) struct StatusOptions {
-    /// The nodes' Redis
-    #[arg(long, env = "HEADCOUNT_REDIS", value_name = "URL", value_parser = RedisUrl::parse)]
-    pub(crate) redis: RedisUrl,
+    /// The nodes' Redis. Without it a node is asked, at its admin address
+    #[arg(
+        long,
+        env = "HEADCOUNT_REDIS",
+        value_name = "URL",
+        value_parser = optional(RedisUrl::parse),
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
+    pub(crate) redis: Optional<RedisUrl>,
     /// Prefix of every key
     #[arg(
         long,
@@ -89,9 +130,26 @@ pub(crate) struct StatusOptions {
         value_parser = parse::redis_prefix
     )]
     pub(crate) redis_prefix: String,
+    /// The admin address of the node that is asked where there is no Redis. For 0.0.0.0, 127.0.0.1 is queried
+    #[arg(
+        long,
+        env = "HEADCOUNT_ADMIN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9090",
+        value_parser = parse::reachable_address
+    )]
+    pub(crate) admin: SocketAddr,
     /// Print JSON in place of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The options of `headcount reload`.
+#[derive(Clone, Args)]
+pub(crate) struct ReloadOptions {
+    /// The node's process. By default the one that systemd names, or else process 1, which the node is in a container
+    #[arg(long, env = "MAINPID", value_name = "PID", default_value = "1", value_parser = number::<i32>(1, MAX_PID))]
+    pub(crate) pid: i32,
 }
 
 /// The options of `headcount healthcheck`.
@@ -106,4 +164,19 @@ pub(crate) struct HealthcheckOptions {
         value_parser = parse::reachable_address
     )]
     pub(crate) admin: SocketAddr,
+}
+
+/// The options of `headcount completions`.
+#[derive(Clone, Args)]
+pub(crate) struct CompletionsOptions {
+    /// The shell: bash, elvish, fish, powershell or zsh
+    #[arg(value_parser = parse::shell)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// The options of `headcount man`.
+#[derive(Clone, Args)]
+pub(crate) struct ManOptions {
+    /// The folder. It is made if it does not exist
+    pub(crate) folder: PathBuf,
 }

@@ -1,19 +1,28 @@
-//! [`ConfigErrors`]: everything that is wrong with a command line and its environment, to report it at once.
+//! [`ConfigErrors`]: everything that is wrong with a command line, its environment and its configuration file, to report it
+//! at once.
 
 use std::fmt::Display;
-use std::process::ExitCode;
 
-/// Exit status for a wrong command line: `EX_USAGE` of BSD's sysexits.h.
-const EX_USAGE: u8 = 64;
+use clap::error::{ContextKind, ContextValue};
 
-/// The errors found so far.
+/// Longest value and longest reason that are shown, in characters: a file can hold a value of any length.
+const MAX_SHOWN: usize = 400;
+/// Longest error, in characters: both of them, and room for a path.
+const MAX_ERROR: usize = 3 * MAX_SHOWN;
+
+/// The errors found so far, a line each.
 #[derive(Debug, Default)]
 pub(super) struct ConfigErrors(Vec<String>);
 
 impl ConfigErrors {
-    /// Adds that `option` cannot have `value`, and why.
-    pub(super) fn add(&mut self, option: &str, value: &str, why: impl Display) {
-        self.0.push(format!("{option} {value:?}: {why}"));
+    /// Adds that `name`, an option as it is called where it was given, cannot have `value`, and why.
+    pub(super) fn add(&mut self, name: &str, value: &str, why: impl Display) {
+        self.0.push(wrong_value(name, value, why));
+    }
+
+    /// Adds an error that concerns no value.
+    pub(super) fn push(&mut self, error: &str) {
+        self.0.push(shortened(error, MAX_ERROR));
     }
 
     /// Adds one of clap's errors.
@@ -26,20 +35,40 @@ impl ConfigErrors {
         for line in lines.take_while(|line| line.starts_with('<') || line.starts_with("--")) {
             message = format!("{message} {line}");
         }
+        if let Some(ContextValue::String(known)) = error.get(ContextKind::SuggestedArg) {
+            message = format!("{message}; did you mean {known}?");
+        }
         self.0.push(message);
+    }
+
+    /// Adds all of `others`.
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
     }
 
     /// Returns whether nothing is wrong.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
 
-    /// Prints every error to standard error and returns the exit status.
-    pub(super) fn report(&self) -> ExitCode {
-        for error in &self.0 {
-            eprintln!("headcount: {error}");
-        }
-        eprintln!("headcount: nothing was started; see headcount --help");
-        ExitCode::from(EX_USAGE)
+impl<'a> IntoIterator for &'a ConfigErrors {
+    type Item = &'a String;
+    type IntoIter = std::slice::Iter<'a, String>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// Returns the error that `name` cannot have `value`, and why.
+pub(super) fn wrong_value(name: &str, value: &str, why: impl Display) -> String {
+    format!("{name} {:?}: {}", shortened(value, MAX_SHOWN), shortened(&why.to_string(), MAX_SHOWN))
+}
+
+fn shortened(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }

@@ -1,10 +1,11 @@
 //! Parsers of option values. Each error says what is allowed.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use headcount_drawing::Format;
+use headcount_drawing::{Artist, Format};
 use headcount_presence::CounterName;
 use ipnet::IpNet;
 
@@ -153,9 +154,15 @@ pub(super) fn sign_key(text: &str) -> Result<SigningKey, String> {
     SigningKey::new(text.as_bytes()).ok_or_else(|| format!("needs a --sign-key of {MIN_KEY_BYTES} bytes or more"))
 }
 
-/// Parses the path of a file that exists.
+/// Parses the path of a file.
+pub(super) fn path(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(text.into())
+}
+
+/// Parses the path of a font's file.
 pub(super) fn font(text: &str) -> Result<PathBuf, String> {
-    std::fs::metadata(text).map(|_| text.into()).map_err(|error| format!("cannot be read: {error}"))
+    let bytes = std::fs::read(text).map_err(|error| format!("cannot be read: {error}"))?;
+    Artist::with_font(bytes).map(|_| text.into()).map_err(|error| error.to_string())
 }
 
 /// Where a picture is written: a path, or `-` for standard output.
@@ -179,9 +186,14 @@ impl PictureFile {
 
 /// Parses an `http://` URL.
 pub(super) fn stream_url(text: &str) -> Result<::http::Uri, &'static str> {
-    let why = "must be the address of a stream over plain HTTP, as http://127.0.0.1:8080/online.png";
+    let why = "must be the address of a stream, as http://127.0.0.1:8080/online.png";
     let uri: ::http::Uri = text.parse().map_err(|_| why)?;
-    if uri.scheme_str() == Some("http") && uri.host().is_some() { Ok(uri) } else { Err(why) }
+    if matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() { Ok(uri) } else { Err(why) }
+}
+
+/// Parses a shell's name.
+pub(super) fn shell(text: &str) -> Result<clap_complete::Shell, &'static str> {
+    text.parse().map_err(|_| "must be bash, elvish, fish, powershell or zsh")
 }
 
 /// Checks a filter of log lines.

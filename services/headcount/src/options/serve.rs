@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use headcount_presence::{AddressLimits, RedisUrl};
 
+use super::digests::OptionDigests;
 use super::parse::{self, CounterRule, Networks, Optional, duration, number, optional, rate};
 use crate::counters::Counters;
 use crate::http::{EmbedPolicy, ForwardedHeader, TrustedProxies};
@@ -20,6 +21,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// `HEADCOUNT_` and its name in upper case.
 #[derive(Clone, Args)]
 pub(crate) struct ServeOptions {
+    /// A file with options, in TOML: named as here without the dashes, as `keepalive = "15s"`, lists as lists. The command
+    /// line comes before the environment, the environment before the file. deploy/headcount.toml is an example
+    #[arg(long, value_name = "FILE", default_value = "", value_parser = optional(parse::path))]
+    pub(crate) config: Optional<PathBuf>,
     /// Public address: IP:PORT. Port 0 takes a free port, which is logged
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = parse::socket_address)]
     pub(crate) listen: SocketAddr,
@@ -44,12 +49,19 @@ pub(crate) struct ServeOptions {
     /// A TrueType or OpenType file in place of the built-in font
     #[arg(long, value_name = "FILE", default_value = "", value_parser = optional(parse::font), help_heading = "Drawing")]
     pub(crate) font: Optional<PathBuf>,
+    /// A folder with sets of digits for style=sprites: in it a folder for each set, named as the set, with the pictures
+    /// 0.png to 9.png (PNG, GIF, JPEG or WebP, 8 to 512 pixels high, all of a set equally). The built-in set is nixie
+    #[arg(long, value_name = "DIR", default_value = "", value_parser = optional(parse::path), help_heading = "Drawing")]
+    pub(crate) sprites: Optional<PathBuf>,
     /// What is logged: off, error, warn, info, debug, trace, or a filter by module (tracing's EnvFilter)
     #[arg(long, value_name = "FILTER", default_value = "info", value_parser = parse::log_filter, help_heading = "Logging")]
     pub(crate) log: String,
     /// auto (pretty on a terminal, JSON otherwise), pretty or json; to standard error
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = parse::log_format, help_heading = "Logging")]
     pub(crate) log_format: LogFormat,
+    /// What all of them were, for the next run of the program.
+    #[arg(skip)]
+    pub(crate) digests: OptionDigests,
 }
 
 /// Where counts are kept, and which counters exist.
@@ -59,7 +71,13 @@ pub(crate) struct PresenceOptions {
     /// Share the count with other nodes through Redis: redis://, rediss://, redis+unix://, redis+sentinel:// or
     /// redis+cluster://. Without it this process counts alone. rediss:// speaks TLS and trusts the system's
     /// certificates, or those in the file that SSL_CERT_FILE names
-    #[arg(long, value_name = "URL", default_value = "", value_parser = optional(RedisUrl::parse))]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "",
+        value_parser = optional(RedisUrl::parse),
+        hide_env_values = true
+    )]
     pub(crate) redis: Optional<RedisUrl>,
     /// Prefix of every key in Redis
     #[arg(long, value_name = "TEXT", default_value = "hc:", value_parser = parse::redis_prefix)]
@@ -143,6 +161,9 @@ pub(crate) struct ViewerOptions {
     /// Most viewers of one counter on this node, 503 above, so that one counter cannot use up the node
     #[arg(long, value_name = "N", default_value = "", value_parser = optional(number::<usize>(1, 10_000_000)))]
     pub(crate) max_viewers_per_counter: Optional<usize>,
+    /// Most counters that have viewers on this node at a time, 503 for a viewer of another one
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = number::<usize>(1, 10_000_000))]
+    pub(crate) max_counters: usize,
     /// Most live looks (counter, options and format): each is drawn and encoded separately at every change. Default looks
     /// are not counted. Above, and above 16 that one client address has begun, a viewer gets the counter's default look
     #[arg(long, value_name = "N", default_value = "1024", value_parser = number::<usize>(1, 1_000_000))]
@@ -151,6 +172,14 @@ pub(crate) struct ViewerOptions {
     /// for a crowd that a machine or a line can only just serve. After a quiet time three may follow at once
     #[arg(long, value_name = "N", default_value = "10", value_parser = rate(0.01, 60.0))]
     pub(crate) frame_rate: f64,
+    /// A document in a frame ends after this number of updates, those that keep it alive included, and after up to twice as
+    /// many by chance: it grows with each. The browser loads it again some seconds later, and the number does not move
+    #[arg(long, value_name = "N", default_value = "200", value_parser = number::<u32>(1, 10_000))]
+    pub(crate) document_updates: u32,
+    /// A frame loads its document anew after this time, or by chance up to twice as long. It brings a document back whose
+    /// node was away for longer than a few seconds
+    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration(10 * SECOND, HOUR))]
+    pub(crate) frame_refresh: Duration,
     /// An unchanged frame is sent again after this time. It keeps proxies from closing a quiet stream (their usual
     /// limit is 30 s or more) and finds viewers that have vanished
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration(SECOND, HOUR))]
@@ -182,11 +211,12 @@ pub(crate) struct RequestOptions {
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Shutdown")]
 pub(crate) struct ShutdownOptions {
-    /// After SIGTERM: time to serve as before but not ready, until load balancers have noticed
+    /// After SIGTERM: time to serve as before but not ready, so that load balancers notice and viewers may stay. It ends
+    /// early, but not within its first 10 s, when the last viewer has left
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration(Duration::ZERO, HOUR))]
     pub(crate) drain_delay: Duration,
-    /// Then streams end with their last frame, spread over this time, so that their viewers do not return all at once.
-    /// A second SIGTERM ends them all at once
+    /// Then streams end with their last number, marked as not live, spread over this time, so that their viewers do not
+    /// return all at once. A second SIGTERM ends them all at once
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration(Duration::ZERO, HOUR))]
     pub(crate) drain: Duration,
 }

@@ -3,14 +3,17 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
+use headcount_testkit::Process;
+use x11rb::protocol::xproto::Window;
+
+use crate::{
+    BROWSER_START,
+    display::{Display, Half},
+    site::Site,
 };
 
 /// Keeps Firefox from opening its own pages and prompts in a fresh profile.
@@ -20,6 +23,13 @@ user_pref("browser.startup.homepage_override.mstone", "ignore");
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
 user_pref("termsofuse.bypassNotification", true);
 "#;
+
+/// What the reader of a page has set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surroundings {
+    Light,
+    Dark,
+}
 
 /// A browser engine.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +42,7 @@ pub(crate) enum Engine {
 impl Engine {
     /// Returns the command that opens `url` in a new window. If a browser with the profile in `home` runs already, Chromium
     /// and Firefox open the window in that process; WebKit's browser starts another.
-    fn command(self, home: &Path, url: &str) -> Command {
+    fn command(self, surroundings: Surroundings, home: &Path, url: &str) -> Command {
         match self {
             Engine::Chromium => {
                 let mut command = Command::new("chromium");
@@ -40,6 +50,9 @@ impl Engine {
                 // would move the page down.
                 command.args(["--no-sandbox", "--test-type", "--no-first-run", "--no-default-browser-check"]);
                 command.args(["--disable-gpu", "--disable-dev-shm-usage", "--password-store=basic"]);
+                if surroundings == Surroundings::Dark {
+                    command.arg("--force-dark-mode");
+                }
                 command.arg(format!("--user-data-dir={}", home.display())).args(["--new-window", url]);
                 command
             }
@@ -51,6 +64,9 @@ impl Engine {
             Engine::WebKit => {
                 let mut command = Command::new(mini_browser());
                 command.args(["--private", url]);
+                if surroundings == Surroundings::Dark {
+                    command.env("GTK_THEME", "Adwaita:dark");
+                }
                 command
             }
         }
@@ -78,84 +94,80 @@ fn mini_browser() -> PathBuf {
 /// A browser with a fresh profile. Its processes are killed when this is dropped.
 pub(crate) struct Browser {
     engine: Engine,
+    surroundings: Surroundings,
     display: String,
     home: tempfile::TempDir,
     /// Through which a second Firefox passes its page to the first.
     bus: Option<Bus>,
     /// One for each opened window. If a running browser takes the request over, the process exits.
-    processes: Vec<Child>,
+    processes: Vec<Process>,
 }
 
 impl Browser {
-    pub(crate) fn new(engine: Engine, display: &str) -> Browser {
+    pub(crate) fn new(engine: Engine, surroundings: Surroundings, display: &str) -> Browser {
         let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("user.js"), FIREFOX_PREFERENCES).unwrap();
+        // 0 is dark, 1 is light.
+        let scheme = u8::from(surroundings == Surroundings::Light);
+        let scheme = format!("user_pref(\"layout.css.prefers-color-scheme.content-override\", {scheme});\n");
+        fs::write(home.path().join("user.js"), FIREFOX_PREFERENCES.to_owned() + &scheme).unwrap();
         let bus = matches!(engine, Engine::Firefox).then(Bus::start);
-        Browser { engine, display: display.to_owned(), home, bus, processes: Vec::new() }
+        Browser { engine, surroundings, display: display.to_owned(), home, bus, processes: Vec::new() }
     }
 
     /// Opens `url` in a new window.
     pub(crate) fn open(&mut self, url: &str) {
         let home = self.home.path();
-        let mut command = self.engine.command(home, url);
+        let mut command = self.engine.command(self.surroundings, home, url);
         command.env_remove("DBUS_SESSION_BUS_ADDRESS");
         if let Some(bus) = &self.bus {
             command.env("DBUS_SESSION_BUS_ADDRESS", &bus.address);
         }
-        let process = command
-            .env("HOME", home)
-            .env("XDG_RUNTIME_DIR", home)
-            .env("DISPLAY", &self.display)
-            .env("GDK_BACKEND", "x11")
-            .env_remove("WAYLAND_DISPLAY")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|error| {
-                let package = self.engine.debian_package();
-                panic!("{:?} does not start: {error}: apt-get install {package}", self.engine)
-            });
+        command.env("HOME", home).env("XDG_RUNTIME_DIR", home).env("DISPLAY", &self.display).env("GDK_BACKEND", "x11");
+        command.env_remove("WAYLAND_DISPLAY");
+        command.stdout(Stdio::null());
+        let process = start(command, self.engine.debian_package());
         self.processes.push(process);
     }
 }
 
-impl Drop for Browser {
-    fn drop(&mut self) {
-        for process in &mut self.processes {
-            let group = Pid::from_raw(i32::try_from(process.id()).expect("process ids are positive 32-bit numbers"));
-            let _ = killpg(group, Signal::SIGKILL);
-            let _ = process.wait();
-        }
+/// A site's page, in a window on the left half of a screen of its own.
+pub(crate) struct OpenPage {
+    pub(crate) browser: Browser,
+    pub(crate) display: Display,
+    pub(crate) window: Window,
+}
+
+impl OpenPage {
+    /// Starts a browser that opens the page.
+    pub(crate) fn new(engine: Engine, surroundings: Surroundings, site: &Site) -> OpenPage {
+        let display = Display::start();
+        let mut browser = Browser::new(engine, surroundings, display.name());
+        browser.open(&site.url());
+        let window = display.new_window(&[], Half::Left, BROWSER_START);
+        OpenPage { browser, display, window }
     }
+}
+
+/// Starts a program whose processes are killed when this is dropped.
+pub(crate) fn start(mut command: Command, debian_package: &str) -> Process {
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    Process::start(command).unwrap_or_else(|error| panic!("{error}: apt-get install {debian_package}"))
 }
 
 /// A browser's own D-Bus session.
 struct Bus {
-    daemon: Child,
+    _daemon: Process,
     address: String,
 }
 
 impl Bus {
     fn start() -> Bus {
-        let mut daemon = Command::new("dbus-daemon")
-            .args(["--session", "--nofork", "--nopidfile", "--print-address"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("dbus-daemon does not start: {error}: apt-get install dbus-daemon"));
+        let mut command = Command::new("dbus-daemon");
+        command.args(["--session", "--nofork", "--nopidfile", "--print-address"]).stdout(Stdio::piped());
+        let mut daemon = start(command, "dbus-daemon");
         let mut address = String::new();
-        BufReader::new(daemon.stdout.take().expect("it is piped")).read_line(&mut address).unwrap();
+        BufReader::new(daemon.child().stdout.take().expect("it is piped")).read_line(&mut address).unwrap();
         assert!(!address.trim().is_empty(), "dbus-daemon has exited");
-        Bus { daemon, address: address.trim().to_owned() }
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        Bus { _daemon: daemon, address: address.trim().to_owned() }
     }
 }

@@ -1,13 +1,13 @@
 //! A virtual screen: Xvfb, the windows on it, and their pixels.
 
 use std::{
-    fs::File,
-    io::{BufRead, BufReader, BufWriter},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
+use headcount_testkit::Process;
 use x11rb::{
     connection::Connection,
     protocol::xproto::{
@@ -18,7 +18,7 @@ use x11rb::{
     wrapper::ConnectionExt as _,
 };
 
-use crate::picture::Rectangle;
+use crate::{browser::start, picture::Rectangle};
 
 /// Size of the screen, in pixels. Two browser windows fit side by side.
 pub(crate) const SIZE: (u16, u16) = (1400, 720);
@@ -27,7 +27,7 @@ const SMALLEST_BROWSER: u16 = 200;
 
 /// An X server with one screen. It is killed when dropped.
 pub(crate) struct Display {
-    server: Child,
+    _server: Process,
     name: String,
     connection: RustConnection,
     root: Window,
@@ -37,21 +37,19 @@ pub(crate) struct Display {
 
 impl Display {
     pub(crate) fn start() -> Display {
-        let mut server = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", &format!("{}x{}x24", SIZE.0, SIZE.1), "-nolisten", "tcp"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Xvfb must be installed: apt-get install xvfb");
+        let mut command = Command::new("Xvfb");
+        command.args(["-displayfd", "1", "-screen", "0", &format!("{}x{}x24", SIZE.0, SIZE.1), "-nolisten", "tcp"]);
+        command.stdout(Stdio::piped());
+        let mut server = start(command, "xvfb");
         let mut number = String::new();
-        let stdout = server.stdout.take().expect("stdout is piped");
+        let stdout = server.child().stdout.take().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut number).expect("Xvfb prints its display's number");
         let name = format!(":{}", number.trim());
         let (connection, screen) = RustConnection::connect(Some(&name)).expect("Xvfb accepts connections");
         let root = connection.setup().roots[screen].root;
         let atom = |name: &[u8]| connection.intern_atom(false, name).unwrap().reply().unwrap().atom;
         let (wm_protocols, wm_delete_window) = (atom(b"WM_PROTOCOLS"), atom(b"WM_DELETE_WINDOW"));
-        Display { server, name, connection, root, wm_protocols, wm_delete_window }
+        Display { _server: server, name, connection, root, wm_protocols, wm_delete_window }
     }
 
     /// The value of `DISPLAY` for programs on this screen.
@@ -124,20 +122,10 @@ impl Display {
     /// Saves a screenshot to debug a failure, and returns its path.
     pub(crate) fn save_screenshot(&self) -> PathBuf {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browsers.png");
-        let file = BufWriter::new(File::create(&path).unwrap());
-        let mut encoder = png::Encoder::new(file, SIZE.0.into(), SIZE.1.into());
-        encoder.set_color(png::ColorType::Rgb);
         let whole = Rectangle { x: 0, y: 0, width: SIZE.0.into(), height: SIZE.1.into() };
-        let pixels = self.pixels(whole);
-        encoder.write_header().unwrap().write_image_data(pixels.as_flattened()).unwrap();
+        let (pixels, [width, height]) = (self.pixels(whole), [SIZE.0, SIZE.1].map(u32::from));
+        image::save_buffer(&path, pixels.as_flattened(), width, height, image::ExtendedColorType::Rgb8).unwrap();
         path
-    }
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 

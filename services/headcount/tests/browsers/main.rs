@@ -3,26 +3,31 @@
 //! A page of another origin embeds the stream. Its pixels must equal those that `headcount draw` draws.
 #![expect(clippy::unwrap_used, reason = "this crate contains only tests")]
 
+mod accessibility;
 mod browser;
+mod colours;
 mod display;
+mod events;
+mod frames;
+mod node;
 mod picture;
 mod site;
 
 use std::{
     fmt,
     fs::File,
-    io::Write,
-    net::TcpStream,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use headcount_testkit::{Node, NodeOptions};
+use headcount_testkit::wait_until;
+use nix::sys::signal::Signal;
 
 use crate::{
-    browser::{Browser, Engine},
+    browser::{Engine, OpenPage, Surroundings},
     display::{Display, Half},
+    node::{join, start},
     picture::{Picture, Rectangle},
     site::Site,
 };
@@ -31,6 +36,8 @@ use crate::{
 const STREAM: &str = "online.png";
 /// Longest median time from a change of the count to its pixels. People perceive it as immediate.
 const AT_ONCE: Duration = Duration::from_millis(100);
+/// Longest time from a reload, and a change during it, to the change's pixels.
+const OVER_RELOAD: Duration = Duration::from_secs(1);
 /// Longest time from the page's arrival to the first picture, in a browser that has just started on a busy machine. A
 /// browser that held the first frame back would show it at the first keep-alive, 15 seconds later.
 const FIRST_PAINT: Duration = Duration::from_secs(10);
@@ -68,14 +75,9 @@ fn shows_the_count_in(engine: Engine) {
     let _lock = lock_browsers();
     let directory = tempfile::tempdir().unwrap();
     let [one, two] = [1, 2].map(|count| Picture::drawn(count, directory.path()));
-    let options = NodeOptions { program: Some(env!("CARGO_BIN_EXE_headcount").into()), ..NodeOptions::default() };
-    let mut node = Node::start(&options.with(["--drain", "0s"])).unwrap();
+    let mut node = start(&[]);
     let site = Site::open(&node.url(STREAM));
-    let display = Display::start();
-    let mut browser = Browser::new(engine, display.name());
-
-    browser.open(&site.url());
-    let first = display.new_window(&[], Half::Left, BROWSER_START);
+    let OpenPage { mut browser, display, window: first } = OpenPage::new(engine, Surroundings::Light, &site);
     let place = find(&display, &one, Half::Left, BROWSER_START);
     let first_paint = site.served().expect("the page was served").elapsed();
     println!("{engine:?}: the first picture came {first_paint:.0?} after the page");
@@ -97,6 +99,25 @@ fn shows_the_count_in(engine: Engine) {
     println!("{engine:?}: a join is shown after {joins}, a leave after {leaves}");
     assert!(joins.median <= AT_ONCE && leaves.median <= AT_ONCE);
 
+    for times in 1..=3 {
+        let signalled = Instant::now();
+        node.process().signal(Signal::SIGHUP).unwrap();
+        let viewer = join(&node);
+        let seen = screen.changes(&one, &two, signalled, PATIENCE);
+        wait_until("a new program", PATIENCE, || match node.metric("headcount_reloads_total") {
+            Ok(done) if done >= f64::from(times) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .unwrap();
+        let leaving = Instant::now();
+        drop(viewer);
+        let left = screen.changes(&two, &one, leaving, PATIENCE);
+        println!(
+            "{engine:?}: over reload {times}, a join is shown {seen:.0?} after the signal, a leave after {left:.0?}"
+        );
+        assert!(seen <= OVER_RELOAD && left <= OVER_RELOAD);
+    }
+
     browser.open(&site.url());
     let second = display.new_window(&[first], Half::Right, BROWSER_START);
     find(&display, &two, Half::Right, PATIENCE);
@@ -108,20 +129,17 @@ fn shows_the_count_in(engine: Engine) {
         "{engine:?}: both pages showed 2 within {seen:.0?} of the second one's arrival, and 1 {gone:.0?} after it was closed"
     );
 
+    let marked = Picture::marked(1, directory.path());
+    let stopping = Instant::now();
     thread::scope(|scope| {
-        let stopping = scope.spawn(|| node.stop(PATIENCE).unwrap());
-        screen.stays(&one, || stopping.is_finished());
-        assert!(stopping.join().unwrap().success());
+        let stopped = scope.spawn(|| node.stop(PATIENCE).unwrap());
+        let seen = screen.changes(&one, &marked, stopping, PATIENCE);
+        println!("{engine:?}: the last picture is marked {seen:.0?} after the node was told to stop");
+        screen.stays(&marked, || stopped.is_finished());
+        assert!(stopped.join().unwrap().success());
     });
     let ended = Instant::now();
-    screen.stays(&one, || ended.elapsed() >= Duration::from_secs(1));
-}
-
-/// Opens a viewer that sends its request and reads nothing.
-fn join(node: &Node) -> TcpStream {
-    let mut viewer = TcpStream::connect(node.address()).unwrap();
-    write!(viewer, "GET /{STREAM} HTTP/1.1\r\nHost: {}\r\n\r\n", node.address()).unwrap();
-    viewer
+    screen.stays(&marked, || ended.elapsed() >= Duration::from_secs(1));
 }
 
 /// Blocks the other tests until the returned file is closed: with two browsers at a time the measurements are wrong. The lock
@@ -169,6 +187,25 @@ impl Screen<'_> {
             thread::sleep(CAPTURE_INTERVAL);
         }
         since.elapsed()
+    }
+
+    /// Waits until `to` is shown, and checks that nothing but `from` is shown until then. Returns the time since `since`.
+    fn changes(&self, from: &Picture, to: &Picture, since: Instant, patience: Duration) -> Duration {
+        loop {
+            let pixels = self.display.pixels(self.place);
+            if to.is_shown(&pixels) {
+                return since.elapsed();
+            }
+            if !from.is_shown(&pixels) || since.elapsed() >= patience {
+                let screenshot = self.display.save_screenshot();
+                panic!(
+                    "{:.0?} later, neither picture is shown, or still the first: see {}",
+                    since.elapsed(),
+                    screenshot.display()
+                );
+            }
+            thread::sleep(CAPTURE_INTERVAL);
+        }
     }
 
     /// Checks that the picture is shown all the time until `over` returns true.

@@ -1,6 +1,6 @@
 //! Pictures that `headcount draw` draws, and where they are on the screen.
 
-use std::{fs::File, io::BufReader, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 /// Background of the test's pages, behind the picture's transparent pixels.
 pub(crate) const BACKGROUND: [u8; 3] = [255, 255, 255];
@@ -27,29 +27,27 @@ pub(crate) struct Picture {
 impl Picture {
     /// Draws `count` in the default look with the binary.
     pub(crate) fn drawn(count: u64, directory: &Path) -> Picture {
-        let file = directory.join(format!("{count}.png"));
+        Picture::drawn_with(&[&count.to_string()], directory)
+    }
+
+    /// Draws the picture that a stream ends with whose last number is `count`.
+    pub(crate) fn marked(count: u64, directory: &Path) -> Picture {
+        Picture::drawn_with(&[&count.to_string(), "--stale"], directory)
+    }
+
+    fn drawn_with(arguments: &[&str], directory: &Path) -> Picture {
+        let file = directory.join("picture.png");
         let status = Command::new(env!("CARGO_BIN_EXE_headcount"))
             .arg("draw")
-            .arg(count.to_string())
+            .args(arguments)
             .arg("--out")
             .arg(&file)
             .status()
             .expect("the binary runs");
-        assert!(status.success(), "headcount draw {count}: {status}");
-        let mut decoder = png::Decoder::new(BufReader::new(File::open(&file).unwrap()));
-        decoder.set_transformations(png::Transformations::normalize_to_color8() | png::Transformations::ALPHA);
-        let mut reader = decoder.read_info().expect("a PNG");
-        let mut bytes = vec![0; reader.output_buffer_size().expect("the size fits into usize")];
-        let info = reader.next_frame(&mut bytes).expect("a whole PNG");
-        bytes.truncate(info.buffer_size());
-        let pixels = match info.color_type {
-            png::ColorType::Rgba => bytes.as_chunks::<4>().0.to_vec(),
-            png::ColorType::GrayscaleAlpha => {
-                bytes.as_chunks::<2>().0.iter().map(|&[grey, alpha]| [grey, grey, grey, alpha]).collect()
-            }
-            other => panic!("the decoder must return colours with alpha, not {other:?}"),
-        };
-        Picture { width: info.width as usize, height: info.height as usize, pixels }
+        assert!(status.success(), "headcount draw {arguments:?}: {status}");
+        let drawn = image::open(&file).expect("a PNG").into_rgba8();
+        let (width, height) = (drawn.width() as usize, drawn.height() as usize);
+        Picture { width, height, pixels: drawn.as_chunks::<4>().0.to_vec() }
     }
 
     /// Returns whether `screen`, a part of this picture's size, shows exactly this picture.

@@ -11,30 +11,37 @@ use std::{
 /// Serves one page until the test's process exits.
 pub(crate) struct Site {
     address: SocketAddr,
-    /// When the page was last served.
-    served: Arc<Mutex<Option<Instant>>>,
+    requests: Requests,
 }
+
+/// All paths that were requested, and when.
+type Requests = Arc<Mutex<Vec<(String, Instant)>>>;
 
 impl Site {
     /// Opens a site that embeds the image at `image_url`.
     pub(crate) fn open(image_url: &str) -> Site {
+        Site::with(&format!("<img src=\"{image_url}\" alt=\"\">"))
+    }
+
+    /// Opens a site whose page has this body.
+    pub(crate) fn with(body: &str) -> Site {
         // Not the node's address, so that it is another site to the browser, not just another port.
         let listener = TcpListener::bind("127.0.0.2:0").expect("127.0.0.0/8 is this machine");
         let address = listener.local_addr().unwrap();
         let page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>A page elsewhere</title>\n\
-             <body style=\"margin: 24px; background: #fff\">\n<img src=\"{image_url}\" alt=\"\">\n</html>\n"
+             <body style=\"margin: 24px; background: #fff\">\n{body}\n</html>\n"
         );
-        let served = Arc::new(Mutex::new(None));
-        let answering = Arc::clone(&served);
+        let requests = Requests::default();
+        let answering = Arc::clone(&requests);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 // Browsers open connections that they may never use, so each has its own thread.
-                let (page, served) = (page.clone(), Arc::clone(&answering));
-                thread::spawn(move || answer(client, &page, &served));
+                let (page, requests) = (page.clone(), Arc::clone(&answering));
+                thread::spawn(move || answer(client, &page, &requests));
             }
         });
-        Site { address, served }
+        Site { address, requests }
     }
 
     /// The page's URL.
@@ -44,19 +51,24 @@ impl Site {
 
     /// When the page was last served.
     pub(crate) fn served(&self) -> Option<Instant> {
-        *self.served.lock().unwrap()
+        self.requested("/").pop()
+    }
+
+    /// When this path was requested, each time.
+    pub(crate) fn requested(&self, path: &str) -> Vec<Instant> {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().filter(|(requested, _)| requested == path).map(|(_, at)| *at).collect()
     }
 }
 
 /// Answers one request and closes the connection. Errors are ignored.
-fn answer(client: TcpStream, page: &str, served: &Mutex<Option<Instant>>) {
+fn answer(client: TcpStream, page: &str, requests: &Mutex<Vec<(String, Instant)>>) {
     let mut lines = BufReader::new(&client).lines().map_while(Result::ok);
     let Some(request) = lines.next() else { return };
     while lines.next().is_some_and(|line| !line.is_empty()) {}
-    let (status, body) = if request.starts_with("GET / ") { ("200 OK", page) } else { ("404 Not Found", "") };
-    if !body.is_empty() {
-        *served.lock().unwrap() = Some(Instant::now());
-    }
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let (status, body) = if path == "/" { ("200 OK", page) } else { ("404 Not Found", "") };
+    requests.lock().unwrap().push((path.to_owned(), Instant::now()));
     let _ = write!(
         &client,
         "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}",

@@ -2,11 +2,11 @@
 
 use std::{net::TcpListener, path::Path, process::Command};
 
-use headcount_testkit::{Fleet, Node, NodeOptions, Promise, RedisServer, http, promise::SOON, wait_until};
+use headcount_testkit::{Fleet, Node, NodeOptions, Promise, RedisServer, http, promise::SOON};
 
 use crate::{
     fleet::{self, PATIENCE, binary, start},
-    store,
+    status, store,
 };
 
 const PASSWORD: &str = "s3cret";
@@ -19,6 +19,9 @@ fn nodes_agree(what: &str, options: &NodeOptions, redis: &RedisServer) -> anyhow
     fleet.exact(&Promise::begin(format!("{what}: exact"), SOON))?;
     for node in &fleet.nodes {
         assert!(node.node.log().iter().all(|line| !line.contains(PASSWORD)), "the log contains the password");
+    }
+    if let (Some(url), true) = (&options.redis, options.environment.is_empty()) {
+        assert_eq!(status::counters(url)[0].count, fleet.truth());
     }
     store::holds_only(redis, &fleet)?;
     fleet::leave_nothing(fleet, &[redis])
@@ -64,19 +67,9 @@ pub(crate) fn a_redis_that_speaks_tls() -> anyhow::Result<()> {
     certify(directory.path());
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (authority, certificate, key) = (file("authority.pem"), file("redis.pem"), file("redis.key"));
-    let redis = RedisServer::start_with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-cert-file",
-        &certificate,
-        "--tls-key-file",
-        &key,
-        "--tls-ca-cert-file",
-        &authority,
-        "--tls-auth-clients",
-        "no",
-    ])
-    .unwrap();
+    let tls = ["--tls-port", &port.to_string(), "--tls-cert-file", &certificate, "--tls-key-file", &key];
+    let clients = ["--tls-ca-cert-file", &authority, "--tls-auth-clients", "no"];
+    let redis = RedisServer::start_with(&[&tls[..], &clients].concat()).unwrap();
     let stranger = NodeOptions::redis(format!("rediss://127.0.0.1:{port}/"));
     let mut friend = stranger.clone();
     friend.environment.push(("SSL_CERT_FILE".into(), authority));
@@ -87,26 +80,16 @@ pub(crate) fn a_redis_that_speaks_tls() -> anyhow::Result<()> {
 
 /// Makes an authority, and a certificate for 127.0.0.1.
 fn certify(directory: &Path) {
-    let common = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-    let authority = ["-subj", "/CN=authority", "-keyout", "authority.key", "-out", "authority.pem"];
-    let server = [
-        "-subj",
-        "/CN=redis",
-        "-keyout",
-        "redis.key",
-        "-out",
-        "redis.pem",
-        "-CA",
-        "authority.pem",
-        "-CAkey",
-        "authority.key",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-    ];
-    for arguments in [&authority[..], &server[..]] {
-        let output = Command::new("openssl").args(common).args(arguments).current_dir(directory).output().unwrap();
+    let common = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    let authority = "-subj /CN=authority -keyout authority.key -out authority.pem";
+    let server = "-subj /CN=redis -keyout redis.key -out redis.pem -CA authority.pem -CAkey authority.key \
+                  -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+    for own in [authority, server] {
+        let output = Command::new("openssl")
+            .args(common.split(' ').chain(own.split(' ')))
+            .current_dir(directory)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
@@ -114,11 +97,7 @@ fn certify(directory: &Path) {
 /// A node that Redis rejects serves viewers, is not ready, and logs the reason.
 fn is_never_ready(options: &NodeOptions, why: &str) {
     let node = start(options.clone());
-    wait_until("the reason in the log", PATIENCE, || {
-        let log = node.log();
-        if log.iter().any(|line| line.contains(why)) { Ok(()) } else { Err(log.join("\n")) }
-    })
-    .unwrap_or_else(|error| panic!("{why}: {error}"));
+    node.logs(why, PATIENCE).unwrap();
     is_unready(&node);
     assert!(node.log().iter().all(|line| !line.contains("s3cret")), "the log tells the password");
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use headcount_testkit::{Fleet, Node, NodeOptions, Promise, RedisServer, promise::SOON};
+use headcount_testkit::{
+    Fleet, Node, NodeOptions, NodeWithViewers, Promise, RedisServer,
+    promise::{BACK, SOON},
+};
 
 use crate::store;
-
-/// The address of the load balancer, in tests that have one. Other requests come from elsewhere, without a PROXY header.
-pub(crate) const BALANCER: &str = "127.0.0.2";
 
 /// How long anything may take that is not bounded by a promise.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +37,27 @@ pub(crate) fn open(url: &str, viewers: &[usize]) -> anyhow::Result<Fleet> {
 /// The same with a proxy between each node and its Redis.
 pub(crate) fn behind_proxies(redis: &RedisServer, viewers: &[usize]) -> anyhow::Result<Fleet> {
     Ok(Fleet::behind_proxies(redis, &binary(NodeOptions::default()), viewers)?)
+}
+
+/// A node that the others took for dead comes back with its viewers: the number is exact soon, and nobody sees one meanwhile
+/// that cannot be true.
+pub(crate) fn comes_back(
+    fleet: &mut Fleet,
+    node: NodeWithViewers,
+    event: &str,
+    back: impl FnOnce(&NodeWithViewers),
+) -> anyhow::Result<()> {
+    let others = fleet.truth();
+    fleet.forget_extremes()?;
+    let promise = Promise::begin(format!("{event}: exact"), BACK);
+    back(&node);
+    fleet.nodes.push(node);
+    fleet.exact(&promise)?;
+    // Its own viewers have seen what was last known there.
+    let node = fleet.nodes.pop().unwrap();
+    fleet.showed_only(others, others + node.open as u64)?;
+    fleet.nodes.push(node);
+    Ok(())
 }
 
 /// The end of a test: all viewers leave, all nodes stop without a panic, and nothing is left in Redis.

@@ -6,14 +6,14 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use headcount_testkit::{
-    COUNTER, Latencies, Node, NodeOptions, Promise, RedisServer, promise::SOON, query, usage, wait_until,
+    Background, COUNTER, Latencies, Node, NodeOptions, Promise, RedisServer, promise::SOON, query, usage, wait_until,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -49,7 +49,7 @@ pub(crate) fn a_hundred_thousand_names_are_invented() -> anyhow::Result<()> {
     let redis_before = memory(&redis);
 
     let begun = Instant::now();
-    let most = Most::watch(&redis);
+    let most = most(&redis);
     let flood = invent(&nodes, "invented", NAMES);
     let took = begun.elapsed();
     let (most_keys, most_memory) = most.end();
@@ -135,35 +135,16 @@ fn status(from: Ipv4Addr, node: SocketAddr, path: &str) -> u16 {
     std::str::from_utf8(&line[9..]).unwrap().parse().unwrap()
 }
 
-/// Looks again and again at what Redis holds.
-struct Most {
-    stop: Arc<AtomicBool>,
-    watcher: thread::JoinHandle<(usize, u64)>,
-}
-
-impl Most {
-    fn watch(redis: &RedisServer) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, address) = (Arc::clone(&stop), redis.address());
-        let watcher = thread::spawn(move || {
-            let (mut keys, mut memory) = (0, 0);
-            while !stopped.load(Ordering::Relaxed) {
-                keys = keys.max(query::<usize>(address, &["DBSIZE"]).unwrap());
-                let info: String = query(address, &["INFO", "memory"]).unwrap();
-                let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
-                memory = memory.max(used.trim().parse::<u64>().unwrap());
-                thread::sleep(Duration::from_millis(100));
-            }
-            (keys, memory)
-        });
-        Self { stop, watcher }
-    }
-
-    /// The most keys, and the most bytes.
-    fn end(self) -> (usize, u64) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.watcher.join().unwrap()
-    }
+/// Looks again and again at what Redis holds: the most keys, and the most bytes.
+fn most(redis: &RedisServer) -> Background<(usize, u64)> {
+    let address = redis.address();
+    Background::repeat((0, 0), move |(keys, memory)| {
+        *keys = query(address, &["DBSIZE"]).map(|now: usize| now.max(*keys)).unwrap();
+        let info: String = query(address, &["INFO", "memory"]).unwrap();
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+        *memory = used.trim().parse::<u64>().unwrap().max(*memory);
+        thread::sleep(Duration::from_millis(100));
+    })
 }
 
 /// Heads that never end.
@@ -179,16 +160,12 @@ pub(crate) fn half_open_heads_delay_nobody() -> anyhow::Result<()> {
         let node = start(NodeOptions::default().with(["--max-heads", heads]));
         drop(honest(&node));
         let without = honest(&node);
-        let slow = Slow::open(&node);
+        let slow = half_open(&node);
         // A viewer within the burst would wait for the rest of it, at --accept-rate.
-        wait_until("all of them accepted", PATIENCE, || match node.metric("headcount_connections_accepted_total") {
-            Ok(accepted) if accepted >= (2 * HONEST + HALF_OPEN) as f64 => Ok(()),
-            other => Err(format!("{other:?}")),
-        })
-        .unwrap();
+        node.reaches("headcount_connections_accepted_total", (2 * HONEST + HALF_OPEN) as f64, PATIENCE).unwrap();
         let with = honest(&node);
         let closed = node.metric("headcount_connections_closed_early_total").unwrap();
-        slow.end();
+        drop(slow);
         println!(
             "an honest viewer's first image, --max-heads {heads}: without {}; beside {HALF_OPEN} half-open heads {}; \
              {closed} of them closed",
@@ -229,42 +206,22 @@ fn honest(node: &Node) -> Latencies {
 }
 
 /// Connections with half a head each, to which a byte is added every second.
-struct Slow {
-    stop: Arc<AtomicBool>,
-    dripping: thread::JoinHandle<()>,
-}
-
-impl Slow {
-    fn open(node: &Node) -> Self {
-        let open = |number: usize| {
-            let from = Ipv4Addr::new(127, 0, 1, (number / 1_000) as u8);
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
-            socket.connect(&node.address().into()).unwrap();
-            let mut socket = TcpStream::from(socket);
-            // Where the node holds as many as it may, it has closed the oldest.
-            let _ = socket.write_all(b"GET /online.png HTTP/1.1\r\nHost: a\r\nX: ");
-            socket
-        };
-        let mut sockets: Vec<TcpStream> = (0..HALF_OPEN).map(open).collect();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let dripping = thread::spawn(move || {
-            for number in (0..sockets.len()).cycle() {
-                if stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                let _ = sockets[number].write_all(b"a");
-                if number % 20 == 0 {
-                    thread::sleep(Duration::from_millis(10));
-                }
-            }
-        });
-        Self { stop, dripping }
-    }
-
-    fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.dripping.join().unwrap();
-    }
+fn half_open(node: &Node) -> Background<impl Send> {
+    let open = |number: usize| {
+        let from = Ipv4Addr::new(127, 0, 1, (number / 1_000) as u8);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+        socket.connect(&node.address().into()).unwrap();
+        let mut socket = TcpStream::from(socket);
+        // Where the node holds as many as it may, it has closed the oldest.
+        let _ = socket.write_all(b"GET /online.png HTTP/1.1\r\nHost: a\r\nX: ");
+        socket
+    };
+    let mut sockets: Vec<TcpStream> = (0..HALF_OPEN).map(open).collect();
+    Background::repeat((0..HALF_OPEN).cycle(), move |numbers| {
+        for number in numbers.take(20) {
+            let _ = sockets[number].write_all(b"a");
+        }
+        thread::sleep(Duration::from_millis(10));
+    })
 }

@@ -4,18 +4,14 @@
 use std::time::{Duration, Instant};
 
 use headcount_testkit::{
-    Fleet, NodeOptions, Promise, RedisServer,
+    Fleet, NodeOptions, Promise, RedisServer, TIME_SCALE,
     promise::{HEALED, SOON},
 };
 
 use crate::{
-    fleet::{self, BALANCER, binary, pass, with_redis},
+    fleet::{self, binary, pass, with_redis},
     store, visitors,
 };
-
-/// By what lives and leases are divided, unless HEADCOUNT_TEST_SCALE says otherwise: a lease is still half a second,
-/// which a busy machine keeps.
-const SCALE: u32 = 20;
 
 /// Longer than the life of a key.
 const ONLY_LEAVES: Duration = Duration::from_secs(420);
@@ -26,20 +22,16 @@ const BETWEEN: Duration = Duration::from_secs(2);
 /// Outages, in seconds: registrations that were prolonged at different times run out at different times.
 const OUTAGES: [u64; 6] = [212, 228, 244, 260, 280, 330];
 
+/// By what lives and leases are divided, unless HEADCOUNT_TEST_SCALE says otherwise.
 fn scale() -> u32 {
-    std::env::var("HEADCOUNT_TEST_SCALE").map_or(SCALE, |scale| scale.parse().unwrap())
-}
-
-fn scaled(mut options: NodeOptions) -> NodeOptions {
-    options.environment.push(("HEADCOUNT_TIME_SCALE".into(), scale().to_string()));
-    options
+    std::env::var("HEADCOUNT_TEST_SCALE").map_or(TIME_SCALE, |scale| scale.parse().unwrap())
 }
 
 /// The viewers of the only node leave, one by one, for longer than a key lives. None comes, and there is no other node
 /// whose lease would be watched: no report is empty.
 pub(crate) fn only_leaves() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let options = scaled(with_redis(redis.url()));
+    let options = with_redis(redis.url()).scaled(scale());
     let leaves = (ONLY_LEAVES.as_millis() / BETWEEN.as_millis()) as usize;
     let mut fleet = Fleet::start(&options, &[leaves + 40])?;
     let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
@@ -60,7 +52,7 @@ pub(crate) fn only_leaves() -> anyhow::Result<()> {
 /// All nodes are cut off for about the life of a key, with Redis's data kept. Viewers leave and come meanwhile.
 pub(crate) fn a_long_outage() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
-    let options = scaled(binary(NodeOptions::default().with(["--proxy-protocol-from", BALANCER])));
+    let options = binary(NodeOptions::default()).behind_balancer().scaled(scale());
     let mut fleet = Fleet::behind_proxies(&redis, &options, &[0; 3])?;
     let mut people = 0;
     for (node, first) in fleet.nodes.iter_mut().zip(["192.0.2.1", "192.0.2.81", "192.0.2.161"]) {

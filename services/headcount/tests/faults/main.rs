@@ -9,6 +9,7 @@ mod addresses;
 mod cluster;
 mod crowds;
 mod damping;
+mod dashboard;
 mod eviction;
 mod failover;
 mod fleet;
@@ -21,9 +22,11 @@ mod nodes;
 mod operating;
 mod outside;
 mod privacy;
+mod reload;
 mod reports;
 mod stalls;
 mod status;
+mod stopping;
 mod store;
 mod visitors;
 
@@ -64,6 +67,8 @@ fn main() -> ExitCode {
         together("the_last_report_of_a_killed_node_is_late", reports::the_last_report_of_a_killed_node_is_late),
         together("a_node_is_killed", nodes::a_node_is_killed),
         together("a_node_is_stopped", nodes::a_node_is_stopped),
+        together("a_node_stops_while_it_registers", stopping::a_node_stops_while_it_registers),
+        together("a_node_stops_while_it_registers_again", stopping::a_node_stops_while_it_registers_again),
         together("a_node_is_frozen", nodes::a_node_is_frozen),
         together("a_node_may_not_report", nodes::a_node_may_not_report),
         together("a_nodes_clock_is_hours_off", nodes::a_nodes_clock_is_hours_off),
@@ -76,6 +81,11 @@ fn main() -> ExitCode {
         together("visitors_are_people_not_connections", visitors::visitors_are_people_not_connections),
         together("visitors_survive_faults", visitors::visitors_survive_faults),
         together("a_loss_changes_no_visitor", visitors::a_loss_changes_no_visitor),
+        together("an_eviction_changes_no_visitor", visitors::an_eviction_changes_no_visitor),
+        together("nodes_are_reloaded", reload::nodes_are_reloaded),
+        together("a_node_is_reloaded_without_redis", reload::a_node_is_reloaded_without_redis),
+        together("a_frozen_redis_delays_a_reload", reload::a_frozen_redis_delays_a_reload),
+        together("a_node_is_killed_in_the_middle_of_a_reload", reload::a_node_is_killed_in_the_middle_of_a_reload),
         together("newcomers_see_everybody_at_once", nodes::newcomers_see_everybody_at_once),
         together("a_flapping_address_is_damped", damping::a_flapping_address_is_damped),
         together("a_dead_nodes_streams_free_their_address", limits::a_dead_nodes_streams_free_their_address),
@@ -88,6 +98,9 @@ fn main() -> ExitCode {
         together("no_address_is_in_redis_or_in_a_log", privacy::no_address_is_in_redis_or_in_a_log),
         together("nodes_start_before_redis", operating::nodes_start_before_redis),
         together("status_tells_what_redis_holds", operating::status_tells_what_redis_holds),
+        together("every_query_of_the_dashboard_has_data", dashboard::every_query_of_the_dashboard_has_data),
+        together("status_lists_every_node", operating::status_lists_every_node),
+        together("status_of_a_node_without_redis", operating::status_of_a_node_without_redis),
         together("a_redis_with_users", addresses::a_redis_with_users),
         together("a_redis_with_a_password", addresses::a_redis_with_a_password),
         together("a_redis_behind_a_unix_socket", addresses::a_redis_behind_a_unix_socket),

@@ -48,6 +48,7 @@ pub(crate) fn a_node_is_stopped() -> anyhow::Result<()> {
         Promise::begin("SIGTERM of a node: its 50 viewers leave the count, once their streams have ended", STOPPED);
     fleet.exact(&gone)?;
     assert_eq!(ended.ended, 50, "not every stream ended with its closing boundary: {ended}");
+    assert_eq!(ended.ended_marked, 50, "not every stream ended with a marked picture: {ended}");
     let status = victim.node.stop(PATIENCE).unwrap();
     assert!(status.success(), "{status}");
     store::holds_only(&redis, &fleet)?;
@@ -67,16 +68,9 @@ pub(crate) fn a_node_is_frozen() -> anyhow::Result<()> {
     victim.begin_to_join(5, Behaviour::default())?;
     fleet.nodes[1].leave(1)?;
     pass(LONGER_THAN_A_LEASE.saturating_sub(gone.elapsed()));
-    let survivors = fleet.truth();
-    fleet.forget_extremes()?;
-    let back = Promise::begin("SIGCONT of a node after more than its lease: exact", BACK);
-    victim.node.process().thaw().unwrap();
-    let open = victim.open as u64;
-    fleet.nodes.push(victim);
-    fleet.exact(&back)?;
-    victim = fleet.nodes.pop().unwrap();
-    fleet.showed_only(survivors, survivors + open)?;
-    fleet.nodes.push(victim);
+    fleet::comes_back(&mut fleet, victim, "SIGCONT of a node after more than its lease", |node| {
+        node.node.process().thaw().unwrap();
+    })?;
     store::holds_only(&redis, &fleet)?;
     fleet::leave_nothing(fleet, &[&redis])
 }

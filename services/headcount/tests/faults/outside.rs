@@ -6,11 +6,8 @@ use std::{
 };
 
 use headcount_testkit::{
-    Batch, Behaviour, COUNTER, Node, NodeOptions, RedisServer, Viewers,
-    client::{ProxyHeader, ProxyVersion},
-    http,
-    promise::SOON,
-    stream,
+    BALANCER, Batch, Behaviour, COUNTER, Node, NodeOptions, RedisServer, Viewers, client::ProxyHeader, http,
+    promise::SOON, stream,
 };
 
 use crate::fleet::{PATIENCE, start};
@@ -46,19 +43,17 @@ const REQUESTS: [&str; 26] = [
 ];
 
 /// All fields of the JSON.
-const FIELDS: [&str; 7] = ["counter", "count", "visitors", "stale", "as_of", "epoch", "version"];
+const FIELDS: [&str; 8] = ["counter", "count", "visitors", "stale", "as_of", "epoch", "version", "watching"];
 
-/// The address of the load balancer in these tests. Requests from elsewhere carry no PROXY header.
-const BALANCER: &str = "127.0.0.2";
-/// The viewers behind it: 203.0.113.77 to .79.
+/// The viewers behind the load balancer: 203.0.113.77 to .79.
 const PEOPLE: u32 = 3;
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77));
 
 /// Six connections of three people to two nodes.
 fn watch(nodes: &[Node]) -> Viewers {
     let behaviour = Behaviour {
-        proxy_header: Some(ProxyHeader { version: ProxyVersion::V1, first: FIRST, distinct: PEOPLE }),
-        source: Some(BALANCER.parse().unwrap()),
+        proxy_header: Some(ProxyHeader { first: FIRST, distinct: PEOPLE }),
+        source: Some(BALANCER),
         ..Behaviour::default()
     };
     let urls = nodes.iter().map(stream).collect();
@@ -70,8 +65,8 @@ fn watch(nodes: &[Node]) -> Viewers {
 pub(crate) fn the_public_port_tells_nothing_else() -> anyhow::Result<()> {
     let mut redis = RedisServer::start_with(&["--requirepass", "open-sesame"]).unwrap();
     let url = redis.url().replace("redis://", "redis://:open-sesame@");
-    let arguments = ["--proxy-protocol-from", BALANCER, "--redis-prefix", "hidden-prefix:"];
-    let nodes = [(); 2].map(|()| start(NodeOptions::redis(&url).with(arguments)));
+    let options = NodeOptions::redis(&url).behind_balancer().with(["--redis-prefix", "hidden-prefix:"]);
+    let nodes = [(); 2].map(|()| start(options.clone()));
     for node in &nodes {
         node.ready(PATIENCE).unwrap();
     }

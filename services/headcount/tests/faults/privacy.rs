@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use headcount_testkit::redis::Value;
-use headcount_testkit::{Batch, Behaviour, COUNTER, Data, Goal, Node, NodeOptions, RedisServer, Viewers, stream};
+use headcount_testkit::{
+    BALANCER, Batch, Behaviour, COUNTER, Data, Goal, Node, NodeOptions, RedisServer, Viewers, stream, wait_until,
+};
 use memchr::memmem;
 
 use crate::{
-    fleet::{BALANCER, PATIENCE, start},
+    fleet::{PATIENCE, start},
     limits::{Service, ask},
 };
 
@@ -26,7 +28,7 @@ pub(crate) fn no_address_is_in_redis_or_in_a_log() -> anyhow::Result<()> {
         "--max-address-streams",
         "3",
         "--forwarded-from",
-        BALANCER,
+        &BALANCER.to_string(),
     ]));
     behind_proxy.ready(PATIENCE).unwrap();
     let mut crowds = Vec::new();
@@ -49,6 +51,11 @@ pub(crate) fn no_address_is_in_redis_or_in_a_log() -> anyhow::Result<()> {
     service.redis.command(&["FLUSHALL"]).unwrap();
     // Of an address's streams, those come back that their nodes do not take for its only one.
     service.redis_knows_addresses(ADDRESSES.len());
+    // A node stores the key again once one of its reports has told it of the loss.
+    wait_until("the visitors' key", PATIENCE, || match service.redis.keys() {
+        Ok(keys) if keys.iter().any(|key| key.ends_with("visitor-key")) => Ok(()),
+        keys => Err(format!("{keys:?}")),
+    })?;
     found_nowhere(&service.redis);
     service.redis.kill();
     for address in ADDRESSES {
@@ -79,7 +86,7 @@ pub(crate) fn no_address_is_in_redis_or_in_a_log() -> anyhow::Result<()> {
 fn forwarded(node: &Node, address: &str) -> Viewers {
     let behaviour = Behaviour {
         headers: vec![("X-Forwarded-For".into(), address.into())],
-        source: Some(BALANCER.parse().unwrap()),
+        source: Some(BALANCER),
         ..Behaviour::default()
     };
     let viewers = Viewers::start(Batch { count: 5, urls: vec![stream(node)], behaviour, ..Batch::default() }).unwrap();

@@ -26,15 +26,11 @@ pub(crate) fn redis_stalls() -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = fleet::open(&redis.url(), &[30, 100, 7])?;
     for seconds in STALLS {
-        fleet.forget_extremes()?;
-        redis.process().freeze().unwrap();
-        pass(Duration::from_secs(seconds));
         let event = format!("Redis stalls for {seconds} s");
-        redis.process().thaw().unwrap();
         // No heartbeat is due at the same moment of the next stall.
-        pass(Duration::from_secs(12) + Duration::from_millis(300 * seconds));
-        let truth = fleet.truth();
-        fleet.showed_only(truth, truth).map_err(|error| anyhow::anyhow!("{event}: {error}"))?;
+        let afterwards = Duration::from_secs(12) + Duration::from_millis(300 * seconds);
+        let stalled = fleet.stays_exact_through(afterwards, || redis.stall(Duration::from_secs(seconds)));
+        stalled.map_err(|error| anyhow::anyhow!("{event}: {error}"))?;
         fleet.nodes[1].leave(5)?;
         // Or the number after both could be seen in between, too soon.
         fleet.soon_exact()?;
@@ -68,8 +64,8 @@ pub(crate) fn redis_clock_steps() -> anyhow::Result<()> {
     }
     // A clock that is corrected by less than a lease.
     for step in [7, -7] {
-        redis.step_clock(step).unwrap();
-        fleet.stays_exact(AFTERWARDS).map_err(|error| anyhow::anyhow!("a step of {step} s: {error}"))?;
+        let stepped = fleet.stays_exact_through(AFTERWARDS, || redis.step_clock(step));
+        stepped.map_err(|error| anyhow::anyhow!("a step of {step} s: {error}"))?;
     }
     store::holds_only(&redis, &fleet)?;
     fleet::leave_nothing(fleet, &[&redis])
@@ -78,11 +74,9 @@ pub(crate) fn redis_clock_steps() -> anyhow::Result<()> {
 /// A step, after which a node is killed.
 fn steps(redis: &mut RedisServer, fleet: &mut Fleet, step: i64, until_killed: Duration) -> anyhow::Result<()> {
     let event = format!("Redis's clock steps by {step} s");
-    fleet.forget_extremes()?;
     let before = fleet.truth();
-    redis.step_clock(step).unwrap();
-    pass(until_killed);
-    fleet.showed_only(before, before).map_err(|error| anyhow::anyhow!("{event}: {error}"))?;
+    let stepped = fleet.stays_exact_through(until_killed, || redis.step_clock(step));
+    stepped.map_err(|error| anyhow::anyhow!("{event}: {error}"))?;
     let mut victim = fleet.nodes.pop().unwrap();
     let gone = Promise::begin(format!("{event}, {until_killed:?} later kill -9 of a node: its viewers leave"), GONE);
     victim.node.kill();

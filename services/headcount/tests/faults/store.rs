@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use headcount_testkit::{COUNTER, Fleet, RedisServer, wait_until};
 
-/// The only key that belongs to no counter or address.
+/// The key of visitors' hashes.
 pub(crate) const VISITOR_KEY: &str = "hc:visitor-key";
+
+/// The keys that belong to no counter or address.
+const OF_ALL_NODES: [&str; 3] = [VISITOR_KEY, "hc:data-id", "hc:nodes"];
 
 /// What the keys of client addresses begin with.
 const ADDRESSES: &str = "hc:address:";
@@ -52,11 +55,11 @@ pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) -> any
     Ok(())
 }
 
-/// Waits until nothing is left but the visitor key, which lives for a day.
+/// Waits until nothing is left but what belongs to all nodes: the visitors' key lives for a day, the id of the data for minutes.
 pub(crate) fn is_empty(redis: &RedisServer) -> anyhow::Result<()> {
     let empty = || -> Result<(), String> {
         let keys = redis.keys().map_err(|error| error.to_string())?;
-        if keys.iter().all(|key| key == VISITOR_KEY) { Ok(()) } else { Err(format!("{keys:?}")) }
+        if keys.iter().all(|key| OF_ALL_NODES.contains(&key.as_str())) { Ok(()) } else { Err(format!("{keys:?}")) }
     };
     wait_until("an empty Redis", FORGOTTEN, empty)?;
     for key in redis.keys().unwrap() {
@@ -94,7 +97,7 @@ impl Stored {
         for key in redis.keys().map_err(|error| error.to_string())? {
             if key.contains(":viewers:") {
                 viewers.push(number(redis, &["HLEN", &key])?);
-            } else if key != VISITOR_KEY && !key.starts_with(ADDRESSES) {
+            } else if !OF_ALL_NODES.contains(&key.as_str()) && !key.starts_with(ADDRESSES) {
                 others.push(key);
             }
         }

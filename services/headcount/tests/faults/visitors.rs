@@ -2,13 +2,12 @@
 
 use headcount_testkit::{
     Batch, Behaviour, COUNTER, Fleet, NodeOptions, NodeWithViewers, Promise, RedisServer, Viewers,
-    client::{ProxyHeader, ProxyVersion},
     promise::{DAMPED, GONE, HEALED, SOON},
     wait_until,
 };
 
 use crate::{
-    fleet::{self, BALANCER, with_redis},
+    fleet::{self, with_redis},
     store,
 };
 
@@ -62,14 +61,23 @@ pub(crate) fn visitors_survive_faults() -> anyhow::Result<()> {
 
 /// A visitor who opens another stream after Redis lost everything is the same visitor on every node.
 pub(crate) fn a_loss_changes_no_visitor() -> anyhow::Result<()> {
+    changes_no_visitor("FLUSHALL", |redis| redis.command(&["FLUSHALL"]).unwrap())
+}
+
+/// The same after an eviction of nothing but the key that makes visitors: nodes seldom read it, so it is among the first.
+pub(crate) fn an_eviction_changes_no_visitor() -> anyhow::Result<()> {
+    changes_no_visitor("the visitors' key is evicted", |redis| drop(redis.evict(store::VISITOR_KEY).unwrap()))
+}
+
+fn changes_no_visitor(event: &str, lose: impl FnOnce(&RedisServer)) -> anyhow::Result<()> {
     let redis = RedisServer::start().unwrap();
     let mut fleet = behind_a_balancer(&redis, 2)?;
     for node in &mut fleet.nodes {
         join(node, 8, "192.0.2.1", 4, "one browser")?;
     }
     are(&fleet, 4, &Promise::begin("4 people with 16 connections: the visitors", SOON))?;
-    let known = Promise::begin("FLUSHALL: the key that makes visitors is back", HEALED);
-    redis.command(&["FLUSHALL"]).unwrap();
+    let known = Promise::begin(format!("{event}: the key that makes visitors is back"), HEALED);
+    lose(&redis);
     // A node that is first would create another key, and count known visitors again.
     let back = wait_until("the key", known.left(), || match redis.query(&["EXISTS", store::VISITOR_KEY]) {
         Ok(1) => Ok(()),
@@ -81,12 +89,13 @@ pub(crate) fn a_loss_changes_no_visitor() -> anyhow::Result<()> {
     for node in &mut fleet.nodes {
         join(node, 4, "192.0.2.1", 4, "one browser")?;
     }
-    are(&fleet, 4, &Promise::begin("FLUSHALL, a new node, and the same 4 people come again: the visitors", HEALED))?;
+    let same = Promise::begin(format!("{event}, a new node, and the same 4 people come again: the visitors"), HEALED);
+    are(&fleet, 4, &same)?;
     fleet::leave_nothing_within(DAMPED, fleet, &[&redis])
 }
 
 fn options(redis: &RedisServer) -> NodeOptions {
-    with_redis(redis.url()).with(["--proxy-protocol-from", BALANCER])
+    with_redis(redis.url()).behind_balancer()
 }
 
 fn behind_a_balancer(redis: &RedisServer, nodes: usize) -> anyhow::Result<Fleet> {
@@ -104,24 +113,12 @@ pub(crate) fn join(
 }
 
 fn behaviour(first: &str, people: u32, browser: &str) -> Behaviour {
-    Behaviour {
-        headers: vec![("User-Agent".into(), browser.into())],
-        proxy_header: Some(ProxyHeader { version: ProxyVersion::V2, first: first.parse().unwrap(), distinct: people }),
-        source: Some(BALANCER.parse().unwrap()),
-        ..Behaviour::default()
-    }
+    headcount_testkit::visitors(first.parse().unwrap(), people, browser)
 }
 
 /// Waits until every node's JSON shows this number of visitors, and the exact number of viewers.
 pub(crate) fn are(fleet: &Fleet, visitors: u64, promise: &Promise) -> anyhow::Result<()> {
-    let truth = fleet.truth();
-    for node in &fleet.nodes {
-        promise.check(wait_until("the visitors", promise.left(), || {
-            let said = node.node.reading(COUNTER).map_err(|error| error.to_string())?;
-            let agrees = (said.visitors, said.count) == (visitors, truth);
-            if agrees { Ok(()) } else { Err(format!("{node}: {said:?}, not {visitors} among {truth}")) }
-        }))?;
-    }
-    promise.kept()?;
+    assert_eq!(fleet.visitors(), visitors, "the viewers are other people");
+    fleet.visitors_exact(promise)?;
     Ok(())
 }

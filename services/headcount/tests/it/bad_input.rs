@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     exchange::{Answer, connect, get, request, send},
     node::{Holdings, PATIENCE, start, wait_for_count},
-    stream::{Restless, Stream},
+    stream::{Stream, restless},
 };
 
 /// The largest head that the node accepts.
@@ -234,7 +234,7 @@ fn a_viewer_that_never_reads_is_dropped() {
     let stalled: Vec<TcpStream> = (0..5).map(|_| never_reads(&node, "/online.png")).collect();
     reader.wait_for(6);
     // Frames fill all buffers.
-    let crowd = Restless::visit(&node, "/online.png");
+    let crowd = restless(&node, "/online.png");
     wait_until("the end of the viewers that never read", PATIENCE + PATIENCE, || {
         reader.next().expect("a viewer that reads stays");
         match node.reading("online").unwrap().count {

@@ -15,30 +15,26 @@ use crate::{
     stream::Stream,
 };
 
-/// Decodes a PNG into its width, height and pixels.
-fn pixels(png: &[u8]) -> (u32, u32, Vec<u8>) {
-    let mut decoder = png::Decoder::new(std::io::Cursor::new(png));
-    decoder.set_transformations(png::Transformations::normalize_to_color8() | png::Transformations::ALPHA);
-    let mut reader = decoder.read_info().unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut pixels).unwrap();
-    pixels.truncate(info.buffer_size());
-    (info.width, info.height, pixels)
-}
-
 #[test]
 fn draw_draws_the_served_pictures() {
     let node = start([]);
     let mut viewers = [Stream::open(&node, "/online.png"), Stream::open(&node, "/online.png")];
     viewers[0].wait_for(2);
     let directory = tempfile::tempdir().unwrap();
-    for look in ["", "style=odometer&height=32", "style=plain&fg=navy&scale=2", "label=readers&bg=teal"] {
+    for look in [
+        "",
+        "style=odometer&height=32",
+        "style=plain&fg=navy&scale=2",
+        "label=readers&bg=teal",
+        "style=sprites&scale=2",
+    ] {
         let file = directory.path().join("two.png");
         let drawn = headcount(&["draw", "2", "--look", look, "--out", file.to_str().unwrap()], &[]);
         assert!(drawn.status.success(), "{look}: {}", text(&drawn.stderr));
         let drawn = fs::read(&file).unwrap();
         let served = get(&node, &format!("/online/snapshot.png?{look}"));
-        assert_eq!(pixels(&drawn), pixels(&served.body), "{look}");
+        let pixels = |png: &[u8]| image::load_from_memory(png).unwrap().into_rgba8();
+        assert!(pixels(&drawn) == pixels(&served.body), "{look}");
         let piped = headcount(&["draw", "2", "--look", look, "--out", "-"], &[]);
         assert_eq!(piped.stdout, drawn, "{look}");
     }
@@ -64,7 +60,7 @@ fn draw_writes_each_format_with_its_number() {
 fn watch_follows_a_stream() {
     let mut node = start(["--drain", "0s"]);
     let mut watch = Command::new(env!("CARGO_BIN_EXE_headcount"))
-        .args(["watch", "--json", &node.url("online.png")])
+        .args(["watch", "--count", "--json", &node.url("online.png")])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -81,7 +77,28 @@ fn watch_follows_a_stream() {
     assert!(frames.any(|frame| frame["count"] == 1));
     // The stream ends with its closing boundary, so this is a success.
     assert!(node.stop(PATIENCE).unwrap().success());
-    assert!(frames.all(|frame| frame["count"] == 1));
+    let rest: Vec<_> = frames.collect();
+    let [live @ .., last, end] = &rest[..] else { panic!("a last frame and an end: {rest:?}") };
+    assert!(live.iter().all(|frame| frame["count"] == 1 && frame["stale"] == false), "{rest:?}");
+    assert!(last["count"] == 1 && last["stale"] == true && last["ended"].is_null(), "{rest:?}");
+    assert!(end["ended"] == true && end["frames"] == last["frames"] && end["at"].is_string(), "{rest:?}");
+    assert!(watch.wait().unwrap().success());
+}
+
+#[test]
+fn watch_says_that_a_stream_has_ended() {
+    let mut node = start(["--drain", "0s"]);
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_headcount"))
+        .args(["watch", "--count", &node.url("online.png")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.split_whitespace().nth(1) == Some("1")));
+    assert!(node.stop(PATIENCE).unwrap().success());
+    let rest: Vec<String> = lines.collect();
+    let [.., last, end] = &rest[..] else { panic!("a last frame and an end: {rest:?}") };
+    assert!(last.ends_with("stale") && end.contains("has ended the stream"), "{rest:?}");
     assert!(watch.wait().unwrap().success());
 }
 
@@ -104,7 +121,7 @@ fn watch_says_what_it_cannot_follow() {
     }
     // A stream that ends without a word, as it does when its node is killed.
     let mut watch = Command::new(env!("CARGO_BIN_EXE_headcount"))
-        .args(["watch", "--json", &node.url("online.png")])
+        .args(["watch", "--count", "--json", &node.url("online.png")])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -128,4 +145,100 @@ fn healthcheck_distinguishes_live_nodes_from_dead_ones() {
     assert_eq!(headcount(&["healthcheck", "--admin", &admin], &[]).status.code(), Some(1));
     node.kill();
     assert_eq!(headcount(&["healthcheck", "--admin", &admin], &[]).status.code(), Some(1));
+}
+
+#[test]
+fn draw_animates_a_series_of_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("moving.png");
+    let file = file.to_str().unwrap();
+    let moving = ["draw", "1", "--then", "2,3,2", "--pages", "2", "--frame-time", "500ms", "--out", file];
+    let output = headcount(&moving, &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let drawn = fs::read(file).unwrap();
+    // An acTL chunk (4 frames, for ever), and a frame control for each.
+    let control = drawn.windows(12).find(|it| it.starts_with(b"acTL")).unwrap();
+    assert_eq!(control[4..], [0, 0, 0, 4, 0, 0, 0, 0]);
+    assert_eq!(drawn.windows(4).filter(|it| it == b"fcTL").count(), 4);
+    // Who knows only PNG sees the first one.
+    assert!(image::load_from_memory(&drawn).is_ok());
+    let wrong = headcount(&["draw", "1", "--then", "2", "--out", "moving.jpg"], &[]);
+    assert!(text(&wrong.stderr).contains("must end in .png"), "{}", text(&wrong.stderr));
+    for alone in [["--pages", "2"], ["--frame-time", "1s"]] {
+        let wrong = headcount(&[&["draw", "1", "--out", file][..], &alone].concat(), &[]);
+        assert!(!wrong.status.success() && text(&wrong.stderr).contains("--then"), "{}", text(&wrong.stderr));
+    }
+}
+
+#[test]
+fn the_readmes_moving_picture_is_drawn_by_this_program() {
+    let drawn = headcount(
+        &["draw", "1", "--then", "2,3,2", "--pages", "2", "--look", "label=here+now&scale=2", "--out", "-"],
+        &[],
+    );
+    let kept = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../loadtest/figures/two-pages.png")).unwrap();
+    assert!(drawn.stdout == kept, "draw it again: loadtest/README.md says how");
+}
+
+/// The names of all commands and options that `--help` shows, the options with their dashes.
+fn shown_by_help() -> Vec<(String, Vec<String>)> {
+    let help = |arguments: &[&str]| text(&headcount(arguments, &[]).stdout).to_owned();
+    let options = |help: &str| -> Vec<String> {
+        let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        let names = lines.filter_map(|line| line.split_whitespace().find(|word| word.starts_with("--")));
+        names.map(str::to_owned).collect()
+    };
+    let overview = help(&["-h"]);
+    let listed = overview.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    let commands = listed.take_while(|line| line.starts_with("  ")).filter(|line| !line.starts_with("   "));
+    let names = commands.map(|line| line.split_whitespace().next().unwrap().to_owned());
+    names.filter(|name| name != "help").map(|name| (name.clone(), options(&help(&[&name, "-h"])))).collect()
+}
+
+#[test]
+fn completions_have_every_command_and_option_that_help_shows() {
+    let commands = shown_by_help();
+    assert!(commands.len() >= 10 && commands.iter().map(|(_, options)| options.len()).sum::<usize>() > 70);
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = headcount(&["completions", shell], &[]);
+        assert!(output.status.success(), "{shell}: {}", text(&output.stderr));
+        let script = text(&output.stdout);
+        for (command, options) in &commands {
+            assert!(script.contains(command), "{shell} does not complete {command}");
+            for option in options {
+                let name = if shell == "fish" { option.replacen("--", "-l ", 1) } else { option.clone() };
+                assert!(script.contains(&name), "{shell} does not complete {command} {option}");
+            }
+        }
+        assert!(!script.contains("time-scale"), "{shell} completes what --help hides");
+    }
+    let output = headcount(&["completions", "ksh"], &[]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(text(&output.stderr).contains("must be bash, elvish, fish, powershell or zsh"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn each_command_has_a_manual_page_with_its_options() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("new/man");
+    let output = headcount(&["man", folder.to_str().unwrap()], &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let page = |name: &str| {
+        let page = fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // Roff writes a dash in another way.
+        page.replace("\\-", "-")
+    };
+    assert!(page("headcount.1").contains("HEADCOUNT_MAX_LOOKS"), "variables are named");
+    let commands = shown_by_help();
+    for (command, options) in &commands {
+        let page = page(&format!("headcount-{command}.1"));
+        for option in options {
+            assert!(page.contains(option.as_str()), "headcount-{command}(1) does not have {option}");
+        }
+        assert!(!page.contains("time-scale"), "headcount-{command}(1) has what --help hides");
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), commands.len() + 1, "there are other pages");
+    let nowhere = headcount(&["man", "/dev/null/man"], &[]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(text(&nowhere.stderr).contains("/dev/null/man"), "{}", text(&nowhere.stderr));
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use headcount_drawing::{Count, read_stamp};
-use headcount_testkit::{Node, NodeOptions, http, wait_until};
+use headcount_testkit::{Node, NodeOptions, http};
 
 use crate::{
     exchange::{Answer, connect, get, request, send},
@@ -87,7 +87,7 @@ fn a_client_cannot_pose_as_several() {
 }
 
 /// Returns the path of the largest picture, with a different look for each number.
-fn largest(number: usize) -> String {
+pub(crate) fn largest(number: usize) -> String {
     let label = "W".repeat(32);
     format!("/online/snapshot.png?style=odometer&height=96&scale=3&label={label}&bg={number:06x}")
 }
@@ -127,27 +127,27 @@ fn large_pictures_leave_the_processors_to_others() {
     assert!(cores < 0.5, "{cores:.2} cores were used");
 }
 
-fn binary() -> NodeOptions {
+pub(crate) fn binary() -> NodeOptions {
     NodeOptions { program: Some(env!("CARGO_BIN_EXE_headcount").into()), ..NodeOptions::default() }
 }
 
 /// Descriptors of the test's node. 512 are reserved; a quarter of the others is for idle connections.
 const LIMIT: usize = 640;
-const ROOM: usize = (LIMIT - 512) / 4 * 3;
+pub(crate) const ROOM: usize = (LIMIT - 512) / 4 * 3;
 
 /// Starts a node that may open [`LIMIT`] descriptors.
-pub(crate) fn start_with_descriptors() -> Node {
+pub(crate) fn start_with_descriptors(options: NodeOptions) -> Node {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("headcount");
     let script = format!("#!/bin/sh\nulimit -n {LIMIT}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_headcount"));
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    Node::start(&NodeOptions { program: Some(program), ..NodeOptions::default() }).unwrap()
+    Node::start(&NodeOptions { program: Some(program), ..options }).unwrap()
 }
 
 #[test]
 fn new_viewers_are_refused_when_descriptors_run_out() {
-    let node = start_with_descriptors();
+    let node = start_with_descriptors(NodeOptions::default());
     let mut viewers: Vec<Stream> = (0..ROOM).map(|_| Stream::open(&node, "/online.png")).collect();
     viewers[0].wait_for(ROOM as u64);
     let full = get(&node, "/online.png");
@@ -163,11 +163,7 @@ fn new_viewers_are_refused_when_descriptors_run_out() {
             socket
         })
         .collect();
-    wait_until("all of them accepted", PATIENCE, || match node.metric("headcount_connections_accepted_total") {
-        Ok(accepted) if accepted >= (ROOM + 1 + silent.len()) as f64 => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .unwrap();
+    node.reaches("headcount_connections_accepted_total", (ROOM + 1 + silent.len()) as f64, PATIENCE).unwrap();
     assert_eq!(get(&node, "/online.png").status(), 503);
     assert_eq!(get(&node, "/online.json").status(), 200);
     assert_eq!(http::get(node.admin(), "/readyz").unwrap().status, 200);
@@ -188,10 +184,14 @@ fn every_cause_is_zero_from_the_start() {
     for (family, causes) in [
         (
             "refusals",
-            &["not_found", "look", "max_viewers", "drawing", "max_counters", "draining", "host", "unread"][..],
+            &["not_found", "look", "max_viewers", "drawing", "max_counters", "draining", "host", "unread", "requests"]
+                [..],
         ),
-        ("looks_replaced", &["max_looks", "address_looks"]),
-        ("connections_closed_early", &["crowded", "ended", "head_timeout", "malformed", "proxy_header", "stalled"]),
+        ("looks_replaced", &["max_looks", "address_looks", "drawing"]),
+        (
+            "connections_closed_early",
+            &["crowded", "ended", "head_timeout", "malformed", "proxy_header", "stalled", "unread"],
+        ),
         ("presence_failures", &["away", "timeout", "connection", "refused", "form"]),
         ("presence_resyncs", &["unknown", "gap", "differs"]),
     ] {

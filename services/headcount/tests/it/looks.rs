@@ -3,15 +3,12 @@
 use std::{
     io::Write,
     net::TcpStream,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
-use headcount_testkit::{Latencies, Node, wait_until};
+use headcount_testkit::{Background, Latencies, Node, wait_until};
 
 use crate::{
     exchange::{Answer, send},
@@ -26,7 +23,7 @@ const REST: f64 = 0.2;
 /// Time over which the node's use of the processors is measured.
 const SPAN: Duration = Duration::from_secs(5);
 /// Most time from one frame of the default badge to the next while its number changes (p99).
-const NEXT_FRAME: Duration = Duration::from_millis(150);
+pub(crate) const NEXT_FRAME: Duration = Duration::from_millis(150);
 
 /// A look that takes several milliseconds to draw, a twentieth of the largest possible one.
 fn costly(ordinal: usize) -> String {
@@ -34,11 +31,11 @@ fn costly(ordinal: usize) -> String {
 }
 
 /// A request that a load balancer passes on for the given client.
-fn proxied(client: &str, path: &str) -> String {
+pub(crate) fn proxied(client: &str, path: &str) -> String {
     format!("PROXY TCP4 {client} 127.0.0.1 4711 80\r\nGET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-fn open_for(node: &Node, client: &str, path: &str) -> Stream {
+pub(crate) fn open_for(node: &Node, client: &str, path: &str) -> Stream {
     Stream::open_by(node, proxied(client, path).as_bytes())
 }
 
@@ -55,35 +52,14 @@ fn read_all(streams: impl IntoIterator<Item = Stream>) {
 const CHANGES: u32 = 16;
 
 /// Opens viewers at the rate of [`CHANGES`], so that every frame shows another number, until dropped.
-struct Growing {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Growing {
-    fn start(node: &Node, path: &'static str) -> Growing {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, address) = (Arc::clone(&stop), node.address());
-        let thread = thread::spawn(move || {
-            let mut viewers = Vec::new();
-            while !stopped.load(Ordering::Relaxed) {
-                let mut socket = TcpStream::connect(address).unwrap();
-                write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-                viewers.push(socket);
-                thread::sleep(Duration::from_secs(1) / CHANGES);
-            }
-        });
-        Growing { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Growing {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("it does not panic");
-        }
-    }
+pub(crate) fn growing(node: &Node, path: &'static str) -> Background<Vec<TcpStream>> {
+    let address = node.address();
+    Background::repeat(Vec::new(), move |viewers| {
+        let mut socket = TcpStream::connect(address).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        viewers.push(socket);
+        thread::sleep(Duration::from_secs(1) / CHANGES);
+    })
 }
 
 /// Opens these looks while the number changes all the time. Returns the cores that the node uses, and the times from one
@@ -100,7 +76,7 @@ fn cores_with(looks: impl Iterator<Item = String>) -> (f64, Latencies) {
     });
     read_all(streams);
     let mut badge = Stream::open(&node, "/online.png");
-    let growing = Growing::start(&node, "/online.png");
+    let growing = growing(&node, "/online.png");
     // The first pictures, and what may follow at once after a quiet time.
     thread::sleep(Duration::from_secs(2));
     let (before, begun) = (node.usage().unwrap(), Instant::now());
@@ -184,8 +160,8 @@ const MAX_LOOKS: usize = 1024;
 /// Most of them that one address may begin.
 const MAX_ADDRESS_LOOKS: usize = 16;
 
-/// Asserts that a stream shows the counter's default look.
-fn assert_default(node: &Node, stream: &mut Stream, file: &str) {
+/// Whether a stream shows the counter's default look.
+pub(crate) fn is_default(node: &Node, stream: &mut Stream, file: &str) -> bool {
     let part = stream.next().unwrap();
     let counter = file.split('.').next().unwrap();
     let path = format!("/{counter}/snapshot.{}", file.split('.').nth(1).unwrap());
@@ -194,8 +170,13 @@ fn assert_default(node: &Node, stream: &mut Stream, file: &str) {
         proxied("203.0.113.200", &path).replace("Host", "Connection: close\r\nHost").as_bytes(),
     ));
     assert_eq!(stream.head.header("content-type"), Some(headcount_wire::CONTENT_TYPE));
-    // The height and width of a picture tell its look, whatever the number.
-    assert_eq!(size(&part.body), size(&snapshot.body), "{file}");
+    // The height of a picture tells its look, whatever the number.
+    height(&part) == height(&snapshot.body)
+}
+
+/// Returns the bytes of a PNG that give its height. Of a JPEG, returns its kind.
+fn height(picture: &[u8]) -> &[u8] {
+    if picture.starts_with(b"\x89PNG") { &size(picture)[4..] } else { size(picture) }
 }
 
 /// Returns the bytes of a PNG that give its size. Of a JPEG, returns its kind.
@@ -203,7 +184,7 @@ fn size(picture: &[u8]) -> &[u8] {
     if picture.starts_with(b"\x89PNG") { &picture[16..24] } else { &picture[..3] }
 }
 
-fn replaced(node: &Node, cause: &str) -> u64 {
+pub(crate) fn replaced(node: &Node, cause: &str) -> u64 {
     let series = format!("headcount_looks_replaced_total{{cause=\"{cause}\"}} ");
     let metrics = node.metrics().unwrap();
     metrics.lines().find_map(|line| line.strip_prefix(series.as_str())?.parse().ok()).expect("the series exists")
@@ -230,7 +211,7 @@ fn newcomers_get_a_stream_when_looks_are_used_up() {
     for (ordinal, file) in files.into_iter().enumerate() {
         for query in ["", "?height=33", "?style=odometer"] {
             let mut newcomer = open_for(&node, &format!("203.0.113.{ordinal}"), &format!("/{file}{query}"));
-            assert_default(&node, &mut newcomer, file);
+            assert!(is_default(&node, &mut newcomer, file), "{file}{query}");
             newcomers += 1;
         }
     }
@@ -240,7 +221,7 @@ fn newcomers_get_a_stream_when_looks_are_used_up() {
     drop(invented);
     wait_until("a look of their own", PATIENCE, || {
         let part = open_for(&node, "203.0.113.9", "/online.png?height=33").next().unwrap();
-        if size(&part.body)[4..] == 33_u32.to_be_bytes() { Ok(()) } else { Err("the default look") }
+        if size(&part)[4..] == 33_u32.to_be_bytes() { Ok(()) } else { Err("the default look") }
     })
     .unwrap();
 }
@@ -252,7 +233,7 @@ fn an_address_begins_at_most_sixteen_looks() {
     let height = |client: &str, ordinal: usize| {
         let mut stream = open_for(&node, client, &look(ordinal));
         let part = stream.next().unwrap();
-        let height = u32::from_be_bytes(size(&part.body)[4..].try_into().unwrap());
+        let height = u32::from_be_bytes(size(&part)[4..].try_into().unwrap());
         (stream, height as usize)
     };
     let mut streams = Vec::new();

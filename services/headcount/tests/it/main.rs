@@ -3,7 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "this crate contains only tests")]
 
 mod bad_input;
+mod check;
 mod commands;
+mod config_file;
+mod config_file_errors;
+mod documents;
+mod draw_queue;
+mod event_client;
 mod exchange;
 mod hostile;
 mod http2;
@@ -13,7 +19,14 @@ mod node;
 mod options;
 mod pages;
 mod raw_http2;
+mod reload;
+mod reload_command;
+mod requests;
 mod shutdown;
+mod small;
+mod sprites;
 mod stream;
+mod systemd;
+mod text_streams;
 mod unread;
 mod wire;

@@ -7,7 +7,7 @@ use headcount_testkit::{Node, NodeOptions};
 use crate::{exchange::get, node::PATIENCE};
 
 /// Exit status for a wrong command line: EX_USAGE in BSD's sysexits.h.
-const EX_USAGE: i32 = 64;
+pub(crate) const EX_USAGE: i32 = 64;
 
 /// Runs the binary until it exits, with these environment variables.
 pub(crate) fn headcount(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -51,7 +51,7 @@ fn every_error_is_reported_at_once() {
     assert_eq!(text(&output.stdout), "");
     let report = text(&output.stderr);
     let given = arguments[1..].iter().map(|argument| argument.split('=').next().unwrap());
-    for option in given.chain(["--keepalive", "--public-url"]) {
+    for option in given.chain(["HEADCOUNT_KEEPALIVE", "HEADCOUNT_PUBLIC_URL"]) {
         let lines: Vec<&str> = report.lines().filter(|line| line.contains(&format!(" {option} "))).collect();
         assert_eq!(lines.len(), 1, "{option} in {report}");
     }
@@ -76,6 +76,43 @@ fn wrong_arguments_are_errors() {
         assert_eq!(output.status.code(), Some(EX_USAGE), "{wrong:?}: {}", text(&output.stderr));
         assert_eq!(text(&output.stdout), "", "{wrong:?}");
         assert!(text(&output.stderr).lines().count() >= 2, "{wrong:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn no_error_hides_another() {
+    let arguments = [
+        &["--keepalve", "15s", "--nonsense=1"][..],
+        &["--drain=1s", "--drain=2s", "--drain=3s"],
+        &["--max-looks", "--shards=0"],
+    ];
+    for command in [&[][..], &["serve"], &["check"]] {
+        let output = headcount(&[command, &arguments.concat()].concat(), &[("HEADCOUNT_GRACE", "5")]);
+        let report: Vec<&str> = text(&output.stderr).lines().collect();
+        for (line, expected) in [
+            "'--keepalve' found; did you mean --keepalive?",
+            "'--nonsense'",
+            "'--drain <TIME>' cannot be used multiple times",
+            "a value is required for '--max-looks <N>'",
+            "--shards \"0\": must be a whole number from 1 to 64",
+            "HEADCOUNT_GRACE \"5\": must be a time",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert!(report[line].contains(expected), "no {expected} in line {line} of {report:#?}");
+        }
+        assert_eq!(report.len(), 7, "{report:#?}");
+    }
+}
+
+#[test]
+fn help_shows_no_secret() {
+    let secrets = [("HEADCOUNT_REDIS", "redis://:s3cret@127.0.0.1/"), ("HEADCOUNT_SIGN_KEY", "0123456789s3cret")];
+    for command in ["serve", "check", "status", "sign", "help"] {
+        let arguments = if command == "help" { vec!["--help"] } else { vec![command, "--help"] };
+        let help = headcount(&arguments, &secrets);
+        assert!(help.status.success() && !text(&help.stdout).contains("s3cret"), "{command}: {}", text(&help.stdout));
     }
 }
 
@@ -112,7 +149,7 @@ fn every_wrong_name_is_reported_and_no_key() {
 fn help_lists_every_option_with_its_variable() {
     let brief = headcount(&["--help"], &[]);
     assert!(brief.status.success());
-    for command in ["serve", "draw", "watch", "status", "healthcheck"] {
+    for command in ["serve", "check", "draw", "watch", "status", "healthcheck"] {
         let help = headcount(&[command, "--help"], &[]);
         assert!(help.status.success(), "{command}");
         assert!(text(&brief.stdout).lines().any(|line| line.trim().starts_with(command)), "{command} is not in --help");
@@ -129,6 +166,7 @@ fn help_lists_every_option_with_its_variable() {
         options.push(name);
     }
     for option in [
+        "config",
         "listen",
         "admin",
         "public-url",
@@ -149,6 +187,7 @@ fn help_lists_every_option_with_its_variable() {
         "shards",
         "max-viewers",
         "max-viewers-per-counter",
+        "max-counters",
         "max-looks",
         "frame-rate",
         "keepalive",
@@ -159,14 +198,17 @@ fn help_lists_every_option_with_its_variable() {
         "drain-delay",
         "drain",
         "font",
+        "sprites",
         "log",
         "log-format",
     ] {
         assert!(options.contains(&option), "--{option} is not in {options:?}");
     }
-    // The same options exist without the subcommand.
+    // The same options exist without the subcommand, and to check.
+    let check = headcount(&["check", "--help"], &[]);
     for option in options {
         assert!(text(&brief.stdout).contains(&format!("--{option}")), "--{option} is not in headcount --help");
+        assert!(text(&check.stdout).contains(&format!("--{option}")), "--{option} is not in headcount check --help");
     }
 }
 

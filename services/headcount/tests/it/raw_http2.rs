@@ -1,8 +1,9 @@
 //! HTTP/2 as bytes, for clients that no library would be: without room for what they ask for.
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
 use headcount_testkit::Node;
@@ -10,6 +11,7 @@ use headcount_testkit::Node;
 use crate::exchange::connect;
 
 const SETTINGS: u8 = 4;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const WINDOW_UPDATE: u8 = 8;
 /// END_STREAM and END_HEADERS.
@@ -19,6 +21,8 @@ const WHOLE_REQUEST: u8 = 0x5;
 pub(crate) struct RawHttp2 {
     socket: TcpStream,
     next_stream: u32,
+    /// Bytes of frames that are not whole yet.
+    unread: Vec<u8>,
 }
 
 impl RawHttp2 {
@@ -32,7 +36,7 @@ impl RawHttp2 {
         bytes.extend(frame(SETTINGS, 1, 0, &[]));
         // A node that closes early is seen when the test reads.
         let _ = socket.write_all(&bytes);
-        RawHttp2 { socket, next_stream: 1 }
+        RawHttp2 { socket, next_stream: 1, unread: Vec::new() }
     }
 
     /// Requests `path` and returns the stream's number. Fails if the node has closed the connection.
@@ -51,6 +55,52 @@ impl RawHttp2 {
     /// Lets a stream receive `bytes` more.
     pub(crate) fn allow(&mut self, stream: u32, bytes: u32) {
         self.socket.write_all(&frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())).unwrap();
+    }
+
+    /// Reads until this many responses have begun, or until the node has closed. Returns how many have.
+    pub(crate) fn heads(&mut self, count: usize, patience: Duration) -> usize {
+        let mut heads = 0;
+        self.read(patience, |kind, _, _| {
+            heads += usize::from(kind == HEADERS);
+            heads >= count
+        });
+        heads
+    }
+
+    /// Reads the stream's data until `enough` says so, or until nothing has come for `patience`.
+    pub(crate) fn data(&mut self, stream: u32, patience: Duration, mut enough: impl FnMut(&[u8]) -> bool) -> Vec<u8> {
+        let mut data = Vec::new();
+        self.read(patience, |kind, of, payload| {
+            if kind == DATA && of == stream {
+                data.extend_from_slice(payload);
+            }
+            enough(&data)
+        });
+        data
+    }
+
+    /// Calls `on_frame` with the kind, the stream and the payload of each frame until it returns true, or until nothing has
+    /// come for `patience`.
+    fn read(&mut self, patience: Duration, mut on_frame: impl FnMut(u8, u32, &[u8]) -> bool) {
+        let mut bytes = [0; 16 << 10];
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        loop {
+            // A frame has a head of nine bytes.
+            while let Some(&[high, middle, low, kind, _, a, b, c, d]) = self.unread.first_chunk()
+                && let end = 9 + u32::from_be_bytes([0, high, middle, low]) as usize
+                && self.unread.len() >= end
+            {
+                let rest = self.unread.split_off(end);
+                let frame = std::mem::replace(&mut self.unread, rest);
+                if on_frame(kind, u32::from_be_bytes([a, b, c, d]), &frame[9..]) {
+                    return;
+                }
+            }
+            match self.socket.read(&mut bytes) {
+                Ok(read) if read > 0 => self.unread.extend_from_slice(&bytes[..read]),
+                _ => return,
+            }
+        }
     }
 
     pub(crate) fn socket(&mut self) -> &mut TcpStream {

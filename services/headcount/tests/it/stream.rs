@@ -3,17 +3,14 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
+use bytes::Bytes;
 use headcount_drawing::{Count, read_stamp};
-use headcount_testkit::Node;
-use headcount_wire::{Part, PartReader};
+use headcount_testkit::{Background, Node};
+use headcount_wire::PartReader;
 
 use crate::exchange::{Answer, connect};
 
@@ -36,6 +33,11 @@ impl Stream {
     pub(crate) fn open_by(node: &Node, request: &[u8]) -> Stream {
         let mut socket = connect(node);
         socket.write_all(request).unwrap();
+        Stream::read_head(socket)
+    }
+
+    /// Reads the head of a stream that has been requested.
+    pub(crate) fn read_head(mut socket: TcpStream) -> Stream {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(byte(&mut socket));
@@ -50,8 +52,8 @@ impl Stream {
         &mut self.socket
     }
 
-    /// Returns the next whole part, or `None` at the stream's clean end.
-    pub(crate) fn next(&mut self) -> Option<Part> {
+    /// Returns the next whole picture, or `None` at the stream's clean end.
+    pub(crate) fn next(&mut self) -> Option<Bytes> {
         let mut bytes = [0; 4096];
         loop {
             if let Some(part) = self.parts.next_part().unwrap() {
@@ -67,8 +69,8 @@ impl Stream {
         }
     }
 
-    /// Reads until a picture shows this number, and returns its part.
-    pub(crate) fn wait_for(&mut self, count: u64) -> Part {
+    /// Reads until a picture shows this number, and returns it.
+    pub(crate) fn wait_for(&mut self, count: u64) -> Bytes {
         loop {
             let part = self.next().expect("the stream goes on");
             if number(&part) == count {
@@ -78,9 +80,9 @@ impl Stream {
     }
 }
 
-/// Returns the number that a part's picture shows.
-pub(crate) fn number(part: &Part) -> u64 {
-    match read_stamp(&part.body).unwrap().count {
+/// Returns the number that a picture shows.
+pub(crate) fn number(picture: &[u8]) -> u64 {
+    match read_stamp(picture).unwrap().count {
         Count::Exactly(count) => count,
         Count::FewerThan(_) => panic!("the number is hidden"),
     }
@@ -98,33 +100,13 @@ fn byte(socket: &mut TcpStream) -> u8 {
 }
 
 /// A viewer that joins and leaves again and again, so that the number keeps changing, until dropped.
-pub(crate) struct Restless {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Restless {
-    pub(crate) fn visit(node: &Node, path: &str) -> Restless {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, address, path) = (Arc::clone(&stop), node.address(), path.to_owned());
-        let thread = thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                let Ok(mut socket) = TcpStream::connect(address) else { return };
-                let _ = write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-                thread::sleep(Duration::from_millis(60));
-                drop(socket);
-                thread::sleep(Duration::from_millis(60));
-            }
-        });
-        Restless { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Restless {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("it does not panic");
-        }
-    }
+pub(crate) fn restless(node: &Node, path: &str) -> Background {
+    let (address, path) = (node.address(), path.to_owned());
+    Background::repeat((), move |()| {
+        let Ok(mut socket) = TcpStream::connect(address) else { return };
+        let _ = write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        thread::sleep(Duration::from_millis(60));
+        drop(socket);
+        thread::sleep(Duration::from_millis(60));
+    })
 }

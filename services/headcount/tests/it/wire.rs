@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount_drawing::{Count, read_stamp};
-use headcount_testkit::{http, wait_until};
+use headcount_drawing::{Artist, Count, Figure, Format, Look, read_stamp};
+use headcount_testkit::http;
 
 use crate::{
     exchange::request,
@@ -41,7 +41,8 @@ fn image_of(stream: &mut Stream, content_type: &str, count: u64) -> Vec<u8> {
     }
 }
 
-fn is_written_to_the_byte(path: &str, content_type: &str) {
+fn is_written_to_the_byte(path: &str, format: Format) {
+    let content_type = format.content_type();
     let mut node = start(["--drain", "0s"]);
     let mut stream = Stream::open(&node, path);
     assert_eq!(bytes(stream.socket(), 1024), opening(content_type));
@@ -53,17 +54,21 @@ fn is_written_to_the_byte(path: &str, content_type: &str) {
     assert!(node.stop(PATIENCE).unwrap().success());
     let mut rest = Vec::new();
     stream.socket().read_to_end(&mut rest).expect("a FIN, not a reset");
-    assert_eq!(rest, [&last[..], b"\r\n--headcount--\r\n"].concat());
+    // The same number, in a picture that is marked.
+    let stamp = read_stamp(&last).unwrap();
+    let figure = Figure { stale: true, epoch: stamp.epoch, version: stamp.version, ..Figure::of(1) };
+    let marked = Artist::new().draw(&Look::default(), &figure, format);
+    assert_eq!(rest, [&marked[..], b"\r\n--headcount--\r\n"].concat());
 }
 
 #[test]
 fn a_png_stream_is_written_to_the_byte() {
-    is_written_to_the_byte("/online.png", "image/png");
+    is_written_to_the_byte("/online.png", Format::Png);
 }
 
 #[test]
 fn a_jpeg_stream_is_written_to_the_byte() {
-    is_written_to_the_byte("/online.jpg", "image/jpeg");
+    is_written_to_the_byte("/online.jpg", Format::Jpeg);
 }
 
 #[test]
@@ -101,11 +106,7 @@ fn an_ipv6_listener_serves_ipv4_and_is_announced_in_brackets() {
     }
     let node = start(["--listen", "[::1]:0"]);
     let open = format!("open http://[::1]:{}/ in a browser", node.address().port());
-    wait_until(&open, PATIENCE, || {
-        let log = node.log();
-        if log.iter().any(|line| line.contains(&open)) { Ok(()) } else { Err(log.join("\n")) }
-    })
-    .unwrap();
+    node.logs(&open, PATIENCE).unwrap();
 }
 
 #[test]
@@ -189,10 +190,10 @@ fn the_order_of_options_does_not_change_the_look() {
     let node = start(["--max-looks", "1"]);
     let mut one = Stream::open(&node, "/online.png?label=readers&height=32");
     let mut same = Stream::open(&node, "/online.png?height=32&label=readers");
-    assert_eq!(one.wait_for(2).body, same.wait_for(2).body);
+    assert_eq!(one.wait_for(2), same.wait_for(2));
     let mut default = Stream::open(&node, "/online.png");
     let mut replaced = Stream::open(&node, "/online.png?height=33&label=readers");
-    assert_eq!(default.wait_for(4).body, replaced.wait_for(4).body, "no room for a second look");
+    assert_eq!(default.wait_for(4), replaced.wait_for(4), "no room for a second look");
     drop((one, same, default, replaced));
     wait_for_count(&node, "online", 0);
 }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::network::Network;
 use crate::viewer_id::ViewerId;
 use crate::{AddressLimits, AdmissionError, CounterName};
@@ -17,7 +19,7 @@ pub(super) struct Table {
     /// Open streams of all addresses.
     streams: usize,
     /// The next viewer's id. Assigned here, so that ids ascend in order of admission.
-    next_viewer: u64,
+    pub(super) next_viewer: u64,
     /// Number of addresses at which idle ones are removed.
     sweep_at: usize,
 }
@@ -33,6 +35,8 @@ struct Entry {
     earned_at: Duration,
     /// Other nodes may have streams of the address.
     elsewhere: bool,
+    /// Fields of the address's key in Redis when it was last reported; 0 if it was not.
+    fields: u32,
 }
 
 struct Stream {
@@ -50,6 +54,18 @@ pub(crate) enum Decision {
     Admitted,
     /// Rejected by Redis, which has not stored it.
     Rejected,
+}
+
+/// How the limits apply to an open stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum StreamState {
+    /// Not at all.
+    Exempt,
+    /// It is one of those that its address may have.
+    Limited {
+        /// Other nodes may have streams of the address.
+        elsewhere: bool,
+    },
 }
 
 /// The streams of one address on this node.
@@ -96,6 +112,41 @@ impl Table {
         Ok(viewer)
     }
 
+    /// Takes over a stream of a former process. Checks no limit, and gives the viewer a new id if it has none.
+    pub(super) fn restore(
+        &mut self,
+        network: Network,
+        viewer: Option<ViewerId>,
+        stream: StreamState,
+        counter: &CounterName,
+    ) -> ViewerId {
+        let viewer = viewer.unwrap_or_else(|| {
+            self.next_viewer += 1;
+            ViewerId(self.next_viewer - 1)
+        });
+        let entry = self.networks.entry(network).or_default();
+        match stream {
+            StreamState::Exempt => entry.exempt += 1,
+            StreamState::Limited { elsewhere } => {
+                entry.streams.reserve_exact(usize::from(entry.streams.is_empty()));
+                entry.streams.push(Stream { viewer, counter: counter.clone(), decision: Decision::Admitted });
+                entry.elsewhere |= elsewhere;
+            }
+        }
+        self.streams += 1;
+        viewer
+    }
+
+    /// What a new process needs to take over an open stream.
+    pub(super) fn stream_state(&self, network: Network, viewer: ViewerId) -> StreamState {
+        match self.networks.get(&network) {
+            Some(entry) if entry.streams.iter().any(|stream| stream.viewer == viewer) => {
+                StreamState::Limited { elsewhere: entry.elsewhere }
+            }
+            _ => StreamState::Exempt,
+        }
+    }
+
     /// Admits a stream that no limit applies to. Returns also the number of exempt streams of its address, and of all
     /// streams.
     pub(super) fn admit_exempt(&mut self, network: Network) -> (ViewerId, usize, usize) {
@@ -115,9 +166,10 @@ impl Table {
         }
     }
 
-    pub(super) fn set_elsewhere(&mut self, network: Network, elsewhere: bool) {
+    pub(super) fn set_elsewhere(&mut self, network: Network, elsewhere: bool, fields: u64) {
         if let Some(entry) = self.networks.get_mut(&network) {
             entry.elsewhere = elsewhere;
+            entry.fields = u32::try_from(fields).unwrap_or(0);
         }
     }
 
@@ -157,12 +209,12 @@ impl Table {
     }
 
     /// The addresses that have several streams, here or on other nodes.
-    pub(super) fn crowded(&self) -> Vec<Network> {
+    pub(super) fn crowded(&self) -> Vec<(Network, u64)> {
         let crowded = self.networks.iter().filter(|(_, entry)| {
             let streams = entry.streams.len();
             streams > 1 || (streams == 1 && entry.elsewhere)
         });
-        crowded.map(|(network, _)| *network).collect()
+        crowded.map(|(network, entry)| (*network, entry.fields.into())).collect()
     }
 
     /// Removes idle addresses whenever the table has doubled. It holds at most twice the addresses that have streams or
@@ -250,10 +302,12 @@ mod tests {
             table.decide(network(last), viewer, Decision::Admitted, last == 3);
         }
         let crowded = table.crowded();
-        assert!(crowded.len() == 2 && crowded.contains(&network(2)) && crowded.contains(&network(3)));
+        assert!(crowded.len() == 2 && crowded.contains(&(network(2), 0)) && crowded.contains(&(network(3), 0)));
+        table.set_elsewhere(network(2), false, 5);
+        assert!(table.crowded().contains(&(network(2), 5)));
         let AddressStreams { admitted, pending, next_viewer } = table.streams_of(network(2));
         assert_eq!((admitted.len(), pending.len(), next_viewer), (2, 0, 4));
-        table.set_elsewhere(network(3), false);
+        table.set_elsewhere(network(3), false, 2);
         assert_eq!(table.crowded().len(), 1);
     }
 

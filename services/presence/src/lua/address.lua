@@ -1,7 +1,7 @@
 -- Reports the streams that a node has of one client address, and may request another one: over all nodes together, an
 -- address has at most its limits, and opens streams at most at its pace. Streams are fields, so a retry changes nothing.
--- A node's streams count while its lease at this key lasts, which each call renews. The caller puts a constant before the
--- script: LEASE, in milliseconds.
+-- A node's streams count while its lease at this key lasts, which each call renews, and renew_addresses.lua. The caller puts
+-- a constant before the script: LEASE, in milliseconds.
 --
 -- KEYS[1] address         HASH  see keys.rs for its fields
 -- ARGV[1] node            the node's id
@@ -17,7 +17,8 @@
 --                         come the viewers that the node has requested and has no reply for. The node's other streams
 --                         have ended
 --
--- Reply {verdict, elsewhere, now}: the verdict, the number of other nodes' streams, and the clock in microseconds.
+-- Reply {verdict, elsewhere, now, fields}: the verdict, the number of other nodes' streams, the clock in microseconds, and
+-- the number of the key's fields.
 
 local WITHIN, TOO_FAST, TOO_MANY_OF_COUNTER, TOO_MANY = 0, 1, 2, 3
 
@@ -137,4 +138,4 @@ if #added > 0 then
   -- No lease in the key ends later than the one renewed now.
   redis.call('PEXPIRE', KEY, math.max(LEASE, math.ceil((earned_at - now_us) / 1000)))
 end
-return { verdict, elsewhere, now_us }
+return { verdict, elsewhere, now_us, redis.call('HLEN', KEY) }

@@ -10,7 +10,7 @@ read_state()
 follow_clock(expected_clock(8))
 check_epoch()
 if not exists then create_state() end
-if state.nodes > 0 and redis.call('ZCARD', SESSIONS) ~= state.nodes then broken = true end
+if redis.call('ZCARD', SESSIONS) ~= state.nodes then broken = true end
 if not broken then end_expired() end
 if broken then start_over() end
 

@@ -1,6 +1,6 @@
 -- Every script of a counter begins with this file: the state, the clock, the leases, and the reply. The caller puts the
--- constants before it (LEASE, SUSPICION, SETTLE, PUBLISH_GAP, KEEPALIVE, KEEP, IDLE, CLAIM, CLOCK_SLACK: all in
--- milliseconds).
+-- constants before it (LEASE, SUSPICION, SETTLE, MAX_SETTLE, PUBLISH_GAP, KEEPALIVE, KEEP, IDLE, CLAIM, CLOCK_SLACK:
+-- all in milliseconds).
 --
 -- KEYS[1] state     HASH  see keys.rs for its fields
 -- KEYS[2] sessions  ZSET  session -> end of its lease, in milliseconds of this Redis's clock
@@ -39,9 +39,10 @@ local function expected_clock(at)
 end
 
 local FIELDS = {
-  'epoch', 'version', 'count', 'visitors', 'seq', 'published', 'held', 'settle', 'floor', 'visitors_floor',
-  'expiry', 'last_session', 'nodes', 'people', 'waiting', 'claim', 'kept', 'cursor', 'reap',
+  'epoch', 'version', 'count', 'visitors', 'seq', 'published', 'held', 'begun', 'settle', 'floor', 'visitors_floor',
+  'expiry', 'last_session', 'nodes', 'people', 'waiting', 'claim', 'kept', 'cursor', 'reap', 'quiet',
 }
+local TEXTS = { reap = true, quiet = true } -- the fields that are no numbers
 local state = {}   -- the fields above as they were, then as they become
 local own          -- the caller's session, nil if Redis does not know it
 local written = {} -- fields to write back
@@ -49,7 +50,6 @@ local changed = false   -- registrations or leases changed: what is published ma
 local publication_due = false -- the state is to be published once it is stored
 local ask_all = false   -- all nodes are asked to report now
 local broken = false    -- some of the counter's keys are missing: see start_over
-local clock_leapt, knows_clock -- by what the caller knows of the clock: see follow_clock
 local exists
 
 local function set_field(field, value)
@@ -76,8 +76,8 @@ local function read_state()
   local values = redis.call('HMGET', STATE, unpack(wanted))
   exists = values[1] and true or false
   for i, field in ipairs(FIELDS) do
-    if field == 'reap' then
-      state.reap = values[i] or ''
+    if TEXTS[field] then
+      state[field] = values[i] or ''
     else
       state[field] = tonumber(values[i] or 0)
     end
@@ -92,6 +92,7 @@ local function begin_epoch()
   set_field('epoch', math.max(now_us, seen.epoch + 1, state.epoch + 1))
   set_field('version', 0)
   set_field('published', 0)
+  set_field('begun', now)
   set_field('settle', now + SETTLE)
   set_field('floor', seen.count)
   set_field('visitors_floor', seen.visitors)
@@ -101,6 +102,8 @@ end
 -- Nothing of an earlier life may stay beside a new state: it would never be accounted for.
 local function create_state()
   redis.call('UNLINK', SESSIONS, VISITORS, REAPING)
+  -- First in the hash, where renew.lua finds them soonest.
+  redis.call('HSET', STATE, 'quiet', '', 'expiry', 0, 'published', 0)
   begin_epoch()
   set_field('kept', now)
   exists = true
@@ -114,7 +117,7 @@ local function start_over()
   redis.call('UNLINK', STATE, SESSIONS, VISITORS, REAPING)
   if KEYS[5] then redis.call('UNLINK', KEYS[5]) end
   local before = state
-  state = { reap = '' }
+  state = { reap = '', quiet = '' }
   for _, field in ipairs(FIELDS) do state[field] = state[field] or 0 end
   state.epoch = before.epoch
   written = {}
@@ -126,11 +129,27 @@ local function start_over()
   broken = false
 end
 
+-- Called while a node registers its viewers: a new epoch settles a while after the last report of that, but within
+-- MAX_SETTLE.
+local function prolong_settling()
+  if now >= state.settle then return end
+  local settle = math.min(now + math.floor(SETTLE / 3), state.begun + MAX_SETTLE)
+  if settle > state.settle then set_field('settle', settle) end
+end
+
+-- Whether writes are lost that were published: the caller has seen a newer state, or another one under the same version,
+-- which was given again after the loss.
+local function is_behind()
+  if seen.epoch ~= state.epoch then return seen.epoch > state.epoch end
+  if seen.version ~= state.version then return seen.version > state.version end
+  return seen.count ~= state.count or seen.visitors ~= state.visitors
+end
+
 -- Compares Redis with what the caller has seen.
 local function check_epoch()
   if not exists then return end
-  if seen.epoch > state.epoch or (seen.epoch == state.epoch and seen.version > state.version) then
-    begin_epoch() -- writes that were published are lost
+  if is_behind() then
+    begin_epoch()
   elseif state.settle > now and seen.epoch > 0 and seen.epoch < state.epoch then
     if seen.count > state.floor then
       set_field('floor', seen.count)
@@ -164,15 +183,12 @@ local function count_sessions()
   set_field('expiry', tonumber(first[2] or 0))
 end
 
--- Compares Redis's clock with what the caller expects, nil if it does not know. The clock went back if a lease ends later
--- than any that is given now: then all times of the counter go back by the same step, so that leases go on as before.
-local function follow_clock(expected)
-  clock_leapt = expected and now > expected + CLOCK_SLACK
-  knows_clock = expected ~= nil
-  if not exists or state.nodes == 0 or state.expiry <= now + LEASE + CLOCK_SLACK then return end
+-- All times of the counter go back with the clock, so that leases go on as before.
+local function step_back(expected)
   local all = redis.call('ZRANGE', SESSIONS, 0, -1, 'WITHSCORES')
   if #all == 0 then return end
-  local step = math.max(tonumber(all[#all]) - LEASE - now, (expected or 0) - now)
+  -- By no less than any of these times tells, and exactly by what the caller knows.
+  local step = math.max(tonumber(all[#all]) - LEASE - now, state.published - now, (expected or 0) - now)
   for i = 1, #all, 2 do
     redis.call('ZADD', SESSIONS, format_integer(math.min(tonumber(all[i + 1]) - step, now + LEASE)), all[i])
   end
@@ -181,11 +197,20 @@ local function follow_clock(expected)
   set_field('published', math.max(0, state.published - step))
 end
 
--- Ends sessions whose lease has run out. A lease that has run out just now is at first a suspicion only: after a stall of
--- Redis, a failover, or a leap of its clock, the leases of living nodes may be over before they can report. So the
--- session counts for SUSPICION more, and all nodes are asked to report; it ends if its node does not. A caller that knows
--- nothing of the clock is new: it is not shown the dead. `expiry` is no later than the earliest end of a lease, so most
--- calls need no command.
+-- Compares Redis's clock with the counter's times, and with what the caller expects, nil if it does not know. The clock
+-- went back if a lease ends later than any that is given now, or the last publication is still to come.
+local function follow_clock(expected)
+  if not exists then return end
+  local leases_went_back = state.expiry > now + LEASE + CLOCK_SLACK
+  if state.nodes > 0 and (leases_went_back or state.published > now + CLOCK_SLACK) then step_back(expected) end
+  if state.begun > now then set_field('begun', now) end
+  if state.settle > now + SETTLE then set_field('settle', now + SETTLE) end
+end
+
+-- Ends sessions whose lease has run out. That is at first a suspicion only, however long ago the lease ended: after a
+-- stall of Redis, an outage, a failover, or a leap of its clock, the leases of living nodes may be over before they can
+-- report. So the session counts for SUSPICION more, and all nodes are asked to report; it ends if its node does not.
+-- `expiry` is no later than the earliest end of a lease, so most calls need no command.
 local function end_expired()
   if state.nodes == 0 or now < state.expiry then return end
   local expired = redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now)
@@ -195,8 +220,7 @@ local function end_expired()
   for _, id in ipairs(expired) do
     local text = redis.call('HGET', STATE, 's:' .. id)
     local it = text and parse_session(text) or { seq = 0, size = 0, suspect = true }
-    local is_recent = knows_clock and now - tonumber(redis.call('ZSCORE', SESSIONS, id)) < LEASE
-    if it.suspect or not (is_recent or clock_leapt) then
+    if it.suspect then
       end_session(id, it)
     else
       it.suspect = true
@@ -232,14 +256,19 @@ local function count_viewers()
   return sum
 end
 
+-- Of more than 250 nodes, all together are sent no more messages than those are.
+local function publish_gap()
+  return math.max(PUBLISH_GAP, math.floor(state.nodes * PUBLISH_GAP / 250))
+end
+
 local function plan_publication()
   set_field('seq', state.seq + 1)
   set_field('published', now)
   publication_due = true
 end
 
--- Publishes what has changed, at most every PUBLISH_GAP; what has not changed, every KEEPALIVE, because a reader must
--- be able to tell a quiet subscription from a dead one.
+-- Publishes what has changed, at most every publish_gap. What has not changed has its time renewed every KEEPALIVE, by
+-- which a clock that goes back is noticed.
 local function publish()
   if state.settle > 0 and now >= state.settle then
     set_field('settle', 0)
@@ -250,7 +279,7 @@ local function publish()
   local since = now - state.published
   if since < 0 then since = KEEPALIVE end -- the clock went back
   if changed or state.held == 1 then
-    if since < PUBLISH_GAP then
+    if since < publish_gap() then
       if state.held ~= 1 then set_field('held', 1) end
       if ask_all then plan_publication() end
       return
@@ -268,16 +297,30 @@ local function publish()
       return
     end
   end
-  if ask_all or (since >= KEEPALIVE and state.nodes > 0) then plan_publication() end
+  if ask_all then plan_publication() elseif since >= KEEPALIVE and state.nodes > 0 then set_field('published', now) end
+end
+
+-- What a node must know to renew its lease without a report: what is published, and how many nodes there are, because some of
+-- them watch the others' leases. Empty if more is to be done here.
+local function quiet_text()
+  if state.held == 1 or state.settle > 0 or state.reap ~= '' then return '' end
+  local numbers = {}
+  for i, field in ipairs({ 'epoch', 'version', 'count', 'visitors', 'nodes' }) do
+    numbers[i] = format_integer(state[field])
+  end
+  return table.concat(numbers, ' ')
 end
 
 local function write_state()
+  if next(written) == nil then return end
+  local quiet = quiet_text()
+  if quiet ~= state.quiet then set_field('quiet', quiet) end
   local arguments = {}
   for field in pairs(written) do
     arguments[#arguments + 1] = field
-    arguments[#arguments + 1] = field == 'reap' and state.reap or format_integer(state[field])
+    arguments[#arguments + 1] = TEXTS[field] and state[field] or format_integer(state[field])
   end
-  if #arguments > 0 then redis.call('HSET', STATE, unpack(arguments)) end
+  redis.call('HSET', STATE, unpack(arguments))
 end
 
 -- After the state is stored: a full Redis refuses that, and nobody may hear of what it does not know.
@@ -330,7 +373,7 @@ local function finish(status, reap)
   return {
     status, now, state.epoch, state.version, state.count, state.visitors, state.seq,
     math.max(0, state.settle - now),
-    state.held == 1 and math.max(1, state.published + PUBLISH_GAP - now) or 0,
+    state.held == 1 and math.max(1, state.published + publish_gap() - now) or 0,
     state.nodes > 0 and math.max(0, state.expiry - now) or -1,
     state.nodes, reap, session,
   }

@@ -37,7 +37,8 @@ end
 
 take_apart(ARGV[7])
 changed = true
-if state.cursor == 0 and redis.call('EXISTS', VIEWERS) == 0 then
+if redis.call('EXISTS', VIEWERS) == 0 then
+  set_field('cursor', 0) -- the scan may not have noticed
   set_field('waiting', state.waiting - 1)
   local next = redis.call('LPOP', REAPING) == session and redis.call('LINDEX', REAPING, 0) or ''
   if (next == '') ~= (state.waiting == 0) then

@@ -105,6 +105,7 @@ if seq == own.seq + 1 then
     count_sessions()
     return finish(OK)
   end
+  if own.phase == 'building' then prolong_settling() end
   if phase == 'live' then own.phase = 'live' end
   keep_registrations(is_new)
   store_session(session, own)

@@ -27,9 +27,18 @@ impl CallError {
         matches!(self, CallError::Redis(error) if error.code() == Some("OOM"))
     }
 
-    /// Whether Redis has answered that it does not execute the call.
-    pub(super) fn is_refused(&self) -> bool {
-        matches!(self, CallError::Redis(error) if Recovery::of(error) == Recovery::Operator)
+    /// Whether Redis may have executed the call: it was sent, and Redis did not answer that it does not execute it.
+    pub(super) fn may_be_applied(&self) -> bool {
+        match self {
+            CallError::Away => false,
+            CallError::Redis(error) => Recovery::of(error) == Recovery::Reconnect,
+            CallError::Timeout | CallError::Form => true,
+        }
+    }
+
+    /// Whether Redis has not answered, so that another attempt may succeed.
+    pub(super) fn is_unanswered(&self) -> bool {
+        matches!(self.failure(), Failure::Away | Failure::Timeout | Failure::Connection)
     }
 
     /// The cause that metrics count it under.

@@ -6,17 +6,19 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::call_error::{CallError, Recovery};
-use super::connect::{self, Connection};
-use super::reply::Reply;
+use super::clock::ClockReading;
+use super::connect::{self, Connection, SentinelConnections};
+use super::reply::{Renewed, Reply};
 use super::scripts::{Access, Call, KnownClock};
 use super::url::{RedisUrl, Topology};
-use crate::Health;
 use crate::metrics::Metrics;
+use crate::{Health, monotonic};
 
 /// Number of replies missing in a row at which the connection is replaced.
 const MISSED_IN_A_ROW: u32 = 2;
@@ -32,11 +34,12 @@ pub(super) struct CommandConnection {
     url: RedisUrl,
     response_timeout: Duration,
     current: watch::Sender<Option<Current>>,
+    sentinels: SentinelConnections,
     /// Replies missing in a row.
     missed: AtomicU32,
     last_reply: Mutex<LastReply>,
-    /// Redis's clock (milliseconds) in the last reply of a counter's script, and when that came.
-    clock: Mutex<Option<(u64, Instant)>>,
+    /// Redis's clock in the last reply of a counter's script.
+    clock: Mutex<Option<ClockReading>>,
     problem: Mutex<Option<Problem>>,
     health: watch::Sender<Health>,
     metrics: Metrics,
@@ -57,10 +60,26 @@ struct Problem {
     refused: Option<Access>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct LastReply {
+    #[serde(with = "monotonic")]
     at: Instant,
     at_time_of_day: SystemTime,
+}
+
+/// What a new process needs to go on.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct ConnectionState {
+    last_reply: LastReply,
+    clock: Option<ClockReading>,
+    health: Health,
+}
+
+impl ConnectionState {
+    /// What is left if Redis may be another one, with another clock.
+    pub(super) fn at_another_address(self) -> ConnectionState {
+        ConnectionState { clock: None, ..self }
+    }
 }
 
 impl CommandConnection {
@@ -74,6 +93,7 @@ impl CommandConnection {
             url,
             response_timeout,
             current: watch::Sender::new(None),
+            sentinels: SentinelConnections::default(),
             missed: AtomicU32::new(0),
             last_reply: Mutex::new(LastReply { at: Instant::now(), at_time_of_day: SystemTime::now() }),
             clock: Mutex::new(None),
@@ -83,17 +103,45 @@ impl CommandConnection {
         })
     }
 
+    /// Goes on with what a former process knew of Redis.
+    pub(super) fn resume(&self, ConnectionState { last_reply, clock, health }: ConnectionState) {
+        *self.last_reply.lock() = last_reply;
+        *self.clock.lock() = clock;
+        if let Health::Degraded { reason, .. } = &health {
+            *self.problem.lock() = Some(Problem { reason: reason.clone(), refused: None });
+        }
+        self.health.send_replace(health);
+    }
+
+    /// What a new process needs to go on.
+    pub(super) fn state(&self) -> ConnectionState {
+        let health = self.health.borrow().clone();
+        ConnectionState { last_reply: *self.last_reply.lock(), clock: *self.clock.lock(), health }
+    }
+
     /// Calls a script of a counter. Waits at most one response timeout for a connection and one for the reply.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, CallError> {
         let reply = self.call_as(call, Reply::parse).await?;
-        *self.clock.lock() = Some((reply.now, Instant::now()));
+        *self.clock.lock() = Some(ClockReading::now(reply.now));
         Ok(reply)
+    }
+
+    /// Calls the script that renews leases, in the same way.
+    pub(super) async fn renew(&self, call: &Call<'_>) -> Result<Renewed, CallError> {
+        let reply = self.call_as(call, Renewed::parse).await?;
+        *self.clock.lock() = Some(ClockReading::now(reply.now));
+        Ok(reply)
+    }
+
+    /// Whether Redis is a cluster.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.url.topology, Topology::Cluster(_))
     }
 
     /// What this node knows of Redis's clock, whatever counter told it.
     pub(super) fn clock(&self) -> KnownClock {
-        let known = *self.clock.lock();
-        known.map_or_else(KnownClock::default, |(at, since)| KnownClock { at, age: since.elapsed() })
+        let reading = *self.clock.lock();
+        reading.map_or_else(KnownClock::default, |reading| reading.known())
     }
 
     /// Calls a script whose reply has another form.
@@ -154,6 +202,12 @@ impl CommandConnection {
     /// Whether there is a connection now.
     pub(super) fn is_connected(&self) -> bool {
         self.current.borrow().is_some()
+    }
+
+    /// Whether Redis is about to answer a call: there is a connection, or there was one in a former process and this one
+    /// has just begun to connect.
+    pub(super) fn is_expected_to_answer(&self) -> bool {
+        self.is_connected() || *self.health.borrow() == Health::Connected
     }
 
     /// Waits for a connection.
@@ -231,7 +285,7 @@ impl CommandConnection {
     }
 
     async fn check_master(&self, number: u64) {
-        let Ok(master) = connect::master(&self.url).await else { return };
+        let Ok(master) = connect::master(&self.url, &self.sentinels).await else { return };
         let moved = self.current.borrow().as_ref().is_some_and(|current| {
             current.number == number && current.connection.server().is_some_and(|server| server != master.addr())
         });

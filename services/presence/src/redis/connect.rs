@@ -1,8 +1,12 @@
 //! Opens connections to a server, to the master that Sentinel names, or to a cluster.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use rand::seq::SliceRandom;
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClientBuilder;
@@ -71,7 +75,7 @@ impl Connection {
                 Ok(Connection::One { connection: open_one(server).await?, server: server.addr().clone() })
             }
             Topology::Sentinel { .. } => {
-                let master = master(url).await?;
+                let master = master(url, &SentinelConnections::default()).await?;
                 let mut connection = open_one(&master).await?;
                 let role: Vec<redis::Value> = in_time(redis::cmd("ROLE").query_async(&mut connection)).await?;
                 // The other fields differ by role.
@@ -128,7 +132,7 @@ pub(super) async fn open_subscriber(url: &RedisUrl) -> Result<PubSub, ConnectErr
     install_tls(url);
     let mut candidates = match &url.topology {
         Topology::One(server) => vec![ConnectionInfo::clone(server)],
-        Topology::Sentinel { .. } => vec![master(url).await?],
+        Topology::Sentinel { .. } => vec![master(url, &SentinelConnections::default()).await?],
         Topology::Cluster(nodes) => nodes.clone(),
     };
     // A node that is cut off from the cluster accepts subscriptions and delivers nothing, so not always the same one.
@@ -149,7 +153,7 @@ pub(super) async fn open_masters(url: &RedisUrl) -> Result<Vec<MultiplexedConnec
     let Topology::Cluster(nodes) = &url.topology else {
         let server = match &url.topology {
             Topology::One(server) => ConnectionInfo::clone(server),
-            _ => master(url).await?,
+            _ => master(url, &SentinelConnections::default()).await?,
         };
         return Ok(vec![open_one(&server).await?]);
     };
@@ -201,20 +205,70 @@ fn host_and_port(master: &redis::Value) -> Option<(Option<String>, u16)> {
     Some((host.filter(|host| !host.is_empty()), port))
 }
 
-/// Returns the master that most sentinels name: one that is cut off may still name the former. Fails for other
-/// topologies.
-pub(super) async fn master(url: &RedisUrl) -> Result<ConnectionInfo, ConnectError> {
+/// Connections to sentinels, by their address: one that is asked again and again is not connected to each time.
+#[derive(Clone, Default)]
+pub(super) struct SentinelConnections(Arc<Mutex<HashMap<String, MultiplexedConnection>>>);
+
+impl SentinelConnections {
+    /// The master that a sentinel names.
+    async fn named_master(
+        &self,
+        sentinel: &ConnectionInfo,
+        service: &str,
+    ) -> Result<Option<(String, u16)>, ConnectError> {
+        let known = self.0.lock().get(&sentinel.addr().to_string()).cloned();
+        let mut connection = match known {
+            Some(connection) => connection,
+            None => self.open(sentinel).await?,
+        };
+        let mut command = redis::cmd("SENTINEL");
+        command.arg("get-master-addr-by-name").arg(service);
+        let named = in_time(command.query_async(&mut connection)).await;
+        if named.is_err() {
+            self.0.lock().remove(&sentinel.addr().to_string());
+        }
+        named
+    }
+
+    /// Opens a connection, in a task of its own: others may answer first, and nobody waits for this one then.
+    async fn open(&self, sentinel: &ConnectionInfo) -> Result<MultiplexedConnection, ConnectError> {
+        let (connections, sentinel) = (self.clone(), sentinel.clone());
+        let opening = tokio::spawn(async move {
+            let connection = open_one(&sentinel).await?;
+            connections.0.lock().insert(sentinel.addr().to_string(), connection.clone());
+            Ok(connection)
+        });
+        opening.await.unwrap_or(Err(ConnectError::Timeout))
+    }
+}
+
+/// Returns the master that most sentinels name: one that is cut off may still name the former. Waits for no more of them
+/// than decide it, because some may be on the machine that has just died. Fails for other topologies.
+pub(super) async fn master(url: &RedisUrl, known: &SentinelConnections) -> Result<ConnectionInfo, ConnectError> {
     let Topology::Sentinel { sentinels, service, master } = &url.topology else {
         return Err(ConnectError::NoMaster(url.to_string()));
     };
     let mut votes: Vec<((String, u16), usize)> = Vec::new();
     let mut last = ConnectError::NoMaster(service.clone());
-    for reply in join_all(sentinels.iter().map(|sentinel| named_master(sentinel, service))).await {
+    let mut replies: FuturesUnordered<_> =
+        sentinels.iter().map(|sentinel| known.named_master(sentinel, service)).collect();
+    while let Some(reply) = replies.next().await {
         match reply {
-            Ok(Some(named)) => match votes.iter_mut().find(|(other, _)| *other == named) {
-                Some((_, votes)) => *votes += 1,
-                None => votes.push((named, 1)),
-            },
+            Ok(Some(named)) => {
+                let agreed = match votes.iter_mut().find(|(other, _)| *other == named) {
+                    Some((_, votes)) => {
+                        *votes += 1;
+                        *votes
+                    }
+                    None => {
+                        votes.push((named, 1));
+                        1
+                    }
+                };
+                if agreed > sentinels.len() / 2 {
+                    break;
+                }
+            }
             Ok(None) => {}
             Err(error) => last = error,
         }
@@ -223,13 +277,6 @@ pub(super) async fn master(url: &RedisUrl) -> Result<ConnectionInfo, ConnectErro
         Some(((host, port), _)) => master.at(host, port),
         None => Err(last),
     }
-}
-
-async fn named_master(sentinel: &ConnectionInfo, service: &str) -> Result<Option<(String, u16)>, ConnectError> {
-    let mut connection = open_one(sentinel).await?;
-    let mut command = redis::cmd("SENTINEL");
-    command.arg("get-master-addr-by-name").arg(service);
-    in_time(command.query_async(&mut connection)).await
 }
 
 impl Login {
@@ -276,5 +323,47 @@ fn tcp_settings() -> TcpSettings {
 fn install_tls(url: &RedisUrl) {
     if url.uses_tls() {
         let _selected_before = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use headcount_testkit::Sentinels;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sentinel_that_is_silent_delays_nobody() {
+        let redis = Sentinels::start().unwrap();
+        // Accepts connections and says nothing, like one whose machine has died.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let all = redis.url().replacen("://", &format!("://{},", silent.local_addr().unwrap()), 1);
+        let (url, known) = (RedisUrl::parse(&all).unwrap(), SentinelConnections::default());
+        let started = Instant::now();
+        let named = master(&url, &known).await.unwrap();
+        assert!(started.elapsed() < CONNECT_TIMEOUT / 2, "{:?}", started.elapsed());
+        assert_eq!(named.addr().to_string(), redis.master().address().to_string());
+    }
+
+    #[tokio::test]
+    async fn a_sentinel_that_is_asked_again_is_not_connected_to_again() {
+        let redis = Sentinels::start().unwrap();
+        let (url, known) = (RedisUrl::parse(&redis.url()).unwrap(), SentinelConnections::default());
+        let Topology::Sentinel { sentinels, .. } = &url.topology else { panic!("{url}") };
+        let mut accepted = Vec::new();
+        for _ in 0..20 {
+            master(&url, &known).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let ConnectionAddr::Tcp(host, port) = sentinels[0].addr() else { panic!("{:?}", sentinels[0]) };
+            let address = format!("{host}:{port}").parse().unwrap();
+            let info: String = headcount_testkit::query(address, &["INFO", "stats"]).unwrap();
+            let field = info.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+            accepted.push(field.trim().parse::<u64>().unwrap());
+        }
+        // Each INFO has a connection, and a sentinel that others know has theirs.
+        let grown = accepted[19] - accepted[4];
+        assert!(grown < 15 + 5, "{accepted:?}");
     }
 }

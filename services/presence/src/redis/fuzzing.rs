@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::{Parser, Value};
 use tokio::time::Instant;
 
-use super::counter_view::CounterView;
+use super::counter_view::{CounterView, Known};
 use super::keys::Prefix;
 use super::reply::{Message, Reply};
 use crate::local_viewers::LocalViewers;
@@ -26,7 +26,7 @@ impl Default for CounterViewHarness {
     fn default() -> CounterViewHarness {
         let name = CounterName::parse("online").expect("the name is valid");
         let local_viewers = LocalViewers::reported(name, Arc::new(Versions::new(0)), Metrics::default());
-        let view = CounterView::new(Arc::new(local_viewers), Timing::default(), Metrics::default());
+        let view = CounterView::new(Arc::new(local_viewers), Timing::default(), Metrics::default(), Known::default());
         view.subscribed();
         CounterViewHarness { view, parser: Parser::new(), counts: Vec::new() }
     }

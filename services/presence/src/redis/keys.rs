@@ -1,11 +1,13 @@
 //! Every key and channel in Redis, after the prefix. All keys of a counter share the hash tag `{name}`, so that they
-//! are in one slot of a cluster. Every other key is the only one of its script.
+//! are in one slot of a cluster. Every other key is the only one of its script, except in calls that renew many.
 //!
 //! `{name}:state`, HASH: what is published of the counter, and the state of the protocol.
 //! - `epoch`, `version`, `count`, `visitors`: the published state.
-//! - `seq`: number of publications in this epoch. `published`: time of the last one. `held`: 1 if a change waits for
-//!   its publication.
-//! - `settle`: until when a new epoch settles. `floor`, `visitors_floor`: the numbers published are not lower until
+//! - `quiet`: "epoch version count visitors nodes" as published, or empty while a change waits, the epoch settles, or
+//!   registrations are being removed: what a renewal compares.
+//! - `seq`: number of publications in this epoch. `published`: time of the last one, or of the last call that found it
+//!   half a heartbeat old. `held`: 1 if a change waits for its publication.
+//! - `begun`: when the epoch began. `settle`: until when it settles. `floor`, `visitors_floor`: the numbers published are not lower until
 //!   then.
 //! - `nodes`: number of sessions. `people`: number of visitors. `expiry`: no lease ends before. `last_session`: the
 //!   newest session's number.
@@ -14,10 +16,10 @@
 //! - `kept`: when the life of the keys was last prolonged.
 //! - `s:<session>`: "seq size phase kept suspect" of each session that has a lease.
 //! - Life: `keep`, prolonged while there are sessions; settle + lease after the last one. Writer: all scripts of
-//!   counters.
+//!   counters. Of these, renew alone touches several counters in one call, except in a cluster.
 //!
 //! `{name}:sessions`, ZSET: session → end of its lease.
-//! - Life: as the state; removed with the last session. Writer: hello, report; the first call after a lease's end.
+//! - Life: as the state; removed with the last session. Writer: hello, report, renew; the first call after a lease's end.
 //!
 //! `{name}:viewers:<session>`, HASH: viewer (6 bytes) → visitor (8 bytes), the registrations themselves.
 //! - Life: `keep`, prolonged by the session's node; removed in steps after the session's end. Writer: report, reap.
@@ -32,14 +34,23 @@
 //!   asks all nodes to report now.
 //! - Writer: hello, report, reap.
 //!
+//! `node:<node>`, channel: numbers that a node publishes to itself, to notice when its subscription delivers nothing.
+//!
 //! `address:<hash>`, HASH: the streams of one client address on all nodes. The hash has 64 bits, keyed with
 //! `visitor-key`.
 //! - `s:<node>:<viewer>`: the stream's counter. `n:<node>`: until when the node's streams count.
 //! - `earned`: the theoretical arrival time of the address's pace, in microseconds.
-//! - Life: a lease, or the pace's burst if that is longer, prolonged by each call. Writer: address; departures by HDEL.
+//! - Life: two heartbeats and a half, or the pace's burst if that is longer, prolonged by each call. Writer: address,
+//!   renew_addresses; departures by HDEL.
 //!
 //! `visitor-key`, STRING: 32 random bytes that key the hashes of addresses and visitors.
 //! - Life: 24 h. Writer: the first node that needs it.
+//!
+//! `data-id`, STRING: 16 random bytes, another value after each loss of data.
+//! - Life: `keep`, prolonged by each node every 5 s. Writer: the first node that misses it.
+//!
+//! `nodes`, HASH: node → "reported started version address": all nodes that run, with viewers or without.
+//! - Life: `keep`, prolonged by each node; a node that has been silent for twelve heartbeats is removed. Writer: node.
 //!
 //! Times are milliseconds of Redis's clock; `keep` is [`Timing::keep`](crate::Timing::keep). No key outlives the last
 //! node by more than that, except `visitor-key`. Redis must not evict any of them: run it with
@@ -80,9 +91,24 @@ impl Prefix {
         format!("{}address:{hash:016x}", self.0)
     }
 
+    /// The channel of a node's messages to itself.
+    pub(super) fn node_channel(&self, node: &str) -> String {
+        format!("{}node:{node}", self.0)
+    }
+
     /// The key of the key of visitors' hashes.
     pub(super) fn visitor_key(&self) -> String {
         format!("{}visitor-key", self.0)
+    }
+
+    /// The key of the id that is lost with the data.
+    pub(super) fn data_id(&self) -> String {
+        format!("{}data-id", self.0)
+    }
+
+    /// The key of the list of all nodes.
+    pub(super) fn nodes(&self) -> String {
+        format!("{}nodes", self.0)
     }
 
     /// The SCAN pattern that matches all counters' states.

@@ -1,6 +1,7 @@
 //! Removes the registrations of ended sessions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
@@ -8,21 +9,38 @@ use super::counter_view::CounterView;
 use super::keys::CounterKeys;
 use super::node::Node;
 
-/// Removes ended sessions, `first` first, until none is left. Ends when a call fails: Redis then asks another node.
-pub(super) async fn run(node: Arc<Node>, view: Arc<CounterView>, keys: CounterKeys, first: String) {
+/// How long a node that ends its leases goes on with a removal: enough for a few thousand viewers. Other nodes would begin with
+/// their next heartbeat.
+const WHILE_RELEASING: Duration = Duration::from_secs(1);
+
+/// Removes ended sessions, `first` first, until none is left, and has the last change published. Ends when a call fails, or
+/// where this node has ended its leases a while ago and there are others: Redis then asks another node.
+pub(super) async fn run(node: Arc<Node>, view: Arc<CounterView>, keys: Arc<CounterKeys>, first: String) {
     let mut next = Some(first);
-    while let Some(session) = next {
-        let started = Instant::now();
-        let call = node.scripts.reap(&keys, view.seen(), &session, node.commands.clock());
+    let mut released: Option<Instant> = None;
+    loop {
+        let (started, clock) = (Instant::now(), node.commands.clock());
+        let call = match &next {
+            Some(session) => node.scripts.reap(&keys, view.seen(), session, clock),
+            // Not left to the reporter, which may have ended: this node may be about to stop.
+            None => node.scripts.read(&keys, view.seen(), clock),
+        };
+        let turn = node.turn().await;
         let Ok(reply) = node.commands.call(&call).await else { return };
+        drop(turn);
         view.reply_received(reply.state, started, None);
-        next = reply.reap;
-        if let (None, Some(held)) = (&next, reply.held) {
-            // The last change may have to wait for its publication: the reporter's next call publishes it.
-            sleep(held).await;
-            return view.call_wanted.notify_one();
+        if node.releasing.is_cancelled() {
+            let released = released.get_or_insert_with(Instant::now);
+            if reply.nodes > 0 && released.elapsed() >= WHILE_RELEASING {
+                return;
+            }
         }
-        // A pause as long as the step leaves at least half of Redis's time to others.
-        sleep(started.elapsed()).await;
+        next = reply.reap;
+        match (&next, reply.held) {
+            // A pause as long as the step leaves at least half of Redis's time to others.
+            (Some(_), _) => sleep(started.elapsed()).await,
+            (None, Some(held)) => sleep(held).await,
+            (None, None) => return,
+        }
     }
 }

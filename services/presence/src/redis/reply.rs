@@ -3,12 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use redis::Value;
+use serde::{Deserialize, Serialize};
 
 use super::scripts::Seen;
 use crate::Reading;
+use crate::settings::Timing;
 
 /// A published state of a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     pub(super) epoch: u64,
     pub(super) version: u64,
@@ -77,6 +79,29 @@ impl Message {
     }
 }
 
+/// The reply to a call that renews leases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Renewed {
+    /// Redis's clock, in milliseconds.
+    pub(super) now: u64,
+    /// For each counter: its earliest lease ends no sooner. `None` if the node is to report.
+    pub(super) due: Vec<Option<Duration>>,
+}
+
+impl Renewed {
+    /// Parses a reply. `None` if it has another form.
+    pub(super) fn parse(value: Value) -> Option<Renewed> {
+        let Value::Array(values) = value else { return None };
+        let mut numbers = values.into_iter().map(|value| match value {
+            Value::Int(number) => Some(number),
+            _ => None,
+        });
+        let now = u64::try_from(numbers.next()??).ok()?;
+        let due = numbers.map(|due| due.map(|due| u64::try_from(due).ok().map(Duration::from_millis)));
+        Some(Renewed { now, due: due.collect::<Option<_>>()? })
+    }
+}
+
 impl State {
     /// The key by which states are ordered.
     pub(super) fn order(&self) -> (u64, u64) {
@@ -96,7 +121,13 @@ impl State {
 }
 
 impl Reply {
-    /// Parses a script's reply. `None` if it has another form.
+    /// For how long nodes may still report whose leases have run out, or are about to: their viewers are in the state, and
+    /// perhaps they are dead. `None` if there are no such leases. A node that lives renews its lease long before.
+    pub(super) fn doubt(&self, timing: &Timing) -> Option<Duration> {
+        self.due.filter(|due| *due <= timing.suspicion)
+    }
+
+    /// Parses a reply of a counter's script. `None` if it has another form.
     pub(super) fn parse(value: Value) -> Option<Reply> {
         let Value::Array(values) = value else { return None };
         let mut values = values.into_iter();

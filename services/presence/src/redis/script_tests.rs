@@ -1,6 +1,10 @@
 //! The Lua scripts on a real Redis in situations that last for minutes or need a clock that steps, with shorter times
 //! and a clock that the test moves. Each fault is shown as well: with the old text in the script, the test fails.
 
+mod epochs;
+mod removals;
+mod suspicion;
+
 use std::time::{Duration, Instant};
 
 use headcount_testkit::RedisServer;
@@ -23,11 +27,9 @@ const TIMING: Timing = Timing {
     lease: Duration::from_millis(900),
     suspicion: Duration::from_millis(300),
     settle: Duration::from_millis(300),
-    stale_after: Duration::from_secs(10),
     keep: Duration::from_millis(2000),
-    report_gap: Duration::from_millis(1),
     publish_gap: Duration::from_millis(1),
-    response_timeout: Duration::from_secs(1),
+    ..super::property::TIMING
 };
 
 /// Lets the test move the clock that scripts see, by a key with the shift in microseconds.
@@ -79,7 +81,12 @@ impl Counter {
 
     /// What JSON on a node without the counter says.
     async fn look(&self, node: &Node) -> (u64, u64) {
-        let reply = self.call(&self.scripts.look(&self.keys, node.clock())).await.unwrap();
+        self.look_knowing(node.clock()).await
+    }
+
+    /// The same, by what the node knows of the clock.
+    async fn look_knowing(&self, clock: KnownClock) -> (u64, u64) {
+        let reply = self.call(&self.scripts.look(&self.keys, clock)).await.unwrap();
         (reply.state.count, reply.state.visitors)
     }
 

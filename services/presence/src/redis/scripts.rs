@@ -1,12 +1,14 @@
 //! The Lua scripts of `src/lua`, and their arguments. All decisions about leases and counts are made in the scripts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Cmd;
+use serde::{Deserialize, Serialize};
 
 use super::keys::CounterKeys;
 use crate::address_limiter::AddressStreams;
-use crate::settings::Timing;
+use crate::settings::{NodeDescription, Timing};
 use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 use crate::{AddressLimits, CounterName};
@@ -38,7 +40,10 @@ pub(super) struct Scripts {
     /// For all other reports.
     report_when_full: Script,
     reap: Script,
+    renew: Script,
     address: Script,
+    renew_addresses: Script,
+    node: Script,
 }
 
 /// One script.
@@ -111,12 +116,26 @@ pub(super) enum Phase<'a> {
 }
 
 /// What a report asks for in addition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Upkeep {
     /// Nothing: the cheapest.
     None,
     /// To compare the number of registrations with what the node expects.
     Audit,
+}
+
+/// What a lease is renewed with where its node knows of no change.
+#[derive(Debug, Clone)]
+pub(super) struct Renewal {
+    pub(super) keys: Arc<CounterKeys>,
+    pub(super) session: String,
+    /// Number of the session's last report.
+    pub(super) seq: u64,
+    /// Viewers that are registered with it.
+    pub(super) registered: usize,
+    /// Nodes that have a session at the counter, by the last reply.
+    pub(super) nodes: u32,
+    pub(super) upkeep: Upkeep,
 }
 
 /// One report. A retry has the same content.
@@ -140,6 +159,7 @@ impl Scripts {
         let constants = [
             ("LEASE", timing.lease),
             ("SETTLE", timing.settle),
+            ("MAX_SETTLE", timing.max_settle()),
             ("PUBLISH_GAP", timing.publish_gap),
             ("KEEPALIVE", timing.keepalive()),
             ("KEEP", timing.keep),
@@ -152,24 +172,38 @@ impl Scripts {
             constants.iter().map(|(name, time)| format!("local {name} = {}\n", time.as_millis())).collect();
         let script = |name, flags: &str, parts: &[&str]| {
             let code = [&[flags, head.as_str()], parts].concat().concat();
+            #[cfg(feature = "planted-mistakes")]
+            let code = crate::planted_bugs::spoil(name, code);
             let hash = redis::Script::new(&code).get_hash().to_owned();
             Script { name, code, hash }
         };
+        let address_lease = format!("LEASE = {}\n", timing.address_lease().as_millis());
         let prelude = include_str!("../lua/prelude.lua");
         Scripts {
             hello: script("hello", "", &[prelude, include_str!("../lua/hello.lua")]),
             report: script("report", "", &[prelude, include_str!("../lua/report.lua")]),
             report_when_full: script("report", ALLOW_OOM, &[prelude, include_str!("../lua/report.lua")]),
             reap: script("reap", ALLOW_OOM, &[prelude, include_str!("../lua/reap.lua")]),
-            address: script("address", "", &[include_str!("../lua/address.lua")]),
+            renew: script("renew", ALLOW_OOM, &[include_str!("../lua/renew.lua")]),
+            address: script("address", "", &[&address_lease, include_str!("../lua/address.lua")]),
+            renew_addresses: script(
+                "renew_addresses",
+                ALLOW_OOM,
+                &[&address_lease, include_str!("../lua/renew_addresses.lua")],
+            ),
+            node: script(
+                "node",
+                ALLOW_OOM,
+                &[&format!("local SILENCE = {}\n", timing.node_silence().as_millis()), include_str!("../lua/node.lua")],
+            ),
         }
     }
 
     /// The scripts with a bug, to test that the tests find it.
     #[cfg(test)]
     pub(super) fn with_bug(mut self, right: &str, wrong: &str) -> Scripts {
-        let Scripts { hello, report, report_when_full, reap, address } = &mut self;
-        let scripts = [hello, report, report_when_full, reap, address];
+        let Scripts { hello, report, report_when_full, reap, renew, address, renew_addresses, node } = &mut self;
+        let scripts = [hello, report, report_when_full, reap, renew, address, renew_addresses, node];
         assert!(scripts.iter().any(|script| script.code.contains(right)), "no script contains {right:?}");
         for script in scripts {
             script.code = script.code.replace(right, wrong);
@@ -239,10 +273,7 @@ impl Scripts {
         });
         call.arguments.push(joins.collect());
         call.arguments.push(report.leaves.iter().copied().flat_map(viewer_bytes).collect());
-        call.argument(match report.upkeep {
-            Upkeep::None => "",
-            Upkeep::Audit => "audit",
-        });
+        call.argument(report.upkeep.argument());
         call
     }
 
@@ -252,6 +283,23 @@ impl Scripts {
         call.keys.push(keys.viewers(session));
         call.argument(REAPING_STEP);
         call.clock(clock);
+        call
+    }
+
+    /// Renews leases, each of a counter that the node shows this state of.
+    pub(super) fn renew<'a>(&self, renewals: impl Iterator<Item = (&'a Renewal, Seen)>, clock: KnownClock) -> Call<'_> {
+        let mut call = Call { script: &self.renew, keys: Vec::new(), arguments: Vec::new(), access: Access::Write };
+        call.clock(clock);
+        for (Renewal { keys, session, seq, registered, nodes, upkeep }, seen) in renewals {
+            call.keys.extend([keys.state.clone(), keys.sessions.clone()]);
+            call.argument(session);
+            call.argument(format_args!("{seq} {registered} live "));
+            call.argument(format_args!("{} {} {} {} {nodes}", seen.epoch, seen.version, seen.count, seen.visitors));
+            call.argument(upkeep.argument());
+            if *upkeep == Upkeep::Audit {
+                call.keys.extend([keys.viewers(session), keys.visitors.clone()]);
+            }
+        }
         call
     }
 
@@ -293,6 +341,26 @@ impl Scripts {
         call
     }
 
+    /// Prolongs what a node has of these addresses, by their keys.
+    pub(super) fn renew_addresses(&self, keys: Vec<String>, node: &str) -> Call<'_> {
+        let arguments = vec![node.as_bytes().to_vec()];
+        Call { script: &self.renew_addresses, keys, arguments, access: Access::Write }
+    }
+
+    /// Enters a node that runs for so long into the list of nodes, or takes it from there.
+    pub(super) fn node(
+        &self,
+        key: &str,
+        node: &str,
+        uptime: Option<Duration>,
+        description: &NodeDescription,
+    ) -> Call<'_> {
+        let uptime = uptime.map_or_else(String::new, |uptime| uptime.as_millis().to_string());
+        let details = format!("{} {}", description.version, description.address);
+        let arguments = [node, &uptime, &details].map(|argument| argument.as_bytes().to_vec()).into();
+        Call { script: &self.node, keys: vec![key.to_owned()], arguments, access: Access::Write }
+    }
+
     /// The command that removes streams of an address. Their node's lease runs out by itself.
     pub(super) fn remove_streams(&self, key: &str, node: &str, viewers: &[ViewerId]) -> Cmd {
         let mut command = redis::cmd("HDEL");
@@ -301,6 +369,15 @@ impl Scripts {
             command.arg(format!("s:{node}:{}", stream_name(*viewer)));
         }
         command
+    }
+}
+
+impl Upkeep {
+    fn argument(self) -> &'static str {
+        match self {
+            Upkeep::None => "",
+            Upkeep::Audit => "audit",
+        }
     }
 }
 

@@ -69,6 +69,19 @@ pub enum RedisUrlError {
     },
 }
 
+/// Why no server's certificate can be checked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificatesError {
+    /// A file or folder of certificates cannot be read, or is not in PEM form.
+    #[error(
+        "the certificates that TLS trusts cannot be read ({0}); SSL_CERT_FILE must name a readable file in PEM form"
+    )]
+    Unreadable(String),
+    /// There is none.
+    #[error("the system has no certificates that TLS could trust; SSL_CERT_FILE must name a file in PEM form")]
+    None,
+}
+
 /// The parts of an address with several hosts.
 struct Parts<'a> {
     credentials: &'a str,
@@ -93,6 +106,44 @@ impl RedisUrl {
         };
         let path = if parts.path.is_empty() { String::new() } else { format!("/{}", parts.path) };
         Ok(RedisUrl { topology, shown: format!("{scheme}://{}{path}", parts.hosts) })
+    }
+
+    /// Says which data it is about: the servers and the database, without the credentials.
+    pub(super) fn database(&self) -> String {
+        let database = match &self.topology {
+            Topology::One(server) => server.redis_settings().db(),
+            Topology::Sentinel { master, .. } => master.settings.db(),
+            Topology::Cluster(_) => 0,
+        };
+        format!("{self} {database}")
+    }
+
+    /// Whether the address contains a password.
+    pub fn has_password(&self) -> bool {
+        let has = |info: &ConnectionInfo| info.redis_settings().password().is_some();
+        match &self.topology {
+            Topology::One(server) => has(server),
+            Topology::Sentinel { sentinels, master, .. } => {
+                master.settings.password().is_some() || sentinels.iter().any(has)
+            }
+            Topology::Cluster(nodes) => nodes.iter().any(has),
+        }
+    }
+
+    /// Checks that the certificates which TLS to this Redis trusts can be read, as they are at every connection.
+    ///
+    /// # Errors
+    /// Says which file cannot be read, or that no certificate was found.
+    pub fn check_certificates(&self) -> Result<(), CertificatesError> {
+        if !self.uses_tls() {
+            return Ok(());
+        }
+        let found = rustls_native_certs::load_native_certs();
+        match found.errors.into_iter().next() {
+            Some(error) => Err(CertificatesError::Unreadable(error.to_string())),
+            None if found.certs.is_empty() => Err(CertificatesError::None),
+            None => Ok(()),
+        }
     }
 
     /// Whether connections to this Redis use TLS.
@@ -239,6 +290,18 @@ mod tests {
     }
 
     #[test]
+    fn a_database_is_the_same_with_other_credentials() {
+        let database = |text: &str| RedisUrl::parse(text).unwrap().database();
+        let socket = database("redis+unix:///run/redis.sock?db=1&pass=old");
+        assert_eq!(socket, database("redis+unix:///run/redis.sock?pass=new&db=1"));
+        assert_ne!(socket, database("redis+unix:///run/redis.sock?db=2"));
+        assert_eq!(database("redis://:old@a/2"), database("redis://alice:new@a/2"));
+        assert_ne!(database("redis://a/2"), database("redis://b/2"));
+        assert_ne!(database("redis+sentinel://a/presence/3"), database("redis+sentinel://a/presence/4"));
+        assert!(!socket.contains("old"));
+    }
+
+    #[test]
     fn errors_name_the_wrong_part() {
         for (text, wanted) in [
             ("localhost:6379", "begins with redis://"),
@@ -251,6 +314,23 @@ mod tests {
         ] {
             let error = RedisUrl::parse(text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_found() {
+        for (text, expected) in [
+            ("redis://:pw@a", true),
+            ("redis://alice@a", false),
+            ("redis://a/2", false),
+            ("redis+unix:///run/redis.sock?pass=pw", true),
+            ("redis+sentinel://:pw@a,b/service", true),
+            ("redis+sentinel://a,b/service?sentinel_password=pw", true),
+            ("redis+sentinel://a,b/service", false),
+            ("redis+cluster://u:pw@a,b", true),
+            ("redis+cluster://a,b", false),
+        ] {
+            assert_eq!(RedisUrl::parse(text).unwrap().has_password(), expected, "{text}");
         }
     }
 

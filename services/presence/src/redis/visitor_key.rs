@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::call_error::CallError;
 use super::command_connection::CommandConnection;
+use crate::monotonic;
 use crate::visitor::VisitorKey;
 
 /// How long a key is used. A person who opens a second stream after the change counts as two visitors until the first
@@ -21,14 +23,25 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What PTTL replies for a key that does not expire.
 const NO_EXPIRY: i64 = -1;
 
-/// Interval at which the key is read again: Redis may have lost it, and another node may have stored a new one.
-const READ_EVERY: Duration = Duration::from_secs(60);
+/// Interval at which the key is read again: Redis may have lost it, and another node may have stored a new one. A key that is
+/// evicted alone is back within half of the promised 10 s, before a new node stores another; three commands cost little.
+const READ_EVERY: Duration = Duration::from_secs(5);
 
 /// The key, and whether all nodes share it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct CurrentKey {
     pub(crate) key: VisitorKey,
     pub(crate) is_shared: bool,
+    /// The end of its life.
+    #[serde(with = "monotonic")]
+    ends: Instant,
+}
+
+impl CurrentKey {
+    /// A key that only this node uses. It becomes the shared one if Redis has none.
+    pub(crate) fn own(key: VisitorKey) -> CurrentKey {
+        CurrentKey { key, is_shared: false, ends: Instant::now() + LIFE }
+    }
 }
 
 /// Reads the key, and each new one, until cancelled. Stores it again at once when `data_losses` changes: a node that
@@ -39,19 +52,17 @@ pub(super) async fn run(
     current: watch::Sender<CurrentKey>,
     mut data_losses: watch::Receiver<u64>,
 ) {
-    // This node's own key is used until then, and becomes the shared one if Redis has none.
-    let mut ends = Instant::now() + LIFE;
     loop {
         commands.connected().await;
         let now = Instant::now();
+        let CurrentKey { key, ends, .. } = *current.borrow();
         // A key whose life is over is not offered, even if Redis has not expired it yet.
-        let offered = if ends > now { (current.borrow().key, ends - now) } else { (VisitorKey::random(), LIFE) };
+        let offered = if ends > now { (key, ends - now) } else { (VisitorKey::random(), LIFE) };
         match agree(&commands, &name, offered).await {
             Ok((key, left)) => {
-                ends = Instant::now() + left;
                 current.send_if_modified(|current| {
                     let is_new = current.key != key || !current.is_shared;
-                    *current = CurrentKey { key, is_shared: true };
+                    *current = CurrentKey { key, is_shared: true, ends: Instant::now() + left };
                     is_new
                 });
                 let _read_again = timeout(left.clamp(RETRY, READ_EVERY), data_losses.changed()).await;
@@ -71,10 +82,13 @@ async fn agree(
     (key, life): (VisitorKey, Duration),
 ) -> Result<(VisitorKey, Duration), CallError> {
     let life = life.as_millis().max(1) as u64;
-    commands.query(redis::cmd("SET").arg(name).arg(key.as_bytes()).arg("NX").arg("PX").arg(life)).await?;
-    let Value::BulkString(bytes) = commands.query(redis::cmd("GET").arg(name)).await? else {
-        return Err(CallError::Form);
-    };
+    let mut stored = commands.query(redis::cmd("GET").arg(name)).await?;
+    if stored == Value::Nil {
+        // Only then: a Redis that is full refuses even what it would not store.
+        commands.query(redis::cmd("SET").arg(name).arg(key.as_bytes()).arg("NX").arg("PX").arg(life)).await?;
+        stored = commands.query(redis::cmd("GET").arg(name)).await?;
+    }
+    let Value::BulkString(bytes) = stored else { return Err(CallError::Form) };
     let key = VisitorKey::from_bytes(&bytes).ok_or(CallError::Form)?;
     let Value::Int(left) = commands.query(redis::cmd("PTTL").arg(name)).await? else { return Err(CallError::Form) };
     // Without an end, because somebody has removed it: the key gets a life again.

@@ -19,7 +19,7 @@ const FLAP: Duration = Duration::from_micros(62_500);
 const FREE: u64 = 4;
 
 async fn open(presence: &Presence, counter: &Counter, client: &Client) -> Registration {
-    let mut registration = presence.admit(counter, client).await.unwrap();
+    let mut registration = presence.admit(counter.name(), client).await.unwrap();
     registration.start_counting();
     registration
 }

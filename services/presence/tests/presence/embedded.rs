@@ -16,7 +16,7 @@ pub(crate) fn client(number: u16) -> Client {
 }
 
 pub(crate) async fn registration(presence: &Presence, counter: &Counter, number: u16) -> Registration {
-    let mut registration = presence.admit(counter, &client(number)).await.unwrap();
+    let mut registration = presence.admit(counter.name(), &client(number)).await.unwrap();
     registration.start_counting();
     registration
 }
@@ -30,7 +30,7 @@ async fn viewers_count_from_their_first_frame_until_they_leave() {
     let presence = Presence::embedded(Settings::default());
     let counter = presence.counter(&name("online")).unwrap();
     let readings = counter.watch();
-    let mut first = presence.admit(&counter, &client(1)).await.unwrap();
+    let mut first = presence.admit(counter.name(), &client(1)).await.unwrap();
     assert_eq!(numbers(*readings.borrow()), (0, 0), "not counted before it is taken");
     first.start_counting();
     first.start_counting();
@@ -83,7 +83,7 @@ async fn registrations_start_and_end_without_a_runtime() {
     let counter = presence.counter(&name("online")).unwrap();
     let mut registrations = Vec::new();
     for number in 0..1_000 {
-        registrations.push(presence.admit(&counter, &client(number)).await.unwrap());
+        registrations.push(presence.admit(counter.name(), &client(number)).await.unwrap());
     }
     let mut readings = counter.watch();
     let shard = std::thread::spawn(move || {

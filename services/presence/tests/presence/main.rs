@@ -5,5 +5,7 @@
 mod damping;
 mod embedded;
 mod faults;
-mod redis_kinds;
+mod full;
+mod resume;
+mod resume_redis;
 mod shared;

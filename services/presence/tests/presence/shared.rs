@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use headcount_presence::{Counter, CounterName, Health, Presence, Reading, RedisUrl, Registration, Settings};
-use headcount_testkit::{Data, RedisServer};
+use headcount_presence::{Counter, CounterName, Presence, Reading, RedisUrl, Registration, Settings};
+use headcount_testkit::RedisServer;
 
 use crate::embedded::{client, name};
 
@@ -31,7 +31,7 @@ impl Node {
     /// Adds this many viewers, for the visitors from this number on.
     pub(crate) async fn join(&mut self, first: u16, many: u16) {
         for person in first..first + many {
-            let mut registration = self.presence.admit(&self.counter, &client(person)).await.unwrap();
+            let mut registration = self.presence.admit(self.counter.name(), &client(person)).await.unwrap();
             registration.start_counting();
             self.registrations.push(registration);
         }
@@ -85,29 +85,19 @@ async fn all_nodes_agree_on_joins_and_leaves() {
 }
 
 #[tokio::test]
-async fn a_change_is_everywhere_within_a_quarter_of_a_second() {
-    let server = RedisServer::start().unwrap();
-    let (mut changing, watching) = (Node::start(&server.url()), Node::start(&server.url()));
-    changing.join(0, 1).await;
-    all_show(&[&changing, &watching], 1, SOON).await;
-    let mut took = Vec::new();
-    for number in 1..=40 {
-        let changed = Instant::now();
-        changing.join(number, 1).await;
-        watching.shows(u64::from(number) + 1, SOON).await;
-        took.push(changed.elapsed());
-    }
-    took.sort();
-    println!("a join is seen elsewhere after {:?} (median), {:?} (slowest of {})", took[20], took[39], took.len());
-    assert!(took[38] < Duration::from_millis(250), "{took:?}");
-}
-
-#[tokio::test]
 async fn more_viewers_than_fit_into_one_report() {
     let server = RedisServer::start().unwrap();
     let (mut one, watching) = (Node::start(&server.url()), Node::start(&server.url()));
     one.join(0, 5_500).await;
     all_show(&[&one, &watching], 5_500, SOON * 3).await;
+    let (before, mut readings) = (watching.reading().epoch, watching.counter.watch());
+    server.command(&["FLUSHALL"]).unwrap();
+    // While they are registered again, report by report, the number never falls.
+    let healed = readings.wait_for(|reading| {
+        assert_eq!(reading.count, 5_500);
+        reading.epoch > before
+    });
+    tokio::time::timeout(Duration::from_secs(10), healed).await.expect("registered again within 10 s").unwrap();
     one.registrations.truncate(100);
     all_show(&[&one, &watching], 100, SOON * 3).await;
 }
@@ -155,7 +145,7 @@ async fn counters_without_viewers_leave_nothing_behind() {
     let mut others = Vec::new();
     for number in 0..50 {
         let counter = node.presence.counter(&CounterName::parse(&format!("c{number}")).unwrap()).unwrap();
-        let mut registration = node.presence.admit(&counter, &client(number)).await.unwrap();
+        let mut registration = node.presence.admit(counter.name(), &client(number)).await.unwrap();
         registration.start_counting();
         others.push(registration);
     }
@@ -173,35 +163,42 @@ async fn counters_without_viewers_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn status_lists_nodes_and_leases() {
+async fn the_first_viewers_of_counters_are_no_loss_of_data() {
+    const ADDRESSES: u16 = 1_000;
+    const COUNTERS: u16 = 20;
     let server = RedisServer::start().unwrap();
-    let (mut one, mut two) = (Node::start(&server.url()), Node::start(&server.url()));
-    one.join(0, 3).await;
-    two.join(2, 2).await;
-    all_show(&[&one, &two], 5, SOON).await;
-    let status = Presence::status(&RedisUrl::parse(&server.url()).unwrap(), "hc:").await.unwrap();
-    let [counter] = status.counters.as_slice() else { panic!("{status:?}") };
-    assert_eq!((counter.name.as_str(), counter.count, counter.visitors), ("online", 5, 4));
-    let mut viewers: Vec<_> = counter.sessions.iter().map(|session| session.viewers).collect();
-    viewers.sort_unstable();
-    assert_eq!(viewers, [2, 3]);
-    for session in &counter.sessions {
-        assert!(session.lease_left > Duration::from_secs(1) && session.lease_left <= Duration::from_secs(9));
-        assert!(!session.registering && session.node.len() == 16);
+    // No heartbeat in between, which reports crowded addresses again.
+    let timing = headcount_presence::Timing {
+        heartbeat: Duration::from_secs(60),
+        lease: Duration::from_secs(90),
+        ..Default::default()
+    };
+    let mut node = Node::start_with(&server.url(), "online", Settings { timing, ..Settings::default() });
+    node.join(0, ADDRESSES).await;
+    node.join(0, ADDRESSES).await;
+    node.shows(2 * u64::from(ADDRESSES), SOON).await;
+    let mut registry = prometheus_client::registry::Registry::default();
+    node.presence.register_metrics(&mut registry);
+    let calls = || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let calls = text.lines().find_map(|line| line.strip_prefix("presence_calls_total{script=\"address\"} "));
+        calls.unwrap().parse::<u64>().unwrap()
+    };
+    let before = calls();
+    let mut others = Vec::new();
+    for number in 0..COUNTERS {
+        let counter = node.presence.counter(&CounterName::parse(&format!("c{number}")).unwrap()).unwrap();
+        let settled = counter.settled().await;
+        assert_eq!((settled.count, settled.stale), (0, false));
+        let mut registration = node.presence.admit(counter.name(), &client(2 * ADDRESSES + number)).await.unwrap();
+        registration.start_counting();
+        let mut readings = counter.watch();
+        let counts = readings.wait_for(|reading| reading.count == 1);
+        tokio::time::timeout(SOON, counts).await.expect("counts").unwrap();
+        others.push(registration);
     }
-}
-
-#[tokio::test]
-async fn without_redis_a_node_shows_its_own_viewers_as_stale() {
-    let mut server = RedisServer::start().unwrap();
-    server.kill();
-    let mut node = Node::start(&server.url());
-    node.join(0, 2).await;
-    assert_eq!(*node.presence.health().borrow(), Health::Starting);
-    let reading = node.counter.settled().await;
-    assert_eq!((reading.count, reading.visitors, reading.stale), (2, 2, true));
-    server.restart(Data::Lost).unwrap();
-    let reading = node.shows(2, SOON * 2).await;
-    assert!(reading.epoch > 0);
-    assert_eq!(*node.presence.health().borrow(), Health::Connected);
+    // As long as it takes to report all addresses again.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(calls() - before, u64::from(COUNTERS), "all addresses were reported again");
 }

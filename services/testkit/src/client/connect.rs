@@ -11,9 +11,10 @@ use socket2::{Domain, Socket, Type};
 
 use super::{
     command::{Batch, Direction},
+    complaint::Complaint,
     pending::PendingBatch,
     target::Target,
-    viewer::{Complaint, Viewer, ViewerSpec},
+    viewer::{Viewer, ViewerSpec},
     worker::Worker,
 };
 use crate::clock::now_ns;

@@ -4,10 +4,12 @@
 //! files, `headcount-load` runs itself again as often as needed; see [`worker_handle`].
 
 mod command;
+mod complaint;
 mod connect;
 mod pending;
 mod pictures;
 mod response;
+mod scanner;
 mod snapshot;
 mod statistics;
 mod target;
@@ -17,10 +19,10 @@ mod worker;
 pub mod worker_handle;
 
 pub use command::{Batch, CloseMode, Direction, Goal, Which};
+pub use complaint::{Complaint, TextError};
 pub use pictures::{PictureCheck, PictureError};
 pub use response::ResponseError;
 pub(crate) use response::{Chunks, head};
 pub use snapshot::{Snapshot, Tracked};
-pub use target::{Behaviour, ProxyHeader, ProxyVersion, TargetError};
-pub use viewer::Complaint;
+pub use target::{Behaviour, ProxyHeader, TargetError};
 pub use viewers::{Viewers, ViewersError, capacity, open_files};

@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub left: usize,
     /// Streams that ended with the closing boundary.
     pub ended: usize,
+    /// Those of them whose last picture was marked as stale, as the last one of a planned end is.
+    pub ended_marked: usize,
     /// Streams that ended between two images, without the closing boundary.
     pub closed: usize,
     /// Streams that ended within an image.
@@ -91,6 +93,7 @@ impl Snapshot {
         self.stalled += other.stalled;
         self.left += other.left;
         self.ended += other.ended;
+        self.ended_marked += other.ended_marked;
         self.closed += other.closed;
         self.cut += other.cut;
         self.failed += other.failed;
@@ -129,6 +132,7 @@ impl fmt::Display for Snapshot {
             (self.stalled, "stalled"),
             (self.stale, "stale"),
             (self.ended, "ended"),
+            (self.ended_marked, "of them marked"),
             (self.closed, "closed"),
             (self.cut, "cut"),
             (self.failed, "failed"),

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
 };
 
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ impl Target {
     /// What viewer number `ordinal` sends.
     pub(crate) fn request(&self, behaviour: &Behaviour, ordinal: u32) -> Vec<u8> {
         let mut request = match behaviour.proxy_header {
-            Some(proxy_header) => proxy_header.header(ordinal, self.address),
+            Some(proxy_header) => proxy_header.header(ordinal, self.address.port()),
             None => Vec::new(),
         };
         request.extend_from_slice(format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.path, self.authority).as_bytes());
@@ -92,70 +92,32 @@ pub struct Behaviour {
     pub bare_boundary: Option<String>,
 }
 
-/// A PROXY protocol header: claims that a connection comes from elsewhere.
+/// A PROXY protocol header, version 1: claims that a connection comes from elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxyHeader {
-    /// The form of the header.
-    pub version: ProxyVersion,
     /// The first viewer's claimed address.
     pub first: IpAddr,
     /// The number of addresses that are claimed in turn, beginning with `first`.
     pub distinct: u32,
 }
 
-/// The two forms of the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ProxyVersion {
-    /// A line of text.
-    V1,
-    /// Binary.
-    V2,
-}
-
 impl ProxyHeader {
-    /// The header for viewer number `ordinal`, going to `destination`.
-    fn header(self, ordinal: u32, destination: SocketAddr) -> Vec<u8> {
+    /// The address that viewer number `ordinal` claims. Steps of IPv6 go through /64 networks: addresses within one are one
+    /// visitor.
+    pub(crate) fn address(self, ordinal: u32) -> IpAddr {
         let step = ordinal % self.distinct.max(1);
-        let port = 1024 + u16::try_from(ordinal % 60_000).expect("below 60,000");
-        let (source, destination_ip) = match (self.first, destination.ip()) {
-            (IpAddr::V4(first), IpAddr::V4(to)) => {
-                (IpAddr::V4(Ipv4Addr::from_bits(first.to_bits().wrapping_add(step))), IpAddr::V4(to))
-            }
-            (IpAddr::V4(first), IpAddr::V6(_)) => {
-                (IpAddr::V4(Ipv4Addr::from_bits(first.to_bits().wrapping_add(step))), Ipv4Addr::LOCALHOST.into())
-            }
-            // Steps go through /64 networks: addresses within one are one visitor.
-            (IpAddr::V6(first), to) => {
-                let stepped = first.to_bits().wrapping_add(u128::from(step) << 64);
-                let to = match to {
-                    IpAddr::V4(to) => to.to_ipv6_mapped(),
-                    IpAddr::V6(to) => to,
-                };
-                (IpAddr::V6(stepped.into()), IpAddr::V6(to))
-            }
-        };
-        match self.version {
-            ProxyVersion::V1 => {
-                let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
-                format!("PROXY {family} {source} {destination_ip} {port} {}\r\n", destination.port()).into_bytes()
-            }
-            ProxyVersion::V2 => {
-                let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
-                let mut addresses = Vec::new();
-                for ip in [source, destination_ip] {
-                    match ip {
-                        IpAddr::V4(ip) => addresses.extend_from_slice(&ip.octets()),
-                        IpAddr::V6(ip) => addresses.extend_from_slice(&ip.octets()),
-                    }
-                }
-                addresses.extend_from_slice(&port.to_be_bytes());
-                addresses.extend_from_slice(&destination.port().to_be_bytes());
-                header.push(if source.is_ipv4() { 0x11 } else { 0x21 });
-                header.extend_from_slice(&u16::try_from(addresses.len()).expect("36 at most").to_be_bytes());
-                header.extend_from_slice(&addresses);
-                header
-            }
+        match self.first {
+            IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits().wrapping_add(step)).into(),
+            IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits().wrapping_add(u128::from(step) << 64)).into(),
         }
+    }
+
+    /// The header for viewer number `ordinal`, which connects to port `to`. Only the source tells the node anything.
+    fn header(self, ordinal: u32, to: u16) -> Vec<u8> {
+        let port = 1024 + u16::try_from(ordinal % 60_000).expect("below 60,000");
+        let source = self.address(ordinal);
+        let (family, destination) = if source.is_ipv4() { ("TCP4", "127.0.0.1") } else { ("TCP6", "::1") };
+        format!("PROXY {family} {source} {destination} {port} {to}\r\n").into_bytes()
     }
 }
 
@@ -176,16 +138,9 @@ mod tests {
 
     #[test]
     fn proxy_headers_follow_the_protocol() {
-        let destination = "127.0.0.1:80".parse().unwrap();
-        let first = "192.0.2.255".parse().unwrap();
-        let v1 = ProxyHeader { version: ProxyVersion::V1, first, distinct: 2 };
-        assert_eq!(v1.header(3, destination), b"PROXY TCP4 192.0.3.0 127.0.0.1 1027 80\r\n");
-        let v2 = ProxyHeader { version: ProxyVersion::V2, ..v1 };
-        assert_eq!(
-            v2.header(0, destination),
-            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\xff\x7f\x00\x00\x01\x04\x00\x00\x50"
-        );
-        let v6 = ProxyHeader { version: ProxyVersion::V1, first: "2001:db8::1".parse().unwrap(), distinct: 9 };
-        assert!(v6.header(1, destination).starts_with(b"PROXY TCP6 2001:db8:0:1::1 ::ffff:127.0.0.1 1025 80\r\n"));
+        let v4 = ProxyHeader { first: "192.0.2.255".parse().unwrap(), distinct: 2 };
+        assert_eq!(v4.header(3, 80), b"PROXY TCP4 192.0.3.0 127.0.0.1 1027 80\r\n");
+        let v6 = ProxyHeader { first: "2001:db8::1".parse().unwrap(), distinct: 9 };
+        assert_eq!(v6.header(1, 80), b"PROXY TCP6 2001:db8:0:1::1 ::1 1025 80\r\n");
     }
 }

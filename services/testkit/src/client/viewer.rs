@@ -1,48 +1,17 @@
 //! [`Viewer`]: its socket, the state of its stream, and what it was last shown. It takes about 200 bytes while idle.
 
-use std::{io, rc::Rc};
+use std::rc::Rc;
 
-use headcount_wire::{Delimiter, PartScanner, ReadError};
+use headcount_wire::{Delimiter, PartScanner};
 use mio::net::TcpStream;
 
 use super::{
-    pictures::{PictureCache, PictureCheck, PictureError, Shown},
+    complaint::Complaint,
+    pictures::{PictureCache, PictureCheck, Shown},
     response::{self, Chunks, ResponseError},
-    target::{Behaviour, Target, TargetError},
+    scanner::Scanner,
+    target::{Behaviour, Target},
 };
-
-/// What is wrong with a viewer's stream.
-#[derive(Debug, thiserror::Error)]
-pub enum Complaint {
-    /// The URL cannot be used.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// The connection was not established.
-    #[error("cannot connect: {0}")]
-    Connect(io::Error),
-    /// The connection broke.
-    #[error("the connection broke: {0}")]
-    Socket(io::Error),
-    /// The response is not an image stream.
-    #[error(transparent)]
-    Response(#[from] ResponseError),
-    /// The multipart framing is broken.
-    #[error(transparent)]
-    Framing(#[from] ReadError),
-    /// A picture is wrong.
-    #[error(transparent)]
-    Picture(#[from] PictureError),
-    /// A state older than the one before it was shown.
-    #[error("in epoch {epoch}, version {to} came after {from}")]
-    WentBack {
-        /// The epoch of both.
-        epoch: u64,
-        /// The version shown first.
-        from: u64,
-        /// The older version shown after it.
-        to: u64,
-    },
-}
 
 /// What a batch of viewers has in common.
 #[derive(Debug)]
@@ -74,7 +43,7 @@ pub(crate) struct Viewer {
 #[derive(Debug)]
 enum Progress {
     Head(Vec<u8>),
-    Body { delimiter: Rc<Delimiter>, chunks: Option<Chunks>, scanner: PartScanner },
+    Body { chunks: Option<Chunks>, scanner: Scanner },
 }
 
 /// How a stream came to its end.
@@ -101,7 +70,7 @@ impl Viewer {
         }
     }
 
-    /// Parses `bytes` of the response. Calls `on_picture` for each complete picture, with what was shown before it and what
+    /// Parses `bytes` of the response. Calls `on_picture` for each complete frame, with what was shown before it and what
     /// it shows.
     pub(crate) fn receive(
         &mut self,
@@ -119,15 +88,17 @@ impl Viewer {
             bytes = &kept;
             self.progress = body;
         }
-        let Progress::Body { delimiter, chunks, scanner } = &mut self.progress else { return Ok(()) };
-        let (query, check) = (self.spec.target.query(), self.spec.behaviour.check);
+        let Progress::Body { chunks, scanner } = &mut self.progress else { return Ok(()) };
+        let check = self.spec.behaviour.check;
+        let request = (self.spec.target.query(), check);
         let shown = &mut self.shown;
-        let mut on_part = |image: &[u8]| {
-            let now = pictures.check(image, query, check)?;
+        let mut on_frame = |now: Shown| {
             let before = shown.replace(now);
             if let Some(before) = before
                 && check != PictureCheck::Framing
                 && before.epoch == now.epoch
+                // A hidden number has no version.
+                && now.number.is_some()
                 && before.version > now.version
             {
                 return Err(Complaint::WentBack { epoch: now.epoch, from: before.version, to: now.version });
@@ -136,11 +107,11 @@ impl Viewer {
             Ok(())
         };
         match chunks {
-            None => scanner.push(delimiter, bytes, on_part),
+            None => scanner.push(bytes, pictures, request, on_frame),
             Some(chunks) => {
                 while !bytes.is_empty() {
                     let payload = chunks.payload(&mut bytes)?;
-                    scanner.push(delimiter, payload, &mut on_part)?;
+                    scanner.push(payload, pictures, request, &mut on_frame)?;
                 }
                 Ok(())
             }
@@ -157,24 +128,25 @@ impl Viewer {
         if head.status != 200 {
             return Err(ResponseError::Status(head.status));
         }
-        let (delimiter, scanner) = match &behaviour.bare_boundary {
-            Some(boundary) => (delimiters.of(boundary), PartScanner::inside_part()),
-            None => {
+        let scanner = match (&behaviour.bare_boundary, Scanner::of_text(head.content_type)) {
+            (Some(boundary), _) => Scanner::Parts(delimiters.of(boundary), PartScanner::inside_part()),
+            (None, Some(scanner)) => scanner,
+            (None, None) => {
                 let boundary = headcount_wire::head::boundary(head.content_type)
                     .ok_or_else(|| ResponseError::ContentType(head.content_type.into()))?;
-                (delimiters.of(boundary), PartScanner::new())
+                Scanner::Parts(delimiters.of(boundary), PartScanner::new())
             }
         };
         let chunks = head.chunked.then_some(Chunks::START);
-        Ok(Some((Progress::Body { delimiter, chunks, scanner }, head.bytes)))
+        Ok(Some((Progress::Body { chunks, scanner }, head.bytes)))
     }
 
     /// How the stream has ended if it ends here.
     pub(crate) fn end(&self) -> End {
         match &self.progress {
             Progress::Body { scanner, .. } if scanner.ended() => End::Ended,
-            Progress::Body { scanner, chunks, .. }
-                if !scanner.inside_image() && self.shown.is_some() && chunks.is_none_or(|at| at == Chunks::Ended) =>
+            Progress::Body { scanner, chunks }
+                if !scanner.inside_frame() && self.shown.is_some() && chunks.is_none_or(|at| at == Chunks::Ended) =>
             {
                 End::Closed
             }

@@ -14,12 +14,13 @@ use socket2::SockRef;
 
 use super::{
     command::{CloseMode, Command, Direction, Goal, Reply, Which},
+    complaint::Complaint,
     pending::PendingBatch,
-    pictures::PictureCache,
+    pictures::{Freshness, PictureCache},
     response::ResponseError,
     snapshot::COMPLAINTS_KEPT,
     statistics::Statistics,
-    viewer::{Complaint, Delimiters, End, ReadState, Viewer},
+    viewer::{Delimiters, End, ReadState, Viewer},
 };
 use crate::{clock::now_ns, prefer_this_thread};
 
@@ -203,7 +204,11 @@ impl Worker {
         let viewer = self.remove(key);
         let snapshot = &mut self.statistics.snapshot;
         match viewer.end() {
-            End::Ended => snapshot.ended += 1,
+            End::Ended => {
+                snapshot.ended += 1;
+                let is_marked = viewer.shown.is_some_and(|shown| shown.freshness == Freshness::Stale);
+                snapshot.ended_marked += usize::from(is_marked);
+            }
             End::Closed => snapshot.closed += 1,
             End::Cut => snapshot.cut += 1,
         }

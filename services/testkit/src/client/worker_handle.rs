@@ -6,9 +6,8 @@
 use std::{
     collections::HashMap,
     io::{self, BufRead, BufReader, Write},
-    os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Child, ChildStdin, Stdio},
+    process::{ChildStdin, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -36,6 +35,9 @@ pub enum WorkerError {
     /// Its thread or process could not be started.
     #[error("cannot start a worker: {0}")]
     Start(#[source] io::Error),
+    /// Its process could not be started.
+    #[error(transparent)]
+    Process(#[from] crate::Error),
     /// Its thread or process is gone.
     #[error("a worker's thread or process is gone")]
     Gone,
@@ -52,7 +54,7 @@ pub(super) enum WorkerHandle {
 
 /// A worker in another process.
 pub(super) struct Process {
-    child: Child,
+    child: crate::Process,
     input: Mutex<ChildStdin>,
     answers: Arc<Mutex<HashMap<u64, mpsc::Sender<Reply>>>>,
     next_id: AtomicU64,
@@ -94,15 +96,11 @@ impl WorkerHandle {
     /// Starts a worker in a process of its own.
     pub(super) fn process() -> Result<Self, WorkerError> {
         let path: PathBuf = program::find("headcount-load")?;
-        let mut child = std::process::Command::new(path)
-            .arg(CHILD_COMMAND)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(WorkerError::Start)?;
-        let input = Mutex::new(child.stdin.take().expect("it is piped"));
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut command = std::process::Command::new(path);
+        command.arg(CHILD_COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = crate::Process::start(command)?;
+        let input = Mutex::new(child.child().stdin.take().expect("it is piped"));
+        let output = BufReader::new(child.child().stdout.take().expect("it is piped"));
         let answers: Arc<Mutex<HashMap<u64, mpsc::Sender<Reply>>>> = Arc::default();
         let awaited = Arc::clone(&answers);
         let reader = thread::Builder::new().name("viewers process".into());
@@ -153,21 +151,15 @@ impl WorkerHandle {
 
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
-        if matches!(self, Self::Thread { .. }) {
+        if let Self::Thread { .. } = self {
             // Fails if the worker has ended already.
             let _ = self.ask(Command::Stop);
         }
-        match self {
-            // Joining the thread ensures that all sockets are closed when the handle has been dropped.
-            Self::Thread { thread_handle, .. } => {
-                if let Some(thread_handle) = thread_handle.take() {
-                    let _ = thread_handle.join();
-                }
-            }
-            Self::Process(process) => {
-                let _ = process.child.kill();
-                let _ = process.child.wait();
-            }
+        // Joining the thread ensures that all sockets are closed when the handle has been dropped.
+        if let Self::Thread { thread_handle, .. } = self
+            && let Some(thread_handle) = thread_handle.take()
+        {
+            let _ = thread_handle.join();
         }
     }
 }

@@ -1,8 +1,13 @@
 //! [`NodeWithViewers`]: a node, the proxy between it and Redis if there is one, and its viewers.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
-use super::error::FleetError;
+use super::{error::FleetError, visitor::Visitor};
 use crate::{Batch, Behaviour, CloseMode, Error, Node, NodeOptions, Proxy, Viewers, Which};
 
 /// The counter that all viewers watch.
@@ -25,6 +30,12 @@ pub struct NodeWithViewers {
     pub viewers: Viewers,
     /// The number of viewers that should be open.
     pub open: usize,
+    /// How viewers behave who join.
+    pub behaviour: Behaviour,
+    /// The visitors behind the open viewers, the oldest viewer first.
+    visitors: VecDeque<Visitor>,
+    /// The number of the next viewer.
+    next: u32,
 }
 
 impl NodeWithViewers {
@@ -54,7 +65,10 @@ impl NodeWithViewers {
     /// If a viewer does not see an image.
     pub fn of(node: Node, viewers: usize) -> Result<Self, FleetError> {
         let crowd = Viewers::open(viewers, &[stream(&node)])?;
-        Ok(Self { node, proxy: None, viewers: crowd, open: viewers })
+        let (behaviour, visitors) = (Behaviour::default(), VecDeque::new());
+        let mut all = Self { node, proxy: None, viewers: crowd, open: 0, behaviour, visitors, next: 0 };
+        all.joined(viewers, &Behaviour::default());
+        Ok(all)
     }
 
     /// The proxy between the node and Redis.
@@ -70,7 +84,7 @@ impl NodeWithViewers {
     /// # Errors
     /// If one does not.
     pub fn join(&mut self, viewers: usize) -> Result<(), FleetError> {
-        self.join_as(viewers, Behaviour::default())
+        self.join_as(viewers, self.behaviour.clone())
     }
 
     /// Opens more viewers with this behaviour, and waits until they see an image.
@@ -89,9 +103,28 @@ impl NodeWithViewers {
     /// If the viewers' thread or process is gone.
     pub fn begin_to_join(&mut self, viewers: usize, behaviour: Behaviour) -> Result<(), FleetError> {
         let urls = vec![stream(&self.node)];
-        self.viewers.add(&Batch { count: viewers, urls, behaviour, ..Batch::default() })?;
-        self.open += viewers;
+        let batch = Batch { count: viewers, urls, behaviour, ..Batch::default() };
+        self.viewers.add(&batch)?;
+        self.joined(viewers, &batch.behaviour);
         Ok(())
+    }
+
+    fn joined(&mut self, viewers: usize, behaviour: &Behaviour) {
+        for _ in 0..viewers {
+            self.visitors.push_back(Visitor::of(behaviour, self.next));
+            self.next += 1;
+        }
+        self.open += viewers;
+    }
+
+    /// The visitors behind the open viewers.
+    pub(super) fn visitors(&self) -> BTreeSet<&Visitor> {
+        self.visitors.iter().collect()
+    }
+
+    /// The address of the viewer in the middle between the oldest and the newest; `None` if there is none.
+    pub fn visitor_in_the_middle(&self) -> Option<IpAddr> {
+        self.visitors.get(self.visitors.len() / 2).map(|visitor| visitor.network)
     }
 
     /// Closes the connections of the viewers that came first.
@@ -101,6 +134,8 @@ impl NodeWithViewers {
     pub fn leave(&mut self, viewers: usize) -> Result<(), FleetError> {
         self.viewers.leave(viewers, Which::Oldest, CloseMode::Close)?;
         self.open -= viewers;
+        // Those that a test opened by itself are not among them.
+        self.visitors.drain(..viewers.min(self.visitors.len()));
         Ok(())
     }
 
@@ -114,6 +149,18 @@ impl NodeWithViewers {
             return Ok(());
         }
         Err(FleetError::wrong(self, format!("of {} viewers: {seen}", self.open)))
+    }
+
+    /// Checks that the JSON shows these numbers now.
+    ///
+    /// # Errors
+    /// If it shows others, or the node does not answer.
+    pub(super) fn tells(&self, visitors: u64, number: u64) -> Result<(), FleetError> {
+        let reading = self.node.reading(COUNTER)?;
+        if (reading.visitors, reading.count) == (visitors, number) {
+            return Ok(());
+        }
+        Err(FleetError::wrong(self, format!("its JSON is {reading:?}, not {visitors} visitors among {number}")))
     }
 
     /// Checks that the JSON and all viewers show this number now.

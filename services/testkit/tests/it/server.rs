@@ -8,14 +8,14 @@ use std::{
 };
 
 use headcount_drawing::{Artist, Figure, Format, Look};
-use headcount_wire::{CONTENT_TYPE, Frame, opening};
+use headcount_wire::{CONTENT_TYPE, Part, opening};
 use parking_lot::Mutex;
 
 #[derive(Default)]
 struct Open {
     sockets: Vec<TcpStream>,
     heads: Vec<String>,
-    frame: Option<Frame>,
+    frame: Option<Part>,
 }
 
 /// Pushes frames to all viewers.
@@ -28,9 +28,9 @@ pub(crate) fn head() -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Type: {CONTENT_TYPE}\r\nConnection: close\r\n\r\n").into_bytes()
 }
 
-pub(crate) fn badge(number: u64, version: u64) -> Frame {
+pub(crate) fn badge(number: u64, version: u64) -> Part {
     let figure = Figure { number, epoch: 1, version, stale: false, fewer_than: None };
-    Frame::new(&Artist::new().draw(&Look::default(), &figure, Format::Png), "image/png")
+    Part::new(&Artist::new().draw(&Look::default(), &figure, Format::Png), "image/png")
 }
 
 impl Server {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headcount_testkit::{
     Batch, Behaviour, CloseMode, Goal, Viewers, Which,
-    client::{Direction, PictureCheck, ProxyHeader, ProxyVersion},
+    client::{Direction, PictureCheck, ProxyHeader},
     clock::now_ns,
 };
 
@@ -58,7 +58,7 @@ fn every_kind_of_end_is_counted() {
     server.drop_viewers(7);
     server.end();
     let (_, snapshot) = viewers.reach(Goal::AtMostLive(0), SOON).unwrap();
-    assert_eq!((snapshot.ended, snapshot.broken), (4, 0));
+    assert_eq!((snapshot.ended, snapshot.ended_marked, snapshot.broken), (4, 0, 0));
     let nobody = "http://127.0.0.1:1/online.png".to_owned();
     let refused = Viewers::start(Batch { count: 2, urls: vec![nobody], ..Batch::default() }).unwrap();
     assert_eq!(refused.reach(Goal::Opened, SOON).unwrap().1.failed, 2);
@@ -90,7 +90,7 @@ fn requests_carry_headers_and_proxy_headers() {
     let server = Server::start();
     let behaviour = Behaviour {
         headers: vec![("X-Test".into(), "yes".into())],
-        proxy_header: Some(ProxyHeader { version: ProxyVersion::V1, first: "192.0.2.1".parse().unwrap(), distinct: 2 }),
+        proxy_header: Some(ProxyHeader { first: "192.0.2.1".parse().unwrap(), distinct: 2 }),
         check: PictureCheck::Pixels,
         source: Some("127.0.0.9".parse().unwrap()),
         ..Behaviour::default()

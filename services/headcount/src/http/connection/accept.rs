@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
+use bytes::Bytes;
+use headcount_connection::TrustedProxies;
+use headcount_presence::AddressLimits;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::client_ip::TrustedProxies;
 use super::idle::IdleConnections;
+use super::request_limits::RequestLimits;
 use super::serve::ConnectionServer;
+use super::waiting::{WaitingConnection, WaitingConnections};
 use crate::http::metrics::Metrics;
 
 /// Connections that the kernel queues until they are accepted. `net.core.somaxconn` bounds it further.
@@ -25,8 +29,8 @@ const SLICE: Duration = Duration::from_millis(10);
 /// Slices per second.
 const SLICES_PER_SECOND: u32 = 100;
 
-/// Bounds on new connections.
-#[derive(Clone, Copy, Debug)]
+/// Bounds on connections and their requests.
+#[derive(Clone, Debug)]
 pub(crate) struct AcceptLimits {
     /// Connections accepted per second.
     pub(crate) accept_rate: u32,
@@ -34,6 +38,10 @@ pub(crate) struct AcceptLimits {
     pub(crate) head_timeout: Duration,
     /// Connections that may wait for a request at the same time.
     pub(crate) max_heads: usize,
+    /// Requests in progress and viewers together at the same time.
+    pub(crate) max_requests: usize,
+    /// Which addresses no limit of requests in progress applies to, and how many streams the others may have.
+    pub(crate) addresses: AddressLimits,
     /// Time within which a client must read something of a response.
     pub(crate) stall_limit: Duration,
 }
@@ -64,12 +72,13 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Creates an acceptor that serves `router`. Once `ending` is cancelled, connections end after their current
+    /// Creates an acceptor that serves `router`. `viewers` returns the number of viewers on the node. Once `ending` is cancelled, connections end after their current
     /// request.
     pub(crate) fn new(
         router: Router,
         proxies: TrustedProxies,
         limits: AcceptLimits,
+        viewers: impl Fn() -> usize + Send + Sync + 'static,
         metrics: Metrics,
         ending: CancellationToken,
     ) -> Self {
@@ -77,9 +86,11 @@ impl Acceptor {
             router,
             proxies: Arc::new(proxies),
             idle_connections: IdleConnections::new(limits.max_heads),
+            request_limits: RequestLimits::new(limits.max_requests, limits.addresses, viewers),
             head_timeout: limits.head_timeout,
             stall_limit: limits.stall_limit,
             response_budget: Arc::default(),
+            waiting: WaitingConnections::default(),
             metrics,
             ending,
         };
@@ -89,6 +100,22 @@ impl Acceptor {
     /// The tasks of the connections that hyper serves.
     pub(crate) fn connections(&self) -> &TaskTracker {
         &self.connections
+    }
+
+    /// Keeps connections open whose first request is not answered when `ending` is cancelled. Returns them later, from
+    /// [`take_waiting`](Self::take_waiting).
+    pub(crate) fn keep_waiting(&self) {
+        self.server.waiting.keep();
+    }
+
+    /// Returns the connections that were kept.
+    pub(crate) fn take_waiting(&self) -> Vec<WaitingConnection> {
+        self.server.waiting.take()
+    }
+
+    /// Serves a connection that has been accepted, in a task.
+    pub(crate) fn serve(&self, connection: WaitingConnection) {
+        self.connections.spawn(Arc::clone(&self.server).serve(connection));
     }
 
     /// Accepts connections until `stop` is cancelled, then closes the listener.
@@ -113,7 +140,7 @@ impl Acceptor {
                 Ok((stream, peer)) => {
                     failing = false;
                     self.server.metrics.accepted();
-                    self.connections.spawn(Arc::clone(&self.server).serve(stream, peer));
+                    self.serve(WaitingConnection { stream, peer, read: Bytes::new() });
                 }
                 Err(error) => {
                     self.server.metrics.accept_failed();

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
+use headcount_connection::TrustedProxies;
 
-use super::client_ip::TrustedProxies;
 use super::handoff::Handoff;
 
 /// A request's connection. Every request carries it as an extension.

@@ -2,11 +2,10 @@
 
 use std::io;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
+use headcount_connection::{MalformedHeader, Proxied, parse_proxy_header};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-
-use super::proxy_protocol::{self, MalformedHeader, Proxied};
 
 /// A client's first bytes if it speaks HTTP/2 with prior knowledge (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -21,16 +20,14 @@ pub(super) enum ProxyHeader {
     Absent,
 }
 
-/// A connection whose protocol is known.
+/// What the first bytes tell.
 pub(super) struct Detected {
     /// What the PROXY header says, if there is one.
     pub(super) proxied: Proxied,
+    /// The bytes of that header. The client's first bytes of HTTP follow.
+    pub(super) header_bytes: usize,
     /// Whether the client speaks HTTP/2.
     pub(super) http2: bool,
-    /// The client's first bytes of HTTP.
-    pub(super) read: Bytes,
-    /// The connection behind them.
-    pub(super) stream: TcpStream,
 }
 
 /// Why a connection is closed before HTTP.
@@ -44,28 +41,34 @@ pub(super) enum DetectError {
     ProxyHeader(#[from] MalformedHeader),
 }
 
-/// Reads the first bytes. The caller sets a deadline.
+/// Reads the first bytes, behind those that `read` has already. The caller sets a deadline; whenever that ends it, `read` has
+/// everything that came.
 ///
 /// # Errors
 /// Fails if the connection ends first, or if a required PROXY header is missing or malformed.
-pub(super) async fn detect(mut stream: TcpStream, proxy_header: ProxyHeader) -> Result<Detected, DetectError> {
-    let mut read = BytesMut::with_capacity(512);
-    let mut proxied = Proxied::default();
-    if proxy_header == ProxyHeader::Required {
-        loop {
-            read_more(&mut stream, &mut read).await?;
-            if let Some((bytes, header)) = proxy_protocol::parse(&read)? {
-                proxied = header;
-                read.advance(bytes);
-                break;
+pub(super) async fn detect(
+    stream: &mut TcpStream,
+    read: &mut BytesMut,
+    proxy_header: ProxyHeader,
+) -> Result<Detected, DetectError> {
+    let (header_bytes, proxied) = match proxy_header {
+        ProxyHeader::Absent => (0, Proxied::default()),
+        ProxyHeader::Required => loop {
+            if !read.is_empty()
+                && let Some(header) = parse_proxy_header(read)?
+            {
+                break header;
             }
+            read_more(stream, read).await?;
+        },
+    };
+    loop {
+        let http = &read[header_bytes..];
+        if !http.is_empty() && (http.len() >= HTTP2_PREFACE.len() || !HTTP2_PREFACE.starts_with(http)) {
+            return Ok(Detected { proxied, header_bytes, http2: http.starts_with(HTTP2_PREFACE) });
         }
+        read_more(stream, read).await?;
     }
-    while read.is_empty() || (read.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&read)) {
-        read_more(&mut stream, &mut read).await?;
-    }
-    let http2 = read.starts_with(HTTP2_PREFACE);
-    Ok(Detected { proxied, http2, read: read.freeze(), stream })
 }
 
 async fn read_more(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()> {

@@ -3,16 +3,14 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use axum::response::IntoResponse;
-
-use crate::http::error::HttpError;
+use axum::response::Response;
 
 /// Most bytes of a refusal's sentence.
 const MAX_SENTENCE_BYTES: usize = 1024;
 
 /// Answers on a viewer's socket, which nothing has been written to, and closes it.
-pub(super) async fn refuse(mut socket: TcpStream, error: HttpError) {
-    let (head, body) = error.into_response().into_parts();
+pub(super) async fn refuse(mut socket: TcpStream, refusal: Response) {
+    let (head, body) = refusal.into_parts();
     let sentence = axum::body::to_bytes(body, MAX_SENTENCE_BYTES).await.unwrap_or_default();
     let mut response = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
     for (name, value) in &head.headers {

@@ -4,34 +4,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use super::idle::RequestGuard;
+use super::unread::UnreadResponse;
+use super::write_progress::WriteProgress;
 use axum::body::{Body, HttpBody};
 use bytes::{Buf, Bytes};
 use http_body::Frame;
-use tokio::sync::oneshot;
 
-use super::idle::RequestGuard;
-use super::unread::UnreadResponse;
-
-/// What a viewer's response carries as an extension: it is told when its first frame has been written to the socket.
+/// Marks the response of an HTTP/2 viewer, as an extension. It is told how far the stream has been written.
 #[derive(Clone)]
-pub(crate) struct FirstFrameSent(Arc<parking_lot::Mutex<Option<oneshot::Sender<()>>>>);
-
-impl FirstFrameSent {
-    /// Creates the extension and the receiver of its one message.
-    pub(crate) fn channel() -> (Self, oneshot::Receiver<()>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self(Arc::new(parking_lot::Mutex::new(Some(sender)))), receiver)
-    }
-
-    fn take(&self) -> Option<oneshot::Sender<()>> {
-        self.0.lock().take()
-    }
-}
+pub(crate) struct ViewerStream(pub(crate) Arc<WriteProgress>);
 
 /// Why a response is kept.
 pub(super) enum Keeps {
-    /// A viewer's stream. Its connection is busy as long as it lasts. The sender is the first frame's.
-    Viewer { _request: RequestGuard, first: Option<oneshot::Sender<()>> },
+    /// A viewer's stream. Its connection is busy as long as it lasts.
+    Viewer { _request: RequestGuard, progress: Arc<WriteProgress> },
     /// A whole response, which must be read in time.
     Unread(Arc<UnreadResponse>),
     /// A refusal, which is short.
@@ -49,11 +36,6 @@ impl ResponseBody {
     pub(super) fn new(body: Body, keeps: Keeps) -> Self {
         Self { body, keeps }
     }
-
-    /// Returns the keeper of a viewer's stream.
-    pub(super) fn viewer(request: RequestGuard, first: &FirstFrameSent) -> Keeps {
-        Keeps::Viewer { _request: request, first: first.take() }
-    }
 }
 
 impl HttpBody for ResponseBody {
@@ -65,12 +47,18 @@ impl HttpBody for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<ResponseBytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let written = match &mut self.keeps {
-            Keeps::Viewer { first, .. } => Written { first: first.take(), unread: None },
-            Keeps::Unread(unread) => Written { first: None, unread: Some(Arc::clone(unread)) },
-            Keeps::Nothing => Written { first: None, unread: None },
+        let with_recipient = |bytes| {
+            let recipient = match &self.keeps {
+                Keeps::Viewer { progress, .. } => {
+                    progress.begin();
+                    Recipient::Viewer(Arc::clone(progress))
+                }
+                Keeps::Unread(unread) => Recipient::Unread(Arc::clone(unread)),
+                Keeps::Nothing => Recipient::Nobody,
+            };
+            ResponseBytes { bytes, recipient }
         };
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| ResponseBytes { bytes, written }))))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(with_recipient))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -85,12 +73,14 @@ impl HttpBody for ResponseBody {
 /// Bytes of a response. hyper holds them until they have been written to the socket.
 pub(super) struct ResponseBytes {
     bytes: Bytes,
-    written: Written,
+    recipient: Recipient,
 }
 
-struct Written {
-    first: Option<oneshot::Sender<()>>,
-    unread: Option<Arc<UnreadResponse>>,
+/// Who is told that bytes have been written.
+enum Recipient {
+    Viewer(Arc<WriteProgress>),
+    Unread(Arc<UnreadResponse>),
+    Nobody,
 }
 
 impl Buf for ResponseBytes {
@@ -107,14 +97,10 @@ impl Buf for ResponseBytes {
         if count == 0 {
             return;
         }
-        if let Some(unread) = &self.written.unread {
-            unread.progressed();
-        }
-        if self.bytes.is_empty()
-            && let Some(first) = self.written.first.take()
-        {
-            // The viewer may have left.
-            let _ = first.send(());
+        match &self.recipient {
+            Recipient::Viewer(progress) => progress.progressed(self.bytes.len()),
+            Recipient::Unread(unread) => unread.progressed(),
+            Recipient::Nobody => {}
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Serves one connection of the public port, from its first byte until hyper is done or the engine has its socket.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::http::{Request, Response};
-use axum::response::IntoResponse;
+use bytes::{Bytes, BytesMut};
+use headcount_connection::TrustedProxies;
 use headcount_engine::RejectedViewer;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -20,20 +20,22 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use super::client_ip::TrustedProxies;
 use super::connection_info::ConnectionInfo;
 use super::detect::{DetectError, Detected, ProxyHeader, detect};
 use super::error_body::ErrorBodyStream;
 use super::handoff::{Handoff, NewViewer};
 use super::idle::{IdleConnections, IdleTracker};
 use super::refusal::refuse;
-use super::response_body::{FirstFrameSent, Keeps, ResponseBody};
+use super::request_limits::RequestLimits;
+use super::response_body::{Keeps, ResponseBody, ViewerStream};
 use super::response_budget::ResponseBudget;
-use super::rewind::RewindStream;
-use super::stream_reset::StreamExecutor;
+use super::rewind::{RewindStream, Untouched};
 use super::unread::UnreadResponses;
+use super::waiting::{WaitingConnection, WaitingConnections};
+use super::write_progress::StreamExecutor;
 use crate::http::error::HttpError;
 use crate::http::metrics::{EarlyClose, Metrics};
+use crate::http::refusal_form::RefusalForm;
 
 /// Largest request head. Browsers send less than 2 KiB; hyper accepts no smaller limit.
 const MAX_HEAD_BYTES: usize = 8192;
@@ -46,6 +48,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most concurrent streams of an HTTP/2 connection. Each is a viewer, and few pages embed that many.
 const MAX_HTTP2_STREAMS: u32 = 100;
+/// Bytes that a connection's first read takes: a PROXY header and the first headers of a request.
+const FIRST_READ: usize = 512;
 /// Bytes that hyper buffers for a slow HTTP/2 stream: a few dozen frames.
 const HTTP2_STREAM_BUFFER: usize = 16 << 10;
 
@@ -55,6 +59,7 @@ type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>,
 struct ConnectionWatch {
     idle: Arc<IdleTracker>,
     unread: Arc<UnreadResponses>,
+    untouched: Untouched,
     /// When the first request's head must be complete.
     head_deadline: Instant,
 }
@@ -72,6 +77,7 @@ impl ConnectionWatch {
         tokio::select! {
             () = self.idle.must_close() => EarlyClose::Crowded,
             () = self.unread.stalled() => EarlyClose::Stalled,
+            () = self.unread.must_make_room() => EarlyClose::Unread,
             () = no_request => EarlyClose::HeadTimeout,
         }
     }
@@ -82,11 +88,14 @@ pub(super) struct ConnectionServer {
     pub(super) router: Router,
     pub(super) proxies: Arc<TrustedProxies>,
     pub(super) idle_connections: Arc<IdleConnections>,
+    pub(super) request_limits: Arc<RequestLimits>,
     /// Time within which a request's head must be complete.
     pub(super) head_timeout: Duration,
     /// Time within which a client must read something of a response.
     pub(super) stall_limit: Duration,
     pub(super) response_budget: Arc<ResponseBudget>,
+    /// Connections whose first request is not answered when the node ends.
+    pub(super) waiting: WaitingConnections,
     pub(super) metrics: Metrics,
     /// Cancelled when connections must end after their current request.
     pub(super) ending: CancellationToken,
@@ -94,7 +103,7 @@ pub(super) struct ConnectionServer {
 
 impl ConnectionServer {
     /// Serves a connection until it ends or the engine takes its socket over.
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    pub(super) async fn serve(self: Arc<Self>, WaitingConnection { mut stream, peer, read }: WaitingConnection) {
         // Otherwise a response's body waits for the acknowledgement of its head.
         let _ = stream.set_nodelay(true);
         let head_deadline = Instant::now() + self.head_timeout;
@@ -102,12 +111,24 @@ impl ConnectionServer {
         let slot = self.idle_connections.enter(&close);
         let proxy_header =
             if self.proxies.must_send_proxy_header(peer) { ProxyHeader::Required } else { ProxyHeader::Absent };
-        let detected = tokio::select! {
-            detected = tokio::time::timeout_at(head_deadline, detect(stream, proxy_header)) => detected,
-            () = close.notified() => return self.metrics.closed_early(EarlyClose::Crowded),
-            () = self.ending.cancelled() => return,
+        let mut read = BytesMut::from(read);
+        let first_bytes = async {
+            if read.is_empty() {
+                // A connection that sends nothing costs no buffer.
+                stream.readable().await?;
+                read.reserve(FIRST_READ);
+            }
+            detect(&mut stream, &mut read, proxy_header).await
         };
-        let Detected { proxied, http2, read, stream } = match detected {
+        let detected = tokio::select! {
+            biased;
+            detected = tokio::time::timeout_at(head_deadline, first_bytes) => detected,
+            () = close.notified() => return self.metrics.closed_early(EarlyClose::Crowded),
+            () = self.ending.cancelled() => {
+                return self.waiting.ended(WaitingConnection { stream, peer, read: read.freeze() });
+            }
+        };
+        let Detected { proxied, header_bytes, http2 } = match detected {
             Ok(Ok(detected)) => detected,
             Ok(Err(DetectError::Ended(_))) => return self.metrics.closed_early(EarlyClose::Ended),
             Ok(Err(DetectError::ProxyHeader(error))) => {
@@ -116,8 +137,10 @@ impl ConnectionServer {
             }
             Err(_) => return self.metrics.closed_early(EarlyClose::HeadTimeout),
         };
-        let unread = UnreadResponses::new(Arc::clone(&self.response_budget), self.stall_limit);
-        let io = RewindStream::new(read, stream, Arc::clone(&unread));
+        let unread = UnreadResponses::new(&self.response_budget, self.stall_limit);
+        let header = read.split_to(header_bytes).freeze();
+        let untouched = Untouched::default();
+        let io = RewindStream::new(read.freeze(), stream, Arc::clone(&unread), untouched.clone());
         let info = ConnectionInfo {
             peer_ip: proxied.source.unwrap_or(peer).ip(),
             tls: proxied.tls,
@@ -125,15 +148,24 @@ impl ConnectionServer {
             handoff: (!http2).then(Handoff::default),
         };
         let idle = IdleTracker::new(Arc::clone(&self.idle_connections), close, slot);
-        let watch = ConnectionWatch { idle, unread, head_deadline };
+        let watch = ConnectionWatch { idle, unread, untouched, head_deadline };
         if http2 {
             self.serve_http2(io, info, &watch).await;
         } else {
-            self.serve_http1(io, info, &watch).await;
+            let waiting = self.serve_http1(io, info, &watch).await;
+            if let Some((stream, read)) = waiting {
+                self.waiting.ended(WaitingConnection { stream, peer, read: [header, read].concat().into() });
+            }
         }
     }
 
-    async fn serve_http1(&self, io: RewindStream, info: ConnectionInfo, watch: &ConnectionWatch) {
+    /// Serves a connection over HTTP/1. Returns it with what its client has sent if the node ends and has answered nothing.
+    async fn serve_http1(
+        &self,
+        io: RewindStream,
+        info: ConnectionInfo,
+        watch: &ConnectionWatch,
+    ) -> Option<(TcpStream, Bytes)> {
         let handoff = info.handoff.clone().unwrap_or_default();
         let service = self.service(info, watch);
         let mut connection = http1::Builder::new()
@@ -150,33 +182,48 @@ impl ConnectionServer {
             tokio::select! {
                 biased;
                 viewer = handoff.receive() => break viewer,
-                result = &mut connection => return self.record_end(result),
-                cause = &mut must_close => return self.metrics.closed_early(cause),
+                result = &mut connection => {
+                    self.record_end(result);
+                    return None;
+                }
+                cause = &mut must_close => {
+                    self.metrics.closed_early(cause);
+                    return None;
+                }
                 () = self.ending.cancelled(), if !is_ending => {
                     is_ending = true;
+                    if self.waiting.are_kept() && watch.untouched.is_so() {
+                        // The request that it may wait with, for Redis or a picture, is begun again.
+                        return Some(connection.into_parts().io.into_inner().into_inner().into_parts());
+                    }
                     Pin::new(&mut connection).graceful_shutdown();
                 }
             }
         };
         drop(leaving);
-        // Bytes behind the request are discarded, as the engine discards those that follow.
-        let stream = connection.into_parts().io.into_inner().into_inner().into_stream();
+        // Bytes behind the request are discarded, as the engine discards those that follow. Of responses before it nothing is
+        // left: hyper reads the next request of a pipeline only when the socket has taken them.
+        let (stream, _) = connection.into_parts().io.into_inner().into_inner().into_parts();
         let socket = match stream.into_std() {
             Ok(socket) => socket,
-            Err(error) => return tracing::debug!("cannot move a viewer's socket into the engine: {error}"),
+            Err(error) => {
+                tracing::debug!("cannot move a viewer's socket into the engine: {error}");
+                return None;
+            }
         };
         // Fails only if the node filled up or began to end just now, or if the socket has failed.
         if let Err(RejectedViewer { socket, rejection, .. }) = feed.handle().adopt(socket, head, attachment) {
             let error = HttpError::from(rejection);
             self.metrics.refused(error.cause());
-            refuse(socket, error).await;
+            refuse(socket, RefusalForm::of(feed.key.format).refuse(error)).await;
         }
+        None
     }
 
     async fn serve_http2(&self, io: RewindStream, info: ConnectionInfo, watch: &ConnectionWatch) {
         let service = self.service(info, watch);
         let mut connection = pin!(
-            http2::Builder::new(StreamExecutor)
+            http2::Builder::new(StreamExecutor { stall_limit: self.stall_limit })
                 .timer(TokioTimer::new())
                 .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).expect("8192 fits"))
                 .max_concurrent_streams(MAX_HTTP2_STREAMS)
@@ -200,8 +247,8 @@ impl ConnectionServer {
         }
     }
 
-    /// Returns the router as hyper's service. It adds the connection's info to each request, bounds the responses that wait
-    /// to be read, and the connection counts as idle while no handler works and no viewer is there.
+    /// Returns the router as hyper's service. It adds the connection's info to each request, bounds the requests in progress and
+    /// the responses that wait to be read, and the connection counts as idle while no handler works and no viewer is there.
     fn service(
         &self,
         info: ConnectionInfo,
@@ -214,14 +261,23 @@ impl ConnectionServer {
     > + use<> {
         let (router, metrics) = (self.router.clone(), self.metrics.clone());
         let (idle, unread) = (Arc::clone(&watch.idle), Arc::clone(&watch.unread));
+        let limits = Arc::clone(&self.request_limits);
         service_fn(move |mut request: Request<hyper::body::Incoming>| {
             let guard = idle.begin_request();
+            let permit = limits.begin(info.client_ip(request.headers()));
+            let form = RefusalForm::of_path(request.uri().path());
             request.extensions_mut().insert(info.clone());
             let (mut router, metrics, unread) = (router.clone(), metrics.clone(), Arc::clone(&unread));
             let response: ResponseFuture = Box::pin(async move {
-                let response = router.call(request.map(Body::new)).await?;
-                if let Some(first_frame_sent) = response.extensions().get::<FirstFrameSent>() {
-                    let keeps = ResponseBody::viewer(guard, first_frame_sent);
+                let response = match permit {
+                    Ok(_permit) => router.call(request.map(Body::new)).await?,
+                    Err(error) => {
+                        metrics.refused(error.cause());
+                        form.refuse(error)
+                    }
+                };
+                if let Some(ViewerStream(progress)) = response.extensions().get() {
+                    let keeps = Keeps::Viewer { _request: guard, progress: Arc::clone(progress) };
                     return Ok(response.map(|body| ResponseBody::new(body, keeps)));
                 }
                 // Only a viewer's stream has no exact length.
@@ -231,7 +287,7 @@ impl ConnectionServer {
                     None => {
                         let error = HttpError::Unread;
                         metrics.refused(error.cause());
-                        error.into_response().map(|body| ResponseBody::new(body, Keeps::Nothing))
+                        form.refuse(error).map(|body| ResponseBody::new(body, Keeps::Nothing))
                     }
                 })
             });

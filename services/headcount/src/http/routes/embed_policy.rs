@@ -21,12 +21,30 @@ impl EmbedPolicy {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut lists = HashMap::new();
         for entry in text.split(';').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let (name, origins) = entry.split_once('=').ok_or_else(|| malformed(entry))?;
+            let (name, origins) = entry.split_once('=').ok_or_else(|| {
+                format!(
+                    "{entry:?} must be COUNTER=ORIGIN,…, with origins as https://forum.example; entries have ; between"
+                )
+            })?;
             let name = CounterName::parse(name.trim()).map_err(|why| why.to_string())?;
-            let origins: Option<Vec<String>> = origins.split(',').map(|text| parse_origin(text.trim())).collect();
-            lists.insert(name, origins.ok_or_else(|| malformed(entry))?);
+            let origin = |text: &str| {
+                parse_origin(text)
+                    .ok_or_else(|| format!("{text:?} is no site; must be an origin, as https://forum.example"))
+            };
+            lists.insert(name, origins.split(',').map(|text| origin(text.trim())).collect::<Result<_, _>>()?);
         }
         Ok(Self(lists))
+    }
+
+    /// Returns the sources of a `frame-ancestors` directive: who may frame the counter's documents, one of which frames the
+    /// other.
+    pub(super) fn frame_ancestors(&self, counter: &CounterName) -> String {
+        match self.0.get(counter) {
+            None => "*".to_owned(),
+            Some(origins) => {
+                ["'self'"].into_iter().chain(origins.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+            }
+        }
     }
 
     /// Returns whether the page that sent a request with these headers may embed the counter. The node's own pages, at
@@ -38,14 +56,11 @@ impl EmbedPolicy {
         own_origins: impl IntoIterator<Item = &'a String>,
     ) -> bool {
         let Some(origins) = self.0.get(counter) else { return true };
-        let referer = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
-        let Some(embedder) = referer.and_then(origin) else { return false };
+        // A browser sends `Origin` for events, and `Referer` for pictures.
+        let named = headers.get(header::ORIGIN).or_else(|| headers.get(header::REFERER));
+        let Some(embedder) = named.and_then(|value| value.to_str().ok()).and_then(origin) else { return false };
         origins.contains(&embedder) || own_origins.into_iter().filter_map(|own| origin(own)).any(|own| own == embedder)
     }
-}
-
-fn malformed(entry: &str) -> String {
-    format!("{entry:?} must be COUNTER=ORIGIN,…, with origins as https://forum.example; entries have ; between")
 }
 
 /// Returns the origin of a URL: scheme, host and, if it is not the scheme's default, port.
@@ -87,6 +102,11 @@ mod tests {
         let own = ["https://Count.example".to_owned()];
         assert!(policy.allows(&online, &referer("https://count.example:443/online"), &own));
         assert!(!policy.allows(&online, &referer("http://count.example/online"), &own));
+        let origin = |value: &str| HeaderMap::from_iter([(header::ORIGIN, value.parse().expect("a header value"))]);
+        assert!(policy.allows(&online, &origin("https://forum.example"), []));
+        assert!(!policy.allows(&online, &origin("null"), []));
+        assert_eq!(policy.frame_ancestors(&online), "'self' https://forum.example http://127.0.0.1:8081");
+        assert_eq!(policy.frame_ancestors(&CounterName::parse("free").expect("a valid name")), "*");
         assert!(policy.allows(&CounterName::parse("free").expect("a valid name"), &HeaderMap::new(), []));
     }
 

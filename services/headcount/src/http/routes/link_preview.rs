@@ -32,17 +32,3 @@ pub(super) fn is_fetcher(headers: &HeaderMap) -> bool {
     let agent = agent.to_ascii_lowercase();
     FETCHERS.iter().any(|part| agent.contains(part))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fetchers_are_distinguished_from_browsers() {
-        let is_fetcher = |agent: &str| {
-            is_fetcher(&HeaderMap::from_iter([(header::USER_AGENT, agent.parse().expect("a header value"))]))
-        };
-        assert!(is_fetcher("Mozilla/5.0 (compatible; Discordbot/2.0)"));
-        assert!(!is_fetcher("Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0.0.0"));
-    }
-}

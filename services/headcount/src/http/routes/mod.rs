@@ -1,6 +1,7 @@
 //! The public routes: one file per route, and the router over them.
 
 mod embed_policy;
+mod frame;
 mod host;
 mod http2_body;
 mod json;
@@ -11,13 +12,14 @@ mod route;
 mod snapshot;
 mod static_files;
 mod stream;
+mod stream_options;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -28,7 +30,10 @@ use self::route::Route;
 pub(crate) use self::route::counter_ref;
 use super::app::App;
 use super::error::{HttpError, RefusalCause};
+use super::refusal_form::RefusalForm;
+use crate::counters::CounterRef;
 use crate::phase;
+use crate::stream_format::StreamFormat;
 
 /// Time that a request in progress may still take once streams are ending. Drawing takes less; Redis may take longer.
 const ENDING_PATIENCE: Duration = Duration::from_secs(1);
@@ -42,7 +47,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/{file}", get(one_segment))
         .route("/{counter}/{file}", get(two_segments))
         .fallback(|| async { HttpError::NotFound })
-        .method_not_allowed_fallback(|| async { HttpError::Method })
+        .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn(refuse_bodies))
         .layer(middleware::from_fn(host::require_host))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), end_with_node))
@@ -50,27 +55,52 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// `/{counter}`, `/{counter}.png`, `.jpg`, `.json`.
+/// `/{counter}`, `/{counter}.png`, `.jpg`, `.html`, `.json`.
 async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
     match Route::from_one_segment(request.uri().path(), &app.counters)? {
         Route::Page(counter) => page::counter(&app, &counter, &request),
-        Route::Stream(counter, format) => {
-            let mut response = stream::stream(&app, counter.name, format, request).await.into_response();
-            // Firefox gets another head, and a fetcher of link previews one picture.
-            response.headers_mut().insert(header::VARY, HeaderValue::from_static("user-agent"));
-            Ok(response)
-        }
+        Route::Stream(counter, format) => Ok(stream(&app, counter, format, request).await),
+        Route::Frame(counter) => frame::frame(&app, &counter, &request),
         Route::Json(counter) => json::json(&app, &counter.name).await,
         Route::Snapshot(..) => Err(HttpError::NotFound),
     }
 }
 
-/// `/{counter}/snapshot.png`, `.jpg`, `.svg`.
+/// `/{counter}/snapshot.png`, `.jpg`, `.svg`, `/{counter}/live.html`, `/{counter}/events`.
 async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
     match Route::from_two_segments(request.uri().path(), &app.counters)? {
         Route::Snapshot(counter, format) => snapshot::snapshot(&app, &counter.name, format, request).await,
+        Route::Stream(counter, format) => Ok(stream(&app, counter, format, request).await),
         _ => Err(HttpError::NotFound),
     }
+}
+
+async fn stream(app: &Arc<App>, counter: CounterRef, format: StreamFormat, request: Request) -> Response {
+    let answer = stream::stream(app, counter.name, format, request).await;
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(error) => RefusalForm::of(format).refuse(error),
+    };
+    // Firefox gets another head, and a fetcher of link previews one picture.
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("user-agent"));
+    response
+}
+
+/// Answers the question of a browser whether a page of another site may send a request with further headers, as libraries for
+/// events do when they reconnect. Refuses all other methods.
+async fn other_method(request: Request) -> Result<Response, HttpError> {
+    let asks = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if *request.method() != Method::OPTIONS || !asks {
+        return Err(HttpError::Method);
+    }
+    let allowed = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "cache-control, last-event-id"),
+        // A day: browsers ask no sooner than after two hours, whatever is said.
+        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+    ];
+    Ok((StatusCode::NO_CONTENT, allowed).into_response())
 }
 
 /// Refuses requests with a body. No route reads one, and hyper would parse an unread body as the next request's head.

@@ -7,7 +7,7 @@ use askama::Template;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use headcount_drawing::Look;
+use headcount_drawing::{Artist, Look, SetName, Style};
 
 use super::requested_origin::requested_origin;
 use crate::counters::{CounterRef, Counters};
@@ -17,15 +17,16 @@ use crate::http::error::HttpError;
 /// The counter that `GET /` shows, unless --counters lists others.
 const FRONT_COUNTER: &str = "online";
 /// Value of `Content-Security-Policy`.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; img-src 'self'; frame-src 'self'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
 
 /// Looks that the page offers: a name and a query.
-const PRESETS: [(&str, &str); 6] = [
+const PRESETS: [(&str, &str); 7] = [
     ("A flat badge", ""),
     ("A blue badge for readers", "label=readers&bg=royalblue"),
     ("Distinct visitors", "label=visitors&show=visitors&bg=teal"),
     ("The bare number", "style=plain&height=24"),
     ("An odometer", "style=odometer&height=32"),
+    ("Glowing tubes", "style=sprites&height=32"),
     ("A green odometer", "style=odometer&fg=lime&height=32&label="),
 ];
 
@@ -61,7 +62,12 @@ struct Page {
     height: u32,
     presets: Vec<Preset>,
     fields: Vec<Field>,
+    /// The path of the frame, which does not count, and its width in pixels.
+    frame: String,
+    width: u32,
     html: String,
+    frame_html: String,
+    events: String,
     markdown: String,
     bbcode: String,
     json: String,
@@ -79,7 +85,7 @@ struct Field {
     name: &'static str,
     title: &'static str,
     hint: &'static str,
-    choices: &'static [&'static str],
+    choices: Vec<String>,
     value: String,
 }
 
@@ -117,6 +123,9 @@ fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Resul
     let look_query = query_suffix(&look.query());
     let base = base(app, request);
     let live = format!("{base}/{name}.png{look_query}");
+    let frame = format!("{base}/{name}.html{look_query}");
+    let artist = app.feeds.draw_queue().artist();
+    let width = frame_width(&look, artist);
     let snapshot = format!("{base}/{name}/snapshot.svg{look_query}");
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let body = Page {
@@ -128,7 +137,16 @@ fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Resul
         stream: format!("/{name}.png{look_query}"),
         height: look.height(),
         presets: PRESETS.iter().map(|offer| preset(offer, name, &look)).collect(),
-        fields: fields(&query),
+        fields: fields(&query, artist),
+        frame: format!("/{name}.html?{}", [look.query().as_str(), "count=no"].join("&").trim_start_matches('&')),
+        width,
+        frame_html: format!(
+            "<iframe loading=\"lazy\" src=\"{}\" title=\"people here now\" width=\"{width}\" height=\"{}\" \
+             style=\"border:0\"></iframe>",
+            frame.replace('&', "&amp;"),
+            look.height()
+        ),
+        events: events_snippet(&format!("{base}/{name}/events")),
         html: format!(
             "<img src=\"{}\" alt=\"people here now\" height=\"{}\">",
             live.replace('&', "&amp;"),
@@ -139,6 +157,26 @@ fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Resul
         json: format!("{base}/{name}.json"),
     };
     Ok(html(status, body.render().expect("the template writes to a String")))
+}
+
+/// Returns a width, in pixels, that a document in this look needs with six digits: browsers do not fit a frame to what is in it.
+fn frame_width(look: &Look, artist: &Artist) -> u32 {
+    // A digit is 0.6 of its font size, and that is 0.55 of the height; an odometer's drum is 0.6 of the height.
+    let digit = match (look.style(), artist.set_of(look)) {
+        (_, Some(set)) => set.digit_aspect(),
+        (Style::Odometer, None) => 0.6,
+        (_, None) => 0.34,
+    };
+    let width = 1.2 + 6.0 * digit + 0.34 * look.label().chars().count() as f32;
+    (width * look.height() as f32).ceil() as u32
+}
+
+/// Returns a script that shows the count in an element of the page, and comes back by itself.
+fn events_snippet(url: &str) -> String {
+    format!(
+        "<output id=\"here-now\">…</output> people here now\n<script>\nnew EventSource('{url}')\n  \
+         .onmessage = event => document.getElementById('here-now').value = JSON.parse(event.data).count;\n</script>"
+    )
 }
 
 fn html(status: StatusCode, text: String) -> Response {
@@ -157,15 +195,21 @@ fn preset(&(name, query): &(&'static str, &str), counter: &str, current: &Look) 
     Preset { name, snapshot: format!("/{counter}/snapshot.svg{query}"), query, current: look == *current }
 }
 
-fn fields(query: &str) -> Vec<Field> {
+fn fields(query: &str, artist: &Artist) -> Vec<Field> {
     let value =
         |name: &str| pairs(query).find(|(key, _)| *key == name).map(|(_, value)| decode(value)).unwrap_or_default();
-    let field = |name, title, hint, choices| Field { name, title, hint, choices, value: value(name) };
+    let field = |name, title, hint, choices: &[&str]| {
+        let choices = choices.iter().map(|choice| (*choice).to_owned()).collect();
+        Field { name, title, hint, choices, value: value(name) }
+    };
+    let sets: Vec<&str> = std::iter::once("").chain(artist.sprites().names().map(SetName::as_str)).collect();
     vec![
-        field("style", "Style", "", &["", "flat", "plain", "odometer"]),
+        field("style", "Style", "", &["", "flat", "plain", "odometer", "sprites"]),
+        field("set", "Set of sprites", "", &sets),
         field("label", "Label", "online", &[]),
         field("fg", "Foreground", "white, #333", &[]),
         field("bg", "Background", "teal, #4c1", &[]),
+        field("label_bg", "Behind the label", "#555", &[]),
         field("height", "Height in pixels", "20", &[]),
         field("scale", "Pixels per CSS pixel", "", &["", "1", "2", "3"]),
         field("format", "Number", "", &["", "full", "grouped", "compact"]),

@@ -23,11 +23,22 @@ pub(super) async fn snapshot(
     request: Request,
 ) -> Result<Response, HttpError> {
     let look = Look::from_query(request.uri().query().unwrap_or_default())?;
-    app.feeds.draw_queue().artist().check(&look)?;
+    of_look(app, counter, &look, format, request).await
+}
+
+/// Answers with a picture in this look.
+pub(super) async fn of_look(
+    app: &App,
+    counter: &CounterName,
+    look: &Look,
+    format: Format,
+    request: Request,
+) -> Result<Response, HttpError> {
+    app.feeds.draw_queue().artist().check(look)?;
     let reading = app.presence.read(counter).await;
     let connection = request.extensions().get::<ConnectionInfo>().expect("every request carries it");
     let client_ip = connection.client_ip(request.headers());
-    let picture = app.feeds.draw_snapshot(&look, &reading, format, client_ip).await?;
+    let picture = app.feeds.draw_snapshot(look, &reading, format, client_ip).await?;
     let etag = etag(&picture);
     // Caches may keep the picture but must revalidate it each time: an outdated badge shows a wrong number.
     let mut headers = headers::cross_origin("no-cache");

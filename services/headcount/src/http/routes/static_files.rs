@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 /// `GET /robots.txt`: keeps crawlers off the streams, where one would be a viewer that never leaves.
 pub(super) async fn robots() -> &'static str {
-    "User-agent: *\nAllow: /*/snapshot.\nDisallow: /*.png\nDisallow: /*.jpg\nDisallow: /*.jpeg\nDisallow: /*.json\n"
+    "User-agent: *\nAllow: /*/snapshot.\nDisallow: /*.png\nDisallow: /*.jpg\nDisallow: /*.jpeg\nDisallow: /*.json\nDisallow: /*.html\nDisallow: /*/events\n"
 }
 
 /// `GET /favicon.ico`.

@@ -1,17 +1,18 @@
 //! One random case: a counter on a real Redis, a few nodes, and faults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
 
-use super::TIMING;
-use super::model::{Model, Sent};
+use super::model::{Model, Sent, SentRenewal, Step};
+use super::timing::TIMING;
 use crate::CounterName;
 use crate::redis::keys::{CounterKeys, Prefix};
-use crate::redis::reply::{Reply, Status};
-use crate::redis::scripts::{Call, KnownClock, Phase, Report, Scripts, Seen, Upkeep};
+use crate::redis::reply::{Renewed, Reply, Status};
+use crate::redis::scripts::{Call, KnownClock, Phase, Renewal, Report, Scripts, Seen, Upkeep};
 use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 
@@ -38,11 +39,12 @@ pub(super) struct Case {
     random: StdRng,
     connection: MultiplexedConnection,
     scripts: Scripts,
-    keys: CounterKeys,
+    keys: Arc<CounterKeys>,
     model: Model,
     nodes: Vec<TestNode>,
     /// All reports so far, to be sent again.
     sent: Vec<Sent>,
+    renewals: Vec<SentRenewal>,
     next_viewer: u64,
     /// The data of a replica that lags behind, and the model of it.
     replica: Option<(Vec<Dumped>, Model)>,
@@ -56,10 +58,11 @@ impl Case {
             random: StdRng::seed_from_u64(seed),
             connection,
             scripts,
-            keys: Prefix("hc:".to_owned()).counter(&CounterName::parse(&name).unwrap()),
+            keys: Arc::new(Prefix("hc:".to_owned()).counter(&CounterName::parse(&name).unwrap())),
             model: Model::new(TIMING),
             nodes: vec![TestNode::default(); NODES],
             sent: Vec::new(),
+            renewals: Vec::new(),
             next_viewer: 0,
             replica: None,
             log: Vec::new(),
@@ -72,7 +75,8 @@ impl Case {
         for _ in 0..STEPS {
             let node = self.random.random_range(0..NODES);
             match self.random.random_range(0..100) {
-                0..45 => self.report(node).await,
+                0..30 => self.report(node).await,
+                30..45 => self.renew().await,
                 45..55 => self.again().await,
                 55..65 => self.register(node).await,
                 65..72 => self.read(node).await,
@@ -99,10 +103,47 @@ impl Case {
         let leaves: Vec<_> = node.viewers.drain(..leaving).map(|(viewer, _)| viewer).collect();
         node.viewers.extend(&joins);
         let upkeep = [Upkeep::None, Upkeep::Audit][self.random.random_range(0..2)];
-        let status = self.send(at, Step::Same, joins, leaves, upkeep).await;
+        let status = self.send(at, Step::Same, joins, leaves, upkeep, None).await;
         if status != Status::Ok {
             self.register(at).await;
         }
+    }
+
+    /// Nodes renew their leases in one call. Mostly a message has brought each of them what is published.
+    async fn renew(&mut self) {
+        let mut sessions = Vec::new();
+        let (first, last_reply) = (self.random.random_range(0..NODES), self.clock().at);
+        for at in (0..NODES).map(|node| (first + node) % NODES).take(self.random.random_range(1..=NODES)) {
+            let is_told = self.random.random_bool(0.7);
+            let (node, published) = (&mut self.nodes[at], self.model.published());
+            let Some(session) = node.session.clone() else { continue };
+            if is_told && (node.seen.epoch, node.seen.version) < (published.epoch, published.version) {
+                node.seen = published;
+            }
+            // Now and then a node does not know of another one.
+            let nodes = self.model.nodes() + u32::from(self.random.random_bool(0.1));
+            sessions.push((session, node.seq, node.viewers.len(), node.seen, nodes));
+        }
+        let elapsed = self.random.random_range(0..3);
+        let upkeep = [Upkeep::None, Upkeep::Audit][self.random.random_range(0..2)];
+        let sent = SentRenewal { last_reply, elapsed, sessions, upkeep };
+        self.renewals.push(sent.clone());
+        self.deliver_renewal(sent).await;
+    }
+
+    async fn deliver_renewal(&mut self, sent: SentRenewal) {
+        let renewal = |(session, seq, registered, seen, nodes): &(String, u64, usize, Seen, u32)| {
+            let (keys, session, seq, registered) = (Arc::clone(&self.keys), session.clone(), *seq, *registered);
+            (Renewal { keys, session, seq, registered, nodes: *nodes, upkeep: sent.upkeep }, *seen)
+        };
+        let renewals: Vec<_> = sent.sessions.iter().map(renewal).collect();
+        let clock = KnownClock { at: sent.last_reply, age: Duration::from_millis(sent.elapsed) };
+        let call = self.scripts.renew(renewals.iter().map(|(renewal, seen)| (renewal, *seen)), clock);
+        let reply = Renewed::parse(evaluate(&mut self.connection, &call).await).expect("a reply");
+        self.log.push(format!("{sent:?} -> {reply:?}"));
+        assert_eq!(reply.due.len(), sent.sessions.len());
+        let compared = self.model.renew(&sent, &reply);
+        self.check_leases(compared).await;
     }
 
     /// A node registers all of its viewers in a new session, in chunks, and ends the old one with the last.
@@ -112,7 +153,7 @@ impl Case {
         let reply = call_redis(&mut self.connection, &call).await;
         let before = self.nodes[at].seen;
         self.log.push(format!("hello {at} seen {before:?} -> {reply:?}"));
-        self.model.hello(before, clock, &reply);
+        self.model.hello(before, &reply);
         self.check(&reply, Status::Ok).await;
         let old = self.nodes[at].session.replace(reply.session.clone()).unwrap_or_default();
         self.apply(at, &reply);
@@ -129,16 +170,16 @@ impl Case {
             if self.random.random_bool(0.05) {
                 return self.nodes[at] = TestNode::default(); // dies during registration
             }
-            if self.send_expecting(at, Step::Same, joins, vec![], Upkeep::None, registered).await != Status::Ok {
+            if self.send(at, Step::Same, joins, vec![], Upkeep::None, Some(registered)).await != Status::Ok {
                 return;
             }
         }
-        self.send(at, Step::Live { old }, last, vec![], Upkeep::None).await;
+        self.send(at, Step::Live { old }, last, vec![], Upkeep::None, None).await;
     }
 
     async fn end(&mut self, at: usize) {
         if self.nodes[at].session.is_some() {
-            self.send(at, Step::Ended, vec![], vec![], Upkeep::None).await;
+            self.send(at, Step::Ended, vec![], vec![], Upkeep::None, None).await;
             let seen = self.nodes[at].seen;
             self.nodes[at] = TestNode { seen, ..TestNode::default() };
         }
@@ -146,14 +187,16 @@ impl Case {
 
     /// A report that was sent before arrives again: a retry, or a late duplicate.
     async fn again(&mut self) {
-        if self.sent.is_empty() {
-            return;
-        }
         // Mostly a recent one, as retries are.
-        let furthest = if self.random.random_bool(0.7) { 3 } else { self.sent.len() };
-        let back = self.random.random_range(0..furthest.min(self.sent.len()));
-        let sent = self.sent[self.sent.len() - 1 - back].clone();
-        self.deliver(sent).await;
+        let furthest = if self.random.random_bool(0.7) { 3 } else { usize::MAX };
+        if self.random.random_bool(0.3) && !self.renewals.is_empty() {
+            let back = self.random.random_range(0..furthest.min(self.renewals.len()));
+            return self.deliver_renewal(self.renewals[self.renewals.len() - 1 - back].clone()).await;
+        }
+        if !self.sent.is_empty() {
+            let back = self.random.random_range(0..furthest.min(self.sent.len()));
+            self.deliver(self.sent[self.sent.len() - 1 - back].clone()).await;
+        }
     }
 
     async fn read(&mut self, at: usize) {
@@ -161,7 +204,7 @@ impl Case {
         let clock = self.clock();
         let reply = call_redis(&mut self.connection, &self.scripts.read(&self.keys, seen, clock)).await;
         self.log.push(format!("read by {at} seen {seen:?} -> {reply:?}"));
-        self.model.read(seen, clock, &reply);
+        self.model.read(seen, &reply);
         self.check(&reply, Status::Ok).await;
         self.apply(at, &reply);
     }
@@ -172,7 +215,7 @@ impl Case {
         let clock = self.clock();
         let reply = call_redis(&mut self.connection, &self.scripts.reap(&self.keys, seen, &session, clock)).await;
         self.log.push(format!("reap {session} -> {reply:?}"));
-        self.model.reap(&session, clock, &reply);
+        self.model.reap(&session, &reply);
         self.check(&reply, Status::Ok).await;
     }
 
@@ -235,6 +278,7 @@ impl Case {
         assert!(is_only_the_state, "{}: {:?} is left\n{}", self.name, left, self.log.join("\n"));
     }
 
+    /// Sends a report. `expected` viewers are those that Redis should know after it: all, if not given.
     async fn send(
         &mut self,
         at: usize,
@@ -242,37 +286,16 @@ impl Case {
         joins: Vec<(ViewerId, Visitor)>,
         leaves: Vec<ViewerId>,
         upkeep: Upkeep,
-    ) -> Status {
-        let expected = self.nodes[at].viewers.len();
-        self.send_expecting(at, step, joins, leaves, upkeep, expected).await
-    }
-
-    async fn send_expecting(
-        &mut self,
-        at: usize,
-        step: Step,
-        joins: Vec<(ViewerId, Visitor)>,
-        leaves: Vec<ViewerId>,
-        upkeep: Upkeep,
-        expected: usize,
+        expected: Option<usize>,
     ) -> Status {
         let node = &mut self.nodes[at];
         let has_content = !joins.is_empty() || !leaves.is_empty() || step != Step::Same;
         node.seq += u64::from(has_content);
         let elapsed = self.random.random_range(0..3);
         let session = node.session.clone().expect("only nodes with a session report");
-        let sent = Sent {
-            session,
-            seq: node.seq,
-            last_reply: node.last_reply,
-            elapsed,
-            expected,
-            step,
-            joins,
-            leaves,
-            upkeep,
-            seen: node.seen,
-        };
+        let expected = expected.unwrap_or(node.viewers.len());
+        let (seq, last_reply, seen) = (node.seq, node.last_reply, node.seen);
+        let sent = Sent { session, seq, last_reply, elapsed, expected, step, joins, leaves, upkeep, seen };
         self.sent.push(sent.clone());
         let reply = self.deliver(sent).await;
         self.apply(at, &reply);
@@ -305,11 +328,16 @@ impl Case {
 
     /// Compares the reply and the stored leases with the model.
     async fn check(&mut self, reply: &Reply, status: Status) {
+        let compared = self.model.check(reply, status);
+        self.check_leases(compared).await;
+    }
+
+    /// Compares the stored leases with the model, where the reply is as it should be.
+    async fn check_leases(&mut self, compared: Result<(), String>) {
         let mut leases = redis::cmd("ZRANGE");
         leases.arg(&self.keys.sessions).arg(0).arg(-1).arg("WITHSCORES");
         let leases: Vec<(String, u64)> = leases.query_async(&mut self.connection).await.unwrap();
-        let compared = self.model.check(reply, status).and_then(|()| self.model.check_leases(leases));
-        if let Err(wrong) = compared {
+        if let Err(wrong) = compared.and_then(|()| self.model.check_leases(leases)) {
             panic!("{}: {wrong}\n{}\n{:?}", self.name, self.log.join("\n"), self.model);
         }
     }
@@ -350,16 +378,12 @@ impl Case {
     }
 }
 
-/// A [`Phase`] that owns its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    Same,
-    Live { old: String },
-    Ended,
+async fn call_redis(connection: &mut MultiplexedConnection, call: &Call<'_>) -> Reply {
+    Reply::parse(evaluate(connection, call).await).expect("a reply")
 }
 
-async fn call_redis(connection: &mut MultiplexedConnection, call: &Call<'_>) -> Reply {
+async fn evaluate(connection: &mut MultiplexedConnection, call: &Call<'_>) -> redis::Value {
     let mut command = redis::cmd("EVAL");
     command.arg(&call.script.code).arg(call.keys.len()).arg(&call.keys).arg(&call.arguments);
-    Reply::parse(command.query_async(connection).await.unwrap()).expect("a reply")
+    command.query_async(connection).await.unwrap()
 }

@@ -1,16 +1,26 @@
 //! The model: what the scripts should do.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::Step;
-use crate::redis::reply::{Reply, State, Status};
-use crate::redis::scripts::{KnownClock, Seen, Upkeep};
+use crate::redis::reply::{Renewed, Reply, State, Status};
+use crate::redis::scripts::{Seen, Upkeep};
 use crate::settings::Timing;
 use crate::viewer_id::ViewerId;
 use crate::visitor::Visitor;
 
 /// Two readings of Redis's clock in one call may differ by this, in milliseconds.
 const CLOCK_STEP: u64 = 2;
+
+/// A renewal of several sessions' leases that was sent.
+#[derive(Debug, Clone)]
+pub(super) struct SentRenewal {
+    pub(super) last_reply: u64,
+    pub(super) elapsed: u64,
+    /// Each with the number of its last report, its viewers, the state that its node shows, and the nodes that it knows of.
+    pub(super) sessions: Vec<(String, u64, usize, Seen, u32)>,
+    pub(super) upkeep: Upkeep,
+}
 
 /// A report that was sent.
 #[derive(Debug, Clone)]
@@ -44,6 +54,8 @@ pub(super) struct Model {
     exists: bool,
     sessions: BTreeMap<String, Session>,
     reaping: Vec<(String, BTreeMap<u64, u64>)>,
+    /// When the epoch began, and until when it settles.
+    begun: u64,
     settle: u64,
     floor: (u64, u64),
     /// When the state expires because there are no sessions.
@@ -54,6 +66,8 @@ pub(super) struct Model {
     newest_epoch: u64,
     every_session: BTreeSet<String>,
     begins_epoch: bool,
+    /// In the last reply, a change waited for its publication, or the epoch had not settled.
+    is_pending: bool,
     /// The reply is about a counter that has no state and needs none.
     is_empty: bool,
 }
@@ -67,6 +81,7 @@ impl Model {
             exists: false,
             sessions: BTreeMap::new(),
             reaping: Vec::new(),
+            begun: 0,
             settle: 0,
             floor: (0, 0),
             idle_until: None,
@@ -74,6 +89,7 @@ impl Model {
             newest_epoch: 0,
             every_session: BTreeSet::new(),
             begins_epoch: false,
+            is_pending: false,
             is_empty: false,
         }
     }
@@ -91,17 +107,17 @@ impl Model {
         self.every_session.clone_from(&newer.every_session);
     }
 
-    pub(super) fn hello(&mut self, seen: Seen, clock: KnownClock, reply: &Reply) {
+    pub(super) fn hello(&mut self, seen: Seen, reply: &Reply) {
         self.begin(seen, reply, true);
-        self.expire(clock.at, reply.now);
+        self.expire(reply.now);
         assert!(self.every_session.insert(reply.session.clone()), "{} is used twice", reply.session);
         let ends = reply.now + self.timing.lease.as_millis() as u64;
         self.sessions.insert(reply.session.clone(), Session { ends, ..Session::default() });
     }
 
-    pub(super) fn read(&mut self, seen: Seen, clock: KnownClock, reply: &Reply) {
+    pub(super) fn read(&mut self, seen: Seen, reply: &Reply) {
         self.begin(seen, reply, seen.count > 0);
-        self.expire(clock.at, reply.now);
+        self.expire(reply.now);
     }
 
     pub(super) fn report(&mut self, sent: &Sent, reply: &Reply) -> Status {
@@ -115,7 +131,7 @@ impl Model {
                 session.is_suspect &= ends <= reply.now;
             }
         }
-        self.expire(sent.last_reply, reply.now);
+        self.expire(reply.now);
         let Some(session) = self.sessions.get_mut(&sent.session) else { return Status::Unknown };
         if sent.step == Step::Ended && sent.seq != session.seq + 1 {
             self.end(&sent.session);
@@ -131,6 +147,10 @@ impl Model {
             session.seq = sent.seq;
             session.viewers.extend(sent.joins.iter().map(|(viewer, visitor)| (viewer.0, visitor.0)));
             session.viewers.retain(|viewer, _| !sent.leaves.contains(&ViewerId(*viewer)));
+            if !session.is_live && sent.step != Step::Ended && reply.now < self.settle {
+                let latest = self.begun + self.timing.max_settle().as_millis() as u64;
+                self.settle = self.settle.max(latest.min(reply.now + self.timing.settle.as_millis() as u64 / 3));
+            }
             match &sent.step {
                 Step::Same => {}
                 Step::Live { old } => {
@@ -147,14 +167,45 @@ impl Model {
         if size == sent.expected { Status::Ok } else { Status::Differs }
     }
 
+    /// Compares the reply to a renewal with the model: which leases it renews, and which nodes are to report.
+    pub(super) fn renew(&mut self, sent: &SentRenewal, reply: &Renewed) -> Result<(), String> {
+        let ends = reply.now.min(sent.last_reply + sent.elapsed) + self.timing.lease.as_millis() as u64;
+        for ((id, seq, viewers, seen, nodes), due) in sent.sessions.iter().zip(&reply.due) {
+            let is_shown = self.exists && self.published.seen() == *seen && self.nodes() == *nodes;
+            let is_quiet = is_shown && !self.is_pending && self.reaping.is_empty() && ends > reply.now;
+            let renewed = self.sessions.get_mut(id).filter(|it| {
+                let is_known = it.is_live && !it.is_suspect && (it.seq, it.viewers.len()) == (*seq, *viewers);
+                is_quiet && is_known && ends > it.ends
+            });
+            let is_renewed = renewed.map(|it| it.ends = ends).is_some();
+            let earliest = self.sessions.values().map(|it| it.ends).min().filter(|earliest| *earliest > reply.now);
+            match (due, earliest.filter(|_| is_renewed)) {
+                (None, None) => {}
+                (Some(due), Some(earliest)) if due.as_millis() as u64 <= earliest - reply.now => {}
+                (_, should) => return Err(format!("renewal of {id} is {due:?}, should be before {should:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The sessions that have a lease.
+    pub(super) fn nodes(&self) -> u32 {
+        self.sessions.len() as u32
+    }
+
+    /// The published state, as a message brings it to the nodes.
+    pub(super) fn published(&self) -> Seen {
+        self.published.seen()
+    }
+
     pub(super) fn first_to_reap(&self) -> Option<String> {
         self.reaping.first().map(|(session, _)| session.clone())
     }
 
     /// Small sessions are removed in one step.
-    pub(super) fn reap(&mut self, session: &str, clock: KnownClock, reply: &Reply) {
+    pub(super) fn reap(&mut self, session: &str, reply: &Reply) {
         self.begin(Seen::default(), reply, false);
-        self.expire(clock.at, reply.now);
+        self.expire(reply.now);
         if self.exists && self.first_to_reap().as_deref() == Some(session) {
             self.reaping.remove(0);
         }
@@ -179,6 +230,7 @@ impl Model {
                 expected("count of an empty counter", &count, &0)
             };
         }
+        self.is_pending = reply.held.is_some() || reply.now < self.settle;
         let should = self.numbers(reply.now);
         let before = self.published;
         if std::mem::take(&mut self.begins_epoch) {
@@ -230,16 +282,25 @@ impl Model {
             }
             self.exists = true;
             self.new_epoch(seen, now);
-        } else if (seen.epoch, seen.version) > (self.published.epoch, self.published.version) {
+        } else if self.is_behind(seen) {
             self.new_epoch(seen, now);
         } else if now < self.settle && seen.epoch > 0 && seen.epoch < self.published.epoch {
             self.floor = (self.floor.0.max(seen.count), self.floor.1.max(seen.visitors));
         }
     }
 
-    /// A lease that has run out just now is at first a suspicion, and the session ends if its node does not report.
-    fn expire(&mut self, known_clock: u64, now: u64) {
-        let lease = self.timing.lease.as_millis() as u64;
+    /// Whether the caller has seen a newer state, or another one under the same version.
+    fn is_behind(&self, seen: Seen) -> bool {
+        let State { epoch, version, count, visitors, .. } = self.published;
+        match (seen.epoch, seen.version).cmp(&(epoch, version)) {
+            Ordering::Less => false,
+            Ordering::Equal => (seen.count, seen.visitors) != (count, visitors),
+            Ordering::Greater => true,
+        }
+    }
+
+    /// The end of a lease is at first a suspicion, and the session ends if its node does not report.
+    fn expire(&mut self, now: u64) {
         let expired: Vec<_> = self
             .sessions
             .iter()
@@ -248,7 +309,7 @@ impl Model {
             .collect();
         for (_, id) in BTreeSet::from_iter(expired) {
             match self.sessions.get_mut(&id) {
-                Some(session) if !session.is_suspect && known_clock > 0 && now - session.ends < lease => {
+                Some(session) if !session.is_suspect => {
                     session.is_suspect = true;
                     session.ends = now + self.timing.suspicion.as_millis() as u64;
                 }
@@ -260,7 +321,7 @@ impl Model {
     fn new_epoch(&mut self, seen: Seen, now: u64) {
         self.begins_epoch = true;
         self.newest_epoch = self.newest_epoch.max(seen.epoch);
-        self.settle = now + self.timing.settle.as_millis() as u64;
+        (self.begun, self.settle) = (now, now + self.timing.settle.as_millis() as u64);
         self.floor = (seen.count, seen.visitors);
     }
 
@@ -279,4 +340,12 @@ impl Model {
         let floor = if now < self.settle { self.floor } else { (0, 0) };
         ((count as u64).max(floor.0), (visitors.len().min(count) as u64).max(floor.1))
     }
+}
+
+/// A [`Phase`](crate::redis::scripts::Phase) that owns its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    Same,
+    Live { old: String },
+    Ended,
 }
