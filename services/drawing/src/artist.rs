@@ -6,6 +6,7 @@ use image::RgbaImage;
 
 use crate::{
     canvas::Canvas,
+    chart::Chart,
     encode::{jpeg, png::PngEncoder, svg},
     estimate::estimate,
     figure::Figure,
@@ -95,23 +96,37 @@ impl Artist {
         estimate(self.text.fonts(), set.as_deref(), look, &look.text(figure), format)
     }
 
-    /// Draws a picture and encodes it with its stamp.
+    /// Draws a picture and encodes it with its stamp. Where the look shows the past, nothing is known of it.
     pub fn draw(&self, look: &Look, figure: &Figure, format: Format) -> Vec<u8> {
+        self.draw_chart(look, figure, None, format)
+    }
+
+    /// Draws a picture with the past, if the look shows it, and encodes it with its stamp.
+    pub fn draw_chart(&self, look: &Look, figure: &Figure, past: Option<Chart<'_>>, format: Format) -> Vec<u8> {
         let count = look.count(figure);
         let stamp = Stamp { count, epoch: figure.epoch, version: figure.version, stale: figure.stale };
         match format {
-            Format::Png => self.png.encode(&self.pixels(look, figure), &stamp),
-            Format::Jpeg => jpeg::encode(&self.pixels(look, figure), &stamp),
+            Format::Png => self.png.encode(&self.chart_pixels(look, figure, past), &stamp),
+            Format::Jpeg => jpeg::encode(&self.chart_pixels(look, figure, past), &stamp),
             Format::Svg => {
-                let scene = compose(&self.text, &self.sprites, look, figure);
-                svg::encode(self.text.fonts(), &scene, look.scale(), &look.alternative(figure), &stamp)
+                let scene = compose(&self.text, &self.sprites, look, figure, past);
+                let alternative = match look.style().shows_past() {
+                    true => look.chart_alternative(figure, past),
+                    false => look.alternative(figure),
+                };
+                svg::encode(self.text.fonts(), &scene, look.scale(), &alternative, &stamp)
             }
         }
     }
 
     /// Draws a picture's pixels, exactly those of its PNG.
     pub fn pixels(&self, look: &Look, figure: &Figure) -> RgbaImage {
-        let scene = compose(&self.text, &self.sprites, look, figure);
+        self.chart_pixels(look, figure, None)
+    }
+
+    /// Draws the pixels of a picture with the past.
+    pub fn chart_pixels(&self, look: &Look, figure: &Figure, past: Option<Chart<'_>>) -> RgbaImage {
+        let scene = compose(&self.text, &self.sprites, look, figure, past);
         self.rasterizer.draw(self.text.fonts(), &scene, look.scale())
     }
 

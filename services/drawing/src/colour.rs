@@ -35,6 +35,20 @@ impl Colour {
         if self.is_light() { Colour::BLACK } else { Colour::WHITE }
     }
 
+    /// The contrast with another colour, as WCAG 2 defines it: from 1 to 21.
+    pub(crate) fn contrast(self, other: Colour) -> f32 {
+        let luminance = |colour: Colour| {
+            let [red, green, blue] = colour.0.map(|channel| {
+                // Nearer to sRGB's curve than 0.002, and its bits are the same on every machine, as those of a power are not.
+                let value = f32::from(channel) / 255.0;
+                value * (value * (value * 0.305_306 + 0.682_171_1) + 0.012_522_878)
+            });
+            red * 0.2126 + green * 0.7152 + blue * 0.0722 + 0.05
+        };
+        let (one, other) = (luminance(self), luminance(other));
+        one.max(other) / one.min(other)
+    }
+
     /// The grey that is as bright as this colour, so that its contrast with other colours stays the same.
     pub(crate) fn grey(self) -> Colour {
         // Relative luminance (ITU-R BT.709 weights). Its gamma of 2.0 is near that of sRGB, and a square root has the same

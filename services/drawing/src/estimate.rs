@@ -28,6 +28,15 @@ const SPRITE_SHEET: f32 = 20_000_000.0;
 /// For each pixel of a set of sprites, which is resized as a whole, and its colours reduced.
 const SPRITE_PIXEL: f32 = 90.0;
 
+/// For each pixel of a chart: areas and lines are painted over one another.
+const CHART_PIXEL: f32 = 14.0;
+/// For all text of a chart but the number and the label: some thirty glyphs, each of so many curves.
+const CHART_CURVES: f32 = 30.0 * 20.0;
+/// Height of that text in pixels, at most, before it is scaled.
+const CHART_TEXT: f32 = 16.0;
+/// For each column of a chart, which has a step in its areas and its curve each, and for each step of an SVG's paths.
+const CHART_COLUMN: f32 = 900.0;
+
 /// `set` is the set of sprites, if it has yet to be made ready for such pictures.
 pub(crate) fn estimate(fonts: &Fonts, set: Option<&SpriteSet>, look: &Look, number: &str, format: Format) -> Duration {
     let number_font = if look.style() == Style::Odometer { fonts.odometer() } else { Fonts::MAIN };
@@ -56,6 +65,19 @@ pub(crate) fn estimate(fonts: &Fonts, set: Option<&SpriteSet>, look: &Look, numb
         Format::Jpeg => height * (width * JPEG_PIXEL + drums * DRUM_PIXEL),
         Format::Svg => 0.0,
     };
+    if let Some(chart_width) = look.width() {
+        let (columns, scale) = ((chart_width * look.scale()) as f32, look.scale() as f32);
+        nanos += columns * CHART_COLUMN;
+        nanos += match format {
+            Format::Svg => 4.0 * CHART_CURVES * SVG_CURVE,
+            // The rest of the width is in the above.
+            Format::Png => height * (columns * CHART_PIXEL + (columns - width) * PNG_PIXEL),
+            Format::Jpeg => height * (columns * CHART_PIXEL + (columns - width) * JPEG_PIXEL),
+        };
+        if format != Format::Svg {
+            nanos += CHART_CURVES * (CURVE + CURVE_ROW * CHART_TEXT * scale);
+        }
+    }
     if let Some(set) = set {
         nanos += match format {
             Format::Svg => SPRITE_SHEET,

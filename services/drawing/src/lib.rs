@@ -3,9 +3,11 @@
 //!
 //! Nothing here depends on HTTP, counters or viewers. The same look, figure and format give the same bytes everywhere.
 
+mod alternative;
 mod animation;
 mod artist;
 mod canvas;
+mod chart;
 mod colour;
 mod encode;
 mod estimate;
@@ -24,6 +26,7 @@ mod text;
 pub use animation::Animation;
 pub use artist::Artist;
 pub use canvas::Canvas;
+pub use chart::Chart;
 pub use colour::Colour;
 pub use figure::{Count, Figure};
 pub use format::Format;

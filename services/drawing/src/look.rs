@@ -1,5 +1,7 @@
 //! [`Look`]: how a number is drawn, independent of the number.
 
+use headcount_wire::history::Span;
+
 use crate::{
     colour::Colour,
     figure::{Count, Figure},
@@ -19,6 +21,14 @@ const PLAIN_TEXT: Colour = Colour([0x33, 0x38, 0x40]);
 /// Text on a light background.
 const DARK_TEXT: Colour = Colour([0x22, 0x25, 0x2a]);
 
+/// Background of a chart, and the curves that stand out from light and from dark ones.
+const CHART_BACKGROUND: Colour = Colour::WHITE;
+const CURVE_ON_LIGHT: Colour = Colour([0x1f, 0x7a, 0x4d]);
+const CURVE_ON_DARK: Colour = Colour([0x4c, 0xc3, 0x8a]);
+/// Width and height of a chart, and of a spark, in pixels.
+const CHART_SIZE: (u16, u16) = (600, 160);
+const SPARK_SIZE: (u16, u16) = (160, 40);
+
 /// The kind of picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Style {
@@ -31,6 +41,17 @@ pub enum Style {
     Odometer,
     /// Pictures of digits, of a set that the operator has chosen or of the built-in one.
     Sprites,
+    /// The number, and its past as a chart with axes.
+    Chart,
+    /// The number, with the last hour behind it.
+    Spark,
+}
+
+impl Style {
+    /// Whether its pictures show the past, so that they change with time too, and have a width that the look decides.
+    pub fn shows_past(self) -> bool {
+        matches!(self, Style::Chart | Style::Spark)
+    }
 }
 
 /// Which of a counter's numbers the picture shows.
@@ -55,7 +76,11 @@ pub struct Look {
     pub(crate) background: Option<Colour>,
     /// Behind the label of a flat badge. `None` means the default.
     pub(crate) label_background: Option<Colour>,
-    pub(crate) height: u8,
+    pub(crate) height: u16,
+    /// Of a chart or a spark. The number decides that of other styles, which have 0 here.
+    pub(crate) width: u16,
+    /// Of a chart; a spark shows an hour.
+    pub(crate) span: Span,
     pub(crate) scale: u8,
     /// The set of sprites. `None` means the built-in one.
     pub(crate) set: Option<SetName>,
@@ -76,14 +101,23 @@ impl Look {
         let label = match style {
             Style::Flat | Style::Plain => "online",
             Style::Odometer | Style::Sprites => "",
+            Style::Chart | Style::Spark => "open now",
         };
+        let (width, height) = match style {
+            Style::Chart => CHART_SIZE,
+            Style::Spark => SPARK_SIZE,
+            Style::Flat | Style::Plain | Style::Odometer | Style::Sprites => (0, 20),
+        };
+        let span = if style == Style::Spark { Span::Hour } else { Span::default() };
         Look {
             style,
             label: label.to_owned(),
             foreground: None,
             background: None,
             label_background: None,
-            height: 20,
+            height,
+            width,
+            span,
             scale: 1,
             set: None,
             writing: Writing::default(),
@@ -118,6 +152,7 @@ impl Look {
             Style::Flat => Some(FLAT_BACKGROUND),
             Style::Plain | Style::Sprites => None,
             Style::Odometer => Some(DRUM_BACKGROUND),
+            Style::Chart | Style::Spark => Some(CHART_BACKGROUND),
         })
     }
 
@@ -132,10 +167,14 @@ impl Look {
         self.foreground.unwrap_or(readable)
     }
 
-    /// The colour of the number: the one that the look sets, or one that is readable on the background.
+    /// The colour of the number, or of a chart's curve: the one that the look sets, or one that stands out from the background.
     pub fn text_colour(&self) -> Colour {
         self.foreground.unwrap_or(match (self.style, self.background()) {
             (_, None) => PLAIN_TEXT,
+            (Style::Chart | Style::Spark, Some(background)) => {
+                let better = background.contrast(CURVE_ON_DARK) > background.contrast(CURVE_ON_LIGHT);
+                if better { CURVE_ON_DARK } else { CURVE_ON_LIGHT }
+            }
             (_, Some(background)) if background.is_light() => DARK_TEXT,
             (Style::Odometer, Some(_)) => DRUM_TEXT,
             (_, Some(_)) => Colour::WHITE,
@@ -159,6 +198,12 @@ impl Look {
         if self.style != Style::Sprites || self.set == Some(SetName::built_in()) {
             self.set = None;
         }
+        if !self.style.shows_past() {
+            self.width = 0;
+        }
+        if self.style != Style::Chart {
+            self.span = Look::of_style(self.style).span;
+        }
         let default = Look { foreground: None, ..self.clone() };
         // Without a foreground colour, a flat badge's label and its number may have different ones.
         let one_colour =
@@ -169,7 +214,17 @@ impl Look {
         self
     }
 
-    /// The picture's height in pixels, before scaling: 12 to 96.
+    /// The width in pixels, before scaling, of a chart or a spark: 120 to 1200. The number decides that of other styles.
+    pub fn width(&self) -> Option<u32> {
+        self.style.shows_past().then(|| self.width.into())
+    }
+
+    /// How much of the past the picture shows, if it does.
+    pub fn span(&self) -> Option<Span> {
+        self.style.shows_past().then_some(self.span)
+    }
+
+    /// The picture's height in pixels, before scaling: 12 to 96, of a chart 60 to 600.
     pub fn height(&self) -> u32 {
         self.height.into()
     }
@@ -207,9 +262,14 @@ impl Look {
     pub fn text(&self, figure: &Figure) -> String {
         let padding = match self.style {
             Style::Odometer | Style::Sprites => number::Padding::Zeros,
-            Style::Flat | Style::Plain => number::Padding::None,
+            Style::Flat | Style::Plain | Style::Chart | Style::Spark => number::Padding::None,
         };
         number::format(self.count(figure), self.writing, padding)
+    }
+
+    /// A number of the past as this look writes numbers.
+    pub(crate) fn written(&self, number: u64) -> String {
+        number::format(Count::Exactly(number), self.writing, number::Padding::None)
     }
 
     /// The number as this look writes it, without zeros in front: for those who hear it.
@@ -218,24 +278,17 @@ impl Look {
     }
 
     /// What of this look decides how the number itself is written; all else is at its default. Looks that differ in nothing but
-    /// colours, size and label are equal then.
+    /// colours, size and label are equal then. A chart is a picture in documents too, and keeps all but its scale.
     #[must_use]
     pub fn of_number(&self) -> Look {
+        if self.style.shows_past() {
+            return Look { scale: 1, ..self.clone() };
+        }
         // Each of two styles writes as another does.
         let style = match self.style {
             Style::Odometer | Style::Sprites => Style::Odometer,
-            Style::Flat | Style::Plain => Style::Flat,
+            Style::Flat | Style::Plain | Style::Chart | Style::Spark => Style::Flat,
         };
         Look { writing: self.writing, shows: self.shows, small: self.small, ..Look::of_style(style) }
-    }
-
-    /// The picture's content as text, for those who cannot see it.
-    pub fn alternative(&self, figure: &Figure) -> String {
-        let number = match self.count(figure) {
-            Count::Exactly(_) => number::format(self.count(figure), self.writing, number::Padding::None),
-            Count::FewerThan(bound) => format!("fewer than {bound}"),
-        };
-        let stale = if figure.stale { " (not up to date)" } else { "" };
-        if self.label.is_empty() { format!("{number}{stale}") } else { format!("{}: {number}{stale}", self.label) }
     }
 }

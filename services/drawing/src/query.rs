@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use headcount_wire::history::Span;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::{
@@ -12,19 +13,27 @@ use crate::{
 };
 
 /// The options of a look and the values each of them takes, in canonical order.
-pub const OPTIONS: [(&str, &str); 11] = [
+pub const OPTIONS: [(&str, &str); 13] = [
     ("bg", "three or six hexadecimal digits, or a CSS colour name"),
     ("fg", "three or six hexadecimal digits, or a CSS colour name"),
     ("format", "full, grouped or compact"),
-    ("height", "a whole number from 12 to 96"),
+    ("height", HEIGHTS),
     ("label", "up to 32 characters in UTF-8, no control characters"),
     ("label_bg", "three or six hexadecimal digits, or a CSS colour name"),
     ("scale", "1, 2 or 3"),
     ("set", SetName::ALLOWED),
     ("show", "count or visitors"),
     ("small", "a whole number from 0 to 1000"),
-    ("style", "flat, plain, odometer or sprites"),
+    ("span", "hour, day, month, year or all"),
+    ("style", "flat, plain, odometer, sprites, chart or spark"),
+    ("width", "a whole number from 120 to 1200"),
 ];
+
+/// The heights, as an error says them.
+const HEIGHTS: &str = "a whole number from 12 to 96, or for a chart from 60 to 600";
+
+/// Most device pixels of a chart: it takes about as long to draw as the largest picture in another style, and 12 MB.
+const MAX_CHART_PIXELS: u64 = 3_000_000;
 
 /// Longest label, in characters.
 const LABEL_CHARACTERS: usize = 32;
@@ -37,7 +46,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub enum LookError {
     /// An option of this name does not exist.
     #[error(
-        "there is no option {0:?}: allowed are bg, fg, format, height, label, label_bg, scale, set, show, small and style"
+        "there is no option {0:?}: allowed are bg, fg, format, height, label, label_bg, scale, set, show, small, span, style and width"
     )]
     Unknown(String),
     /// An option is given more than once.
@@ -60,6 +69,14 @@ pub enum LookError {
         name: SetName,
         /// The names of the sets that there are.
         known: String,
+    },
+    /// A chart is too large.
+    #[error(
+        "a chart of {pixels} pixels (width × height × scale × scale) is not allowed: it may have {MAX_CHART_PIXELS}"
+    )]
+    Large {
+        /// How many it would have.
+        pixels: u64,
     },
     /// The label has a character that no font can draw.
     #[error("the label's character {0:?} (U+{code:04X}) cannot be drawn: allowed are the characters of the font", code = *.0 as u32)]
@@ -96,7 +113,19 @@ impl Look {
                 look.set(name, value)?;
             }
         }
+        if look.style.shows_past() {
+            look.check_chart()?;
+        }
         Ok(look.canonical())
+    }
+
+    fn check_chart(&self) -> Result<(), LookError> {
+        if self.shows != Shows::Count {
+            let value = name_of(self.shows, &SHOWS);
+            return Err(LookError::Value { name: "show", value, allowed: "count where the past is shown" });
+        }
+        let pixels = u64::from(self.width) * u64::from(self.height) * u64::from(self.scale) * u64::from(self.scale);
+        if pixels > MAX_CHART_PIXELS { Err(LookError::Large { pixels }) } else { Ok(()) }
     }
 
     fn set(&mut self, name: &'static str, value: &str) -> Result<(), LookError> {
@@ -104,13 +133,16 @@ impl Look {
             "bg" => self.background = Some(checked(name, value, Colour::parse(value))?),
             "fg" => self.foreground = Some(checked(name, value, Colour::parse(value))?),
             "format" => self.writing = choose(name, value, &WRITINGS)?,
-            "height" => self.height = whole(name, value, 12, 96)? as u8,
+            "height" if self.style == Style::Chart => self.height = whole(name, value, 60, 600)? as u16,
+            "height" => self.height = whole(name, value, 12, 96)? as u16,
             "label" => self.label = checked(name, value, label(value))?,
             "label_bg" => self.label_background = Some(checked(name, value, Colour::parse(value))?),
             "scale" => self.scale = whole(name, value, 1, 3)? as u8,
             "set" => self.set = Some(checked(name, value, SetName::parse(value))?),
             "show" => self.shows = choose(name, value, &SHOWS)?,
             "small" => self.small = whole(name, value, 0, 1000)?,
+            "span" => self.span = checked(name, value, Span::from_name(value))?,
+            "width" => self.width = whole(name, value, 120, 1200)? as u16,
             _ => self.style = choose(name, value, &STYLES)?,
         }
         Ok(())
@@ -138,7 +170,7 @@ impl Look {
     }
 
     /// Returns every option with its value, in canonical order, not percent-encoded. A transparent background is an empty
-    /// value.
+    /// value, and so is what other styles do not have of a chart.
     pub fn all_values(&self) -> [(&'static str, String); OPTIONS.len()] {
         [
             ("bg", self.background().map(|colour| colour.to_string()).unwrap_or_default()),
@@ -151,13 +183,21 @@ impl Look {
             ("set", self.sprite_set().to_string()),
             ("show", name_of(self.shows, &SHOWS)),
             ("small", self.small.to_string()),
+            ("span", self.span().map(|span| span.name().to_owned()).unwrap_or_default()),
             ("style", name_of(self.style, &STYLES)),
+            ("width", self.width().map(|width| width.to_string()).unwrap_or_default()),
         ]
     }
 }
 
-const STYLES: [(&str, Style); 4] =
-    [("flat", Style::Flat), ("plain", Style::Plain), ("odometer", Style::Odometer), ("sprites", Style::Sprites)];
+const STYLES: [(&str, Style); 6] = [
+    ("flat", Style::Flat),
+    ("plain", Style::Plain),
+    ("odometer", Style::Odometer),
+    ("sprites", Style::Sprites),
+    ("chart", Style::Chart),
+    ("spark", Style::Spark),
+];
 const WRITINGS: [(&str, Writing); 3] =
     [("full", Writing::Full), ("grouped", Writing::Grouped), ("compact", Writing::Compact)];
 const SHOWS: [(&str, Shows); 2] = [("count", Shows::Count), ("visitors", Shows::Visitors)];

@@ -123,7 +123,19 @@ impl Shape {
     pub(crate) fn is_pixel_aligned(&self) -> bool {
         let whole = |at: Point| at.x.fract() == 0.0 && at.y.fract() == 0.0;
         let straight = |curve: &OutlineCurve| matches!(curve, OutlineCurve::Line(a, z) if a.x == z.x || a.y == z.y);
-        whole(self.min) && whole(self.max) && self.curves.iter().all(straight)
+        self.curves.len() <= 4 && whole(self.min) && whole(self.max) && self.curves.iter().all(straight)
+    }
+
+    /// Polygons that are filled as one shape. Those with fewer than three corners are left out.
+    pub(crate) fn polygons<'p>(polygons: impl IntoIterator<Item = &'p [(f32, f32)]>) -> Shape {
+        let mut path = Path::default();
+        for corners in polygons.into_iter().filter(|corners| corners.len() >= 3) {
+            path.move_on();
+            for &(x, y) in corners {
+                path.line_to(point(x, y));
+            }
+        }
+        path.close()
     }
 }
 
@@ -143,6 +155,14 @@ impl Path {
             self.curves.push(OutlineCurve::Line(self.at, to));
         }
         self.at = to;
+    }
+
+    /// Closes what is there. The next point begins another outline of the same shape.
+    fn move_on(&mut self) {
+        if let Some(first) = self.first {
+            self.line_to(first);
+        }
+        self.first = None;
     }
 
     /// Adds a quarter of a circle around a corner.

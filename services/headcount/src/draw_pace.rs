@@ -13,6 +13,7 @@ const BURST: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct DrawPace {
     interval: Duration,
+    burst: u32,
     /// When the next drawing is allowed without a burst.
     next_without_burst: Instant,
 }
@@ -20,12 +21,17 @@ pub(crate) struct DrawPace {
 impl DrawPace {
     /// `interval` is the time between two drawings at the frame rate.
     pub(crate) fn new(interval: Duration) -> Self {
-        Self { interval, next_without_burst: Instant::now() }
+        Self { interval, burst: BURST, next_without_burst: Instant::now() }
+    }
+
+    /// The same without bursts.
+    pub(crate) fn steady(interval: Duration) -> Self {
+        Self { burst: 1, ..Self::new(interval) }
     }
 
     /// When the next drawing is allowed.
     pub(crate) fn due(&self) -> Instant {
-        let burst = self.interval * (BURST - 1);
+        let burst = self.interval * (self.burst - 1);
         self.next_without_burst.checked_sub(burst).unwrap_or(self.next_without_burst)
     }
 
@@ -50,5 +56,19 @@ mod tests {
             pace.drawn();
         }
         assert_eq!(starts, [0, 0, 0, 0, 100, 200, 300]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_pace_has_no_burst() {
+        let start = Instant::now();
+        let mut pace = DrawPace::steady(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        let mut starts = Vec::new();
+        for _ in 0..3 {
+            tokio::time::sleep_until(pace.due()).await;
+            starts.push(start.elapsed().as_secs());
+            pace.drawn();
+        }
+        assert_eq!(starts, [9, 10, 11]);
     }
 }

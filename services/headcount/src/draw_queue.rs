@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use headcount_drawing::{Artist, Figure, Format, Look};
+use headcount_drawing::{Artist, Chart, Figure, Format, Look};
 
 use crate::draw_cost::{DrawCost, measured};
 pub(crate) use crate::draw_lane::DrawQueueFull;
@@ -56,6 +56,7 @@ impl DrawQueue {
         &self,
         look: &Look,
         figure: &Figure,
+        past: Option<Chart<'_>>,
         format: Format,
         client: LookOwner,
     ) -> Result<(Vec<u8>, DrawCost), DrawQueueFull> {
@@ -65,17 +66,17 @@ impl DrawQueue {
             self.lane(DrawCost::of_estimate(self.artist.estimate(look, figure, format)))
         };
         let turn = lane.acquire(client, Drawing::First).await?;
-        let (picture, cpu_time) = self.draw(look, figure, format, Some(&turn));
+        let (picture, cpu_time) = self.draw(look, figure, past, format, Some(&turn));
         Ok((picture, DrawCost::of_first(cpu_time)))
     }
 
     /// Waits until a look's changed picture may be drawn, and draws it then. `newest` is called after the wait. Returns
     /// `None` if it does.
-    pub(crate) async fn draw_change(
+    pub(crate) async fn draw_change<'p>(
         &self,
         look: &Look,
         cost: &mut DrawCost,
-        newest: impl FnOnce() -> Option<Figure>,
+        newest: impl FnOnce() -> Option<(Figure, Option<Chart<'p>>)>,
         format: Format,
         client: LookOwner,
     ) -> Option<(Figure, Vec<u8>)> {
@@ -84,8 +85,8 @@ impl DrawQueue {
             // Changes are never refused.
             false => Some(self.lane(*cost).acquire(client, Drawing::Change).await.ok()?),
         };
-        let figure = newest()?;
-        let (picture, cpu_time) = self.draw(look, &figure, format, turn.as_ref());
+        let (figure, past) = newest()?;
+        let (picture, cpu_time) = self.draw(look, &figure, past, format, turn.as_ref());
         cost.add(cpu_time);
         Some((figure, picture))
     }
@@ -95,8 +96,16 @@ impl DrawQueue {
     }
 
     /// Draws on this thread, while its other tasks move to other threads.
-    fn draw(&self, look: &Look, figure: &Figure, format: Format, turn: Option<&Turn>) -> (Vec<u8>, Duration) {
-        let (picture, cpu_time) = tokio::task::block_in_place(|| measured(|| self.artist.draw(look, figure, format)));
+    fn draw(
+        &self,
+        look: &Look,
+        figure: &Figure,
+        past: Option<Chart<'_>>,
+        format: Format,
+        turn: Option<&Turn>,
+    ) -> (Vec<u8>, Duration) {
+        let draw = || measured(|| self.artist.draw_chart(look, figure, past, format));
+        let (picture, cpu_time) = tokio::task::block_in_place(draw);
         if let Some(turn) = turn {
             turn.drawn(cpu_time);
         }

@@ -9,6 +9,7 @@ use headcount_engine::{Attachment, FeedHandle, FeedSettings, TurnOver};
 use headcount_presence::{Counter, CounterName, Registration, RegistrationState};
 use tokio::sync::Notify;
 
+use crate::draw_pace::DrawPace;
 use crate::look_limits::LookOwner;
 use crate::returning_viewers::{Absence, ExpectedViewer, ReturningViewers};
 use crate::stream_format::StreamFormat;
@@ -16,6 +17,9 @@ use crate::watching_viewers::WatchingViewers;
 
 /// Most updates of a document in a second, after a burst of three: each is an element more.
 const HTML_FRAME_RATE: f64 = 2.0;
+
+/// Most pictures of the past in a second. The number in them changes as often, and no more.
+const PAST_FRAME_RATE: f64 = 1.0;
 
 /// Whether a viewer counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,11 +112,26 @@ impl FeedKey {
         self.look.is_default()
     }
 
+    /// Whether it is a document that consists of pictures: one that shows the past.
+    pub(crate) fn is_drawn_document(&self) -> bool {
+        self.format == StreamFormat::Html && self.look.style().shows_past()
+    }
+
+    /// How often its frames are made, where looks in general have this `interval`.
+    pub(crate) fn draw_pace(&self, interval: Duration) -> DrawPace {
+        match self.look.style().shows_past() {
+            true => DrawPace::steady(interval.max(Duration::from_secs_f64(1.0 / PAST_FRAME_RATE))),
+            false => DrawPace::new(interval),
+        }
+    }
+
     /// How the engine sends its frames. A document ends after this number of updates.
     pub(crate) fn engine_settings(&self, document_updates: NonZeroU16) -> FeedSettings {
+        let past = self.look.style().shows_past();
         match self.format {
             StreamFormat::Html => {
-                FeedSettings { max_frame_rate: HTML_FRAME_RATE, turn_over: Some(TurnOver::after(document_updates)) }
+                let max_frame_rate = if past { PAST_FRAME_RATE } else { HTML_FRAME_RATE };
+                FeedSettings { max_frame_rate, turn_over: Some(TurnOver::after(document_updates)) }
             }
             StreamFormat::Png | StreamFormat::Jpeg | StreamFormat::Events => FeedSettings::default(),
         }

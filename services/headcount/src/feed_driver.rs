@@ -1,8 +1,6 @@
 //! [`FeedDriver`]: follows a feed's counter, makes the frame when what it shows has changed, and publishes it. Before streams
 //! end on purpose, it gives the feed what they end with: the number marked as not live.
 
-use std::time::Duration;
-
 use headcount_engine::{FeedHandle, Frame};
 use headcount_presence::Reading;
 use tokio::sync::watch;
@@ -34,10 +32,9 @@ impl<A> FeedDriver<A> {
         Self { handle, frames, readings, unmarked: Some(unmarked) }
     }
 
-    /// Publishes a frame whenever what it shows has changed, at most one in each `frame_interval` in the long run. Once
+    /// Publishes a frame whenever what it shows has changed, as often as `pace` allows. Once
     /// `ending` is cancelled, each newest frame brings what streams end with.
-    pub(crate) async fn run(mut self, queue: &DrawQueue, frame_interval: Duration, ending: &CancellationToken) {
-        let mut pace = DrawPace::new(frame_interval);
+    pub(crate) async fn run(mut self, queue: &DrawQueue, mut pace: DrawPace, ending: &CancellationToken) {
         loop {
             tokio::select! {
                 changed = self.changed(&pace) => {
@@ -60,7 +57,10 @@ impl<A> FeedDriver<A> {
     /// Fails if the counter has ended.
     async fn changed(&mut self, pace: &DrawPace) -> Result<(), watch::error::RecvError> {
         while !self.frames.are_outdated_by(&self.readings.borrow_and_update()) {
-            self.readings.changed().await?;
+            tokio::select! {
+                changed = self.readings.changed() => changed?,
+                () = self.frames.until_outdated() => break,
+            }
         }
         // The engine would not send it earlier.
         let due = pace.due().max(self.handle.next_frame_due().into());

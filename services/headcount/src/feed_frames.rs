@@ -8,9 +8,10 @@ use headcount_presence::Reading;
 use crate::draw_queue::{DrawQueue, DrawQueueFull};
 use crate::event_frames::EventFrames;
 use crate::feed::FeedKey;
-use crate::feed_pictures::FeedPictures;
+use crate::feed_pictures::{FeedPictures, Subject};
 use crate::html_frames::HtmlFrames;
 use crate::look_limits::LookOwner;
+use crate::past::Past;
 
 /// The frames of one feed, and what the newest of them shows.
 pub(crate) enum FeedFrames {
@@ -34,9 +35,11 @@ impl FeedFrames {
         small: u64,
         reading: &Reading,
         owner: LookOwner,
+        past: Option<Past>,
     ) -> Result<(Self, Frame), DrawQueueFull> {
-        let Some(format) = key.format.pictures() else { return Ok(Self::of_text(key, small, reading, None)) };
-        let (pictures, frame) = FeedPictures::begin(queue, key.look.clone(), format, small, reading, owner).await?;
+        let subject = Subject::of(key, small, owner, past);
+        let Some(subject) = subject else { return Ok(Self::of_text(key, small, reading, None)) };
+        let (pictures, frame) = FeedPictures::begin(queue, subject, reading).await?;
         Ok((Self::Pictures(Box::new(pictures)), frame))
     }
 
@@ -47,11 +50,12 @@ impl FeedFrames {
         small: u64,
         reading: &Reading,
         owner: LookOwner,
+        past: Option<Past>,
         former: Bytes,
     ) -> (Self, Frame) {
-        let Some(format) = key.format.pictures() else { return Self::of_text(key, small, reading, Some(&former)) };
-        let look = key.look.clone();
-        let (pictures, frame) = FeedPictures::resume(queue, look, format, small, reading, owner, former);
+        let subject = Subject::of(key, small, owner, past);
+        let Some(subject) = subject else { return Self::of_text(key, small, reading, Some(&former)) };
+        let (pictures, frame) = FeedPictures::resume(queue, subject, reading, former);
         (Self::Pictures(Box::new(pictures)), frame)
     }
 
@@ -71,6 +75,14 @@ impl FeedFrames {
             Self::Pictures(pictures) => pictures.are_outdated_by(reading),
             Self::Html(frames) => frames.are_outdated_by(reading),
             Self::Events(frames) => frames.are_outdated_by(reading),
+        }
+    }
+
+    /// Waits until the newest frame is outdated, whatever the readings are: for ever, unless it shows the past.
+    pub(crate) async fn until_outdated(&self) {
+        match self {
+            Self::Pictures(pictures) => pictures.until_outdated().await,
+            Self::Html(_) | Self::Events(_) => std::future::pending().await,
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use headcount_drawing::{Artist, Format, Look};
+use headcount_drawing::{Artist, Chart, Format, Look};
 use headcount_engine::{Engine, Frame, Rejection};
 use headcount_presence::{AddressLimits, AdmissionError, Counter, CounterName, Presence, Reading};
 use parking_lot::Mutex;
@@ -29,8 +29,10 @@ use crate::feed_frames::FeedFrames;
 use crate::feed_pictures::figure;
 use crate::key_locks::KeyLocks;
 use crate::look_limits::{LookLimits, LookOwner, LookPermit, LookRefusal};
+use crate::past::Past;
 use crate::reload::{FeedState, ReturningState};
 use crate::returning_viewers::{ExpectedViewer, ReturningViewers};
+use crate::sample;
 use crate::watching_viewers::WatchingViewers;
 
 /// Interval at which a feed without viewers is looked for. Its second consecutive one ends the feed, so that a page's reload
@@ -215,6 +217,7 @@ impl Feeds {
     /// Fails if it cannot be drawn soon.
     pub(crate) async fn draw_snapshot(
         &self,
+        counter: &CounterName,
         look: &Look,
         reading: &Reading,
         format: Format,
@@ -222,7 +225,26 @@ impl Feeds {
     ) -> Result<Vec<u8>, DrawQueueFull> {
         let owner = self.look_limits.owner(client_ip);
         let figure = figure(look, reading, self.small);
-        let (picture, _) = self.draw_queue.draw_first(look, &figure, format, owner).await?;
+        let past = Past::of_look(&self.presence, counter, look).await;
+        let past = past.as_ref().and_then(|past| past.chart(self.small));
+        let (picture, _) = self.draw_queue.draw_first(look, &figure, past, format, owner).await?;
+        Ok(picture)
+    }
+
+    /// Draws a sample of a look.
+    ///
+    /// # Errors
+    /// Fails if it cannot be drawn soon.
+    pub(crate) async fn draw_sample(
+        &self,
+        look: &Look,
+        format: Format,
+        client_ip: IpAddr,
+    ) -> Result<Vec<u8>, DrawQueueFull> {
+        let owner = self.look_limits.owner(client_ip);
+        let history = look.span().map(sample::history);
+        let past = history.as_ref().map(|history| Chart { history, small: 0 });
+        let (picture, _) = self.draw_queue.draw_first(look, &sample::figure(), past, format, owner).await?;
         Ok(picture)
     }
 
@@ -285,7 +307,8 @@ impl Feeds {
         let readings = counter.watch();
         let reading = *readings.borrow();
         let former = state.picture.clone();
-        let (frames, frame) = FeedFrames::resume(&self.draw_queue, &key, self.small, &reading, owner, former);
+        let past = Past::due_now(&self.presence, &key.counter, &key.look);
+        let (frames, frame) = FeedFrames::resume(&self.draw_queue, &key, self.small, &reading, owner, past, former);
         Ok(self.start(NewFeed { key, permit, owner, counter, readings, frames, frame }))
     }
 
@@ -333,7 +356,8 @@ impl Feeds {
         let counter = self.presence.counter(&key.counter)?;
         let readings = counter.watch();
         let reading = counter.settled().await;
-        let frames = FeedFrames::begin(&self.draw_queue, &key, self.small, &reading, owner).await;
+        let past = Past::of_look(&self.presence, &key.counter, &key.look).await;
+        let frames = FeedFrames::begin(&self.draw_queue, &key, self.small, &reading, owner, past).await;
         let (frames, frame) = frames.map_err(|full| match key.is_default() {
             true => OpenError::from(full),
             false => OpenError::Look(LookRefusal::Drawing),
@@ -393,7 +417,7 @@ impl Feeds {
     /// Runs a feed's driver until the feed has had no viewers for a while.
     async fn drive(self: Arc<Self>, key: FeedKey, feed: Arc<Feed>, driver: FeedDriver<ViewerAttachment>) {
         tokio::select! {
-            () = driver.run(&self.draw_queue, self.frame_interval, &self.ending) => {}
+            () = driver.run(&self.draw_queue, key.draw_pace(self.frame_interval), &self.ending) => {}
             () = self.unviewed(&key, &feed) => {}
         }
     }

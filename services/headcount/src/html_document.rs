@@ -75,12 +75,16 @@ pub(crate) fn outer(counter: &str, live: &str, theme: Theme, refresh: Duration) 
 pub(crate) fn start(counter: &str, look: &Look, sprites: Option<&SpriteSet>, theme: Theme) -> String {
     let head = head(rand::random_range(REFRESH_SECONDS), &title(counter), theme);
     let (label, styles) = (escaped(look.label()), styles(look, sprites, theme));
-    // The label may be in any language.
-    let label = if label.is_empty() { String::new() } else { format!("<span class=l lang=\"\">{label} </span>") };
+    // The label may be in any language. A chart has its own.
+    let label = if label.is_empty() || look.style().shows_past() {
+        String::new()
+    } else {
+        format!("<span class=l lang=\"\">{label} </span>")
+    };
     let drums = match look.style() {
         Style::Odometer => drums("0 1 2 3 4 5 6 7 8 9"),
         Style::Sprites => drums(""),
-        Style::Flat | Style::Plain => String::new(),
+        Style::Flat | Style::Plain | Style::Chart | Style::Spark => String::new(),
     };
     format!("{head}<style>{styles}</style>\n<body><main>{label}<span class=n>{drums}")
 }
@@ -140,6 +144,7 @@ fn styles(look: &Look, set: Option<&SpriteSet>, theme: Theme) -> String {
                 sprites(&mut css, set, px);
             }
         }
+        Style::Chart | Style::Spark => drawing(&mut css, look, theme),
     }
     css
 }
@@ -200,6 +205,23 @@ fn odometer(css: &mut String, look: &Look, px: impl Fn(f32) -> String) {
         drum = px(0.6),
     );
     drum_values(css);
+}
+
+/// Pictures, each with its words before it. In dark surroundings they have other colours, unless the look sets their ground.
+fn drawing(css: &mut String, look: &Look, theme: Theme) {
+    css.push_str(
+        "main,.n{display:block}.n:after{content:none}b{font-size:0}\
+         b svg{display:block;max-width:100%;height:auto;opacity:calc(1 - .4*var(--s))}",
+    );
+    let dark: String =
+        look.colours_in_dark().iter().map(|(light, dark)| format!("[fill=\"#{light}\"]{{fill:#{dark}}}")).collect();
+    match theme {
+        Theme::Light => {}
+        Theme::Dark => css.push_str(&dark),
+        Theme::Auto => {
+            let _ = write!(css, "@media(prefers-color-scheme:dark){{{dark}}}");
+        }
+    }
 }
 
 /// Digits of a set, in one picture below one another: they roll as an odometer's. Their line is white between black.

@@ -27,7 +27,9 @@ pub const MAX_UPDATE_BYTES: usize = 64 << 10;
 const UPDATE: &str = "<b id=n";
 /// The base of the numbers in ids.
 const BASE: u64 = 36;
-/// What ends the text of an update.
+/// What a picture in an update begins with, behind its text.
+const PICTURE: &str = "<svg";
+/// What ends the text of an update, and its picture.
 const TEXT_END: &[u8] = b"</b>";
 /// What follows the text of a number that is not live, for those who cannot see the line through it.
 const STALE: &str = "<i> (not up to date)</i>";
@@ -51,6 +53,15 @@ pub enum Liveness {
 /// Returns an update. `number` is greater than that of each update before it, in all documents that get it; `text` needs no
 /// escaping but of `<`; `variables` are declarations of custom properties that the document's styles use.
 pub fn update(number: u64, text: &str, liveness: Liveness, variables: &str) -> String {
+    with_picture(number, text, "", liveness, variables)
+}
+
+/// Returns an update that shows a picture, which is an SVG. `text` says what it shows to those who cannot see it.
+pub fn drawn_update(number: u64, text: &str, svg: &str, liveness: Liveness) -> String {
+    with_picture(number, text, svg.trim_end(), liveness, "")
+}
+
+fn with_picture(number: u64, text: &str, svg: &str, liveness: Liveness, variables: &str) -> String {
     let text = text.replace('<', "&lt;");
     let (aside, stale) = match liveness {
         Liveness::Live => ("", 0),
@@ -58,7 +69,7 @@ pub fn update(number: u64, text: &str, liveness: Liveness, variables: &str) -> S
     };
     let id = id(number);
     format!(
-        "{UPDATE}{id}>{text}{aside}</b><style>:where(b){{display:none}}:where(#n{id}:not(#n{id}~b)){{display:block}}:root{{--s:{stale}{variables}}}</style>"
+        "{UPDATE}{id}>{text}{aside}{svg}</b><style>:where(b){{display:none}}:where(#n{id}:not(#n{id}~b)){{display:block}}:root{{--s:{stale}{variables}}}</style>"
     )
 }
 
@@ -127,6 +138,7 @@ impl UpdateReader {
             let update = String::from_utf8_lossy(&self.unread[..end]).into_owned();
             self.unread.drain(..end + TEXT_END.len());
             if let Some((_, text)) = update.split_once('>') {
+                let text = text.split(PICTURE).next().unwrap_or(text);
                 let live = text.strip_suffix(STALE);
                 let liveness = if live.is_some() { Liveness::Stale } else { Liveness::Live };
                 let text = live.unwrap_or(text).replace("&lt;", "<");

@@ -109,25 +109,40 @@ fn text(svg: &mut String, fonts: &Fonts, line: &Line, origin: Point) -> fmt::Res
 }
 
 fn path(svg: &mut String, curves: &[OutlineCurve], to: impl Fn(Point) -> Point) -> fmt::Result {
-    let mut at = None;
+    let mut last = None;
     for curve in curves {
         let (first, rest): (Point, &[Point]) = match curve {
             OutlineCurve::Line(a, b) => (*a, &[*b]),
             OutlineCurve::Quad(a, b, c) => (*a, &[*b, *c]),
             OutlineCurve::Cubic(a, b, c, d) => (*a, &[*b, *c, *d]),
         };
-        if at != Some(first) {
-            let close = if at.is_some() { "Z" } else { "" };
+        if last != Some(first) {
+            let close = if last.is_some() { "Z" } else { "" };
             write!(svg, "{close}M{}", Pair(to(first)))?;
+        }
+        if let [end] = rest
+            && (end.x == first.x || end.y == first.y)
+        {
+            // A chart has thousands of these.
+            let (from, to) = (to(first), to(*end));
+            let (letter, by, at) = if from.x == to.x { ('v', to.y - from.y, to.y) } else { ('h', to.x - from.x, to.x) };
+            // Whole steps are shorter as such, and add up exactly.
+            match by.fract() == 0.0 && at.fract() == 0.0 {
+                true => write!(svg, "{letter}{by}")?,
+                false => write!(svg, "{}{}", letter.to_ascii_uppercase(), hundredth(at))?,
+            }
+
+            last = Some(*end);
+            continue;
         }
         svg.push(['L', 'Q', 'C'][rest.len() - 1]);
         for (index, point) in rest.iter().enumerate() {
             let separator = if index > 0 { " " } else { "" };
             write!(svg, "{separator}{}", Pair(to(*point)))?;
         }
-        at = rest.last().copied();
+        last = rest.last().copied();
     }
-    if at.is_some() {
+    if last.is_some() {
         svg.push('Z');
     }
     Ok(())
@@ -138,9 +153,12 @@ struct Pair(Point);
 
 impl fmt::Display for Pair {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hundredth = |value: f32| (value * 100.0).round() / 100.0;
         write!(out, "{} {}", hundredth(self.0.x), hundredth(self.0.y))
     }
+}
+
+fn hundredth(value: f32) -> f32 {
+    (value * 100.0).round() / 100.0
 }
 
 fn escaped(text: &str) -> String {

@@ -4,7 +4,9 @@
 
 use std::{env, fs, path::PathBuf};
 
-use headcount_drawing::{Artist, Figure, Format, Look};
+use headcount_drawing::{Artist, Chart, Figure, Format, Look};
+
+use crate::charts::pasts;
 
 /// Each picture's file name, look and number. `!` marks a stale number.
 const PICTURES: [(&str, &str, &str); 33] = [
@@ -43,12 +45,53 @@ const PICTURES: [(&str, &str, &str); 33] = [
     ("odometer-light-stale", "style=odometer&height=48&bg=ivory&format=grouped", "1234567!"),
 ];
 
+/// Each chart's file name, look and past. `!` marks a stale number.
+const CHARTS: [(&str, &str, &str); 22] = [
+    ("chart", "style=chart", "day"),
+    ("chart-2x", "style=chart&scale=2", "day"),
+    ("chart-300", "style=chart&width=300", "day"),
+    ("chart-300-dark", "style=chart&width=300&bg=14181c", "day"),
+    ("chart-1200", "style=chart&width=1200&height=300", "day"),
+    ("chart-1200-dark", "style=chart&width=1200&height=600&bg=14181c", "day"),
+    ("chart-120", "style=chart&width=120&height=60", "day"),
+    ("chart-dark", "style=chart&bg=14181c", "day"),
+    ("chart-stale", "style=chart&label=readers", "day!"),
+    ("chart-hour", "style=chart&span=hour", "hour"),
+    ("chart-month", "style=chart&span=month", "month"),
+    ("chart-month-1200", "style=chart&span=month&width=1200&height=240&fg=royalblue", "month"),
+    ("chart-year", "style=chart&span=year", "year"),
+    ("chart-all", "style=chart&span=all", "all"),
+    ("chart-all-300", "style=chart&span=all&width=300", "all"),
+    ("chart-new", "style=chart", "new"),
+    ("chart-quiet", "style=chart", "quiet"),
+    ("chart-small", "style=chart&small=5", "day"),
+    ("spark", "style=spark", "hour"),
+    ("spark-2x", "style=spark&scale=2&width=240&label=readers", "hour"),
+    ("spark-dark-stale", "style=spark&bg=14181c&height=64&width=300", "hour!"),
+    ("spark-new", "style=spark", "new"),
+];
+
 #[test]
 fn pictures_are_drawn_as_approved() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/drawing/golden");
     let approve = env::var_os("HEADCOUNT_APPROVE").is_some();
     let artist = Artist::new();
     let mut changed = Vec::new();
+    let pasts = pasts();
+    for (name, query, past) in CHARTS {
+        let look = Look::from_query(query).expect(name);
+        let (history, stale) = (&pasts[past.trim_end_matches('!')], past.ends_with('!'));
+        let figure = Figure { stale, ..Figure::of(history.count) };
+        let chart = Some(Chart { history, small: 0 });
+        let file = folder.join(name).with_extension("png");
+        if approve {
+            fs::write(&file, artist.draw_chart(&look, &figure, chart, Format::Png)).expect("the folder is writable");
+        }
+        let approved = image::load_from_memory(&fs::read(&file).expect(name)).expect(name).into_rgba8();
+        if approved != artist.chart_pixels(&look, &figure, chart) {
+            changed.push(name);
+        }
+    }
     for (name, query, number) in PICTURES {
         let look = Look::from_query(query).expect(name);
         let digits = number.trim_end_matches('!');
@@ -64,5 +107,5 @@ fn pictures_are_drawn_as_approved() {
     }
     assert!(changed.is_empty(), "these pictures have changed: {}", changed.join(", "));
     let files = fs::read_dir(&folder).expect("the folder exists").count();
-    assert_eq!(files, PICTURES.len(), "golden/ has pictures that no test draws");
+    assert_eq!(files, PICTURES.len() + CHARTS.len(), "golden/ has pictures that no test draws");
 }

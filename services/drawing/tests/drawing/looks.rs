@@ -67,6 +67,10 @@ fn defaults_are_left_out() {
         ("style=sprites&set=nixie&label=", "style=sprites"),
         ("style=sprites&set=cats", "set=cats&style=sprites"),
         ("set=cats", ""),
+        ("span=year&width=300", ""),
+        ("style=chart&span=day&width=600&height=160&label=open+now&bg=fff&fg=1f7a4d", "style=chart"),
+        ("style=chart&span=year&width=300&show=count", "span=year&style=chart&width=300"),
+        ("style=spark&span=year&height=40", "style=spark"),
         ("&style=plain&&height=24&", "height=24&style=plain"),
         ("label=100%25+sure+%26+%C3%A4", "label=100%25%20sure%20%26%20%C3%A4"),
         ("label=%20padded%20", "label=padded"),
@@ -81,15 +85,27 @@ fn invalid_options_are_explained_in_one_sentence() {
     for (query, sentence) in [
         (
             "colour=red",
-            "there is no option \"colour\": allowed are bg, fg, format, height, label, label_bg, scale, set, show, small and style",
+            "there is no option \"colour\": allowed are bg, fg, format, height, label, label_bg, scale, set, show, small, span, style and width",
         ),
         ("height=20&height=20", "the option \"height\" is given twice: each is allowed once"),
-        ("height=97", "height=\"97\" is not allowed: height takes a whole number from 12 to 96"),
-        ("height=011", "height=\"011\" is not allowed: height takes a whole number from 12 to 96"),
-        ("height=20px", "height=\"20px\" is not allowed: height takes a whole number from 12 to 96"),
-        ("height", "height=\"\" is not allowed: height takes a whole number from 12 to 96"),
+        (
+            "height=97",
+            "height=\"97\" is not allowed: height takes a whole number from 12 to 96, or for a chart from 60 to 600",
+        ),
+        (
+            "height=011",
+            "height=\"011\" is not allowed: height takes a whole number from 12 to 96, or for a chart from 60 to 600",
+        ),
+        (
+            "height=20px",
+            "height=\"20px\" is not allowed: height takes a whole number from 12 to 96, or for a chart from 60 to 600",
+        ),
+        (
+            "height",
+            "height=\"\" is not allowed: height takes a whole number from 12 to 96, or for a chart from 60 to 600",
+        ),
         ("scale=0", "scale=\"0\" is not allowed: scale takes 1, 2 or 3"),
-        ("style=Flat", "style=\"Flat\" is not allowed: style takes flat, plain, odometer or sprites"),
+        ("style=Flat", "style=\"Flat\" is not allowed: style takes flat, plain, odometer, sprites, chart or spark"),
         ("format=short", "format=\"short\" is not allowed: format takes full, grouped or compact"),
         (
             "set=../cats&style=sprites",
@@ -101,6 +117,21 @@ fn invalid_options_are_explained_in_one_sentence() {
         ),
         ("show=people", "show=\"people\" is not allowed: show takes count or visitors"),
         ("small=1001", "small=\"1001\" is not allowed: small takes a whole number from 0 to 1000"),
+        (
+            "style=chart&height=59",
+            "height=\"59\" is not allowed: height takes a whole number from 12 to 96, or for a chart from 60 to 600",
+        ),
+        (
+            "style=spark&height=97",
+            "height=\"97\" is not allowed: height takes a whole number from 12 to 96, or for a chart from 60 to 600",
+        ),
+        ("style=chart&width=1201", "width=\"1201\" is not allowed: width takes a whole number from 120 to 1200"),
+        ("style=chart&span=week", "span=\"week\" is not allowed: span takes hour, day, month, year or all"),
+        ("style=chart&show=visitors", "show=\"visitors\" is not allowed: show takes count where the past is shown"),
+        (
+            "style=chart&width=1200&height=600&scale=3",
+            "a chart of 6480000 pixels (width × height × scale × scale) is not allowed: it may have 3000000",
+        ),
         ("bg=", "bg=\"\" is not allowed: bg takes three or six hexadecimal digits, or a CSS colour name"),
         ("fg=%23ff", "fg=\"#ff\" is not allowed: fg takes three or six hexadecimal digits, or a CSS colour name"),
         ("label=%00", "label=\"\\0\" is not allowed: label takes up to 32 characters in UTF-8, no control characters"),

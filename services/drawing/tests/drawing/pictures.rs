@@ -100,6 +100,19 @@ proptest! {
             prop_assert!(has_rising_line(&live, &marked));
             return Ok(());
         }
+        if look.style() == Style::Chart {
+            // The number is at the top, and has a line through its middle.
+            let scale = look.scale();
+            let is_struck = |row: u32| {
+                let row: Vec<_> = (0..marked.width()).map(|x| (live.get_pixel(x, row), marked.get_pixel(x, row))).collect();
+                row.chunk_by(|one, next| one.1 == next.1).any(|run| {
+                    let standing_out = run.iter().filter(|(live, marked)| stands_out(live, marked)).count() as u32;
+                    run.len() as u32 >= 10 * scale && standing_out >= 3 * scale
+                })
+            };
+            prop_assert!((8 * scale..height / 3).any(is_struck));
+            return Ok(());
+        }
         // A row below the middle holds a line of one colour. It stands out from what is there in the live picture, except where
         // it crosses strokes of digits.
         let is_struck = |row: u32| {

@@ -37,9 +37,24 @@ pub(crate) fn options() -> impl Strategy<Value = Options> {
         of("set", any_of(&["nixie"]).boxed()),
         of("show", any_of(&["count", "visitors"]).boxed()),
         of("small", any_of(&["0", "5", "1000"]).boxed()),
-        of("style", any_of(&["flat", "plain", "odometer", "sprites"]).boxed()),
+        of("span", any_of(&["hour", "day", "month", "year", "all"]).boxed()),
+        of("style", any_of(&["flat", "plain", "odometer", "sprites", "chart", "spark"]).boxed()),
+        of("width", (120..=600u16).prop_map(|width| width.to_string()).boxed()),
     ];
-    Vec::from(each).prop_map(|options| options.into_iter().flatten().collect())
+    Vec::from(each).prop_map(|options| in_bounds(options.into_iter().flatten().collect()))
+}
+
+/// Charts are higher than other pictures, and neither they nor sparks show visitors.
+fn in_bounds(mut options: Options) -> Options {
+    let is = |options: &Options, style: &str| options.iter().any(|(name, value)| *name == "style" && value == style);
+    let is_chart = is(&options, "chart");
+    if is_chart || is(&options, "spark") {
+        options.retain(|(name, _)| *name != "show");
+    }
+    for (_, height) in options.iter_mut().filter(|(name, _)| is_chart && *name == "height") {
+        *height = (height.parse::<u16>().expect("a number") + 48).to_string();
+    }
+    options
 }
 
 /// Returns options as a query, in their order.

@@ -17,15 +17,25 @@ const MAX_PID: u64 = 1 << 22;
 /// The options of `headcount draw`.
 #[derive(Clone, Args)]
 pub(crate) struct DrawOptions {
-    /// The number to draw
-    #[arg(value_parser = number::<u64>(0, u64::MAX))]
-    pub(crate) count: u64,
+    /// The number to draw. With --history, the number now by default
+    #[arg(value_parser = number::<u64>(0, u64::MAX), required_unless_present = "history")]
+    pub(crate) count: Option<u64>,
     /// The file: .png, .jpg or .svg; "-" writes a PNG to standard output
     #[arg(long, value_name = "FILE", value_parser = PictureFile::parse)]
     pub(crate) out: PictureFile,
     /// Look of the picture, as in a stream's URL: "style=odometer&height=32&label=readers"
     #[arg(long, env = "HEADCOUNT_LOOK", value_name = "QUERY", default_value = "", value_parser = Look::from_query)]
     pub(crate) look: Look,
+    /// A counter's past, as /online/history.json gives it, for a look with style=chart or style=spark
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_parser = optional(parse::path),
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "then"
+    )]
+    pub(crate) history: Optional<PathBuf>,
     /// Mark the number as not live
     #[arg(long, conflicts_with = "then")]
     pub(crate) stale: bool,

@@ -242,3 +242,68 @@ fn each_command_has_a_manual_page_with_its_options() {
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(text(&nowhere.stderr).contains("/dev/null/man"), "{}", text(&nowhere.stderr));
 }
+
+/// A counter's past of an hour, as JSON: 3 in each minute, and 41 in the tenth last one.
+fn past() -> serde_json::Value {
+    let start = 1_764_076_000 / 60 * 60;
+    let mut points = vec![serde_json::json!([3, 2.5]); 60];
+    points[50] = serde_json::json!([41, 9.0]);
+    points[5] = serde_json::Value::Null;
+    serde_json::json!({
+        "counter": "online", "span": "hour", "now": start + 3599, "count": 3, "start": start, "step_seconds": 60,
+        "points": points, "peak_today": { "count": 41, "at": start + 3010 }, "peak": { "count": 90, "at": 1_700_000_000 },
+        "fields": { "count": "what it means" }
+    })
+}
+
+#[test]
+fn draw_draws_the_past_of_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let json = path("past.json");
+    fs::write(&json, past().to_string()).unwrap();
+    let svg = path("chart.svg");
+    let drawn = headcount(&["draw", "--history", &json, "--out", &svg], &[]);
+    assert!(drawn.status.success(), "{}", text(&drawn.stderr));
+    let picture = fs::read_to_string(&svg).unwrap();
+    assert!(picture.contains("3 open now. Most at once this hour: 41 at 13:56 UTC"), "{}", &picture[..400]);
+    assert_eq!(read_stamp(picture.as_bytes()).unwrap().count, Count::Exactly(3));
+    let png = path("spark.png");
+    let drawn = headcount(&["draw", "7", "--history", &json, "--look", "style=spark&width=200", "--out", &png], &[]);
+    assert!(drawn.status.success(), "{}", text(&drawn.stderr));
+    let picture = fs::read(&png).unwrap();
+    assert_eq!(image::load_from_memory(&picture).unwrap().into_rgba8().dimensions(), (200, 40));
+    assert_eq!(read_stamp(&picture).unwrap().count, Count::Exactly(7));
+}
+
+#[test]
+fn draw_says_what_is_wrong_with_a_past() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("past.json");
+    let path = file.to_str().unwrap();
+    let changed = |name: &str, value: serde_json::Value| {
+        let mut past = past();
+        past[name] = value;
+        past.to_string()
+    };
+    for (json, sentence) in [
+        ("{".to_owned(), "it is not a counter's past, as /online/history.json gives it: EOF"),
+        ("[]".to_owned(), "it is not a counter's past"),
+        (changed("span", "week".into()), "unknown variant `week`"),
+        (changed("points", "none".into()), "invalid type: string"),
+        (changed("step_seconds", 61.into()), "step_seconds of span \"hour\" is 60"),
+        (changed("start", 61.into()), "start is a multiple of step_seconds"),
+        (changed("points", vec![serde_json::Value::Null; 61].into()), "span \"hour\" has 60 points at most"),
+    ] {
+        fs::write(&file, json).unwrap();
+        let output = headcount(&["draw", "--history", path, "--out", "-"], &[]);
+        let error = text(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{error}");
+        assert!(error.contains(&format!("--history {path}: ")) && error.contains(sentence), "{sentence}: {error}");
+    }
+    let none = headcount(&["draw", "--history", "/nowhere/past.json", "--out", "-"], &[]);
+    assert!(text(&none.stderr).contains("/nowhere/past.json: No such file"), "{}", text(&none.stderr));
+    fs::write(&file, past().to_string()).unwrap();
+    let badge = headcount(&["draw", "--history", path, "--look", "style=plain", "--out", "-"], &[]);
+    assert!(text(&badge.stderr).contains("style=chart or style=spark"), "{}", text(&badge.stderr));
+}

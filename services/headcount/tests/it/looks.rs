@@ -106,6 +106,59 @@ fn costly_looks_share_a_quarter_of_a_core() {
 }
 
 #[test]
+fn charts_share_a_quarter_of_a_core() {
+    let (base, _) = cores_with((0..31).map(|ordinal| format!("bg={ordinal:06x}")));
+    let (cores, gaps) =
+        cores_with((0..31).map(|ordinal| format!("style=chart&width=1200&height=300&bg={ordinal:06x}")));
+    println!("31 charts: {cores:.2} cores, 31 small looks {base:.2}; the default badge's frames: {}", gaps.summary());
+    assert!(cores <= COSTLY_SHARE + REST, "{cores:.2} cores; with small looks {base:.2}");
+    assert!(gaps.quantile(0.99) <= NEXT_FRAME, "{}", gaps.summary());
+}
+
+#[test]
+fn a_thousand_people_who_ask_for_charts_get_a_quarter_of_a_core() {
+    let node = start(["--proxy-protocol-from", "127.0.0.0/8"]);
+    let stop = AtomicBool::new(false);
+    // A thousand client addresses, 24 at a time, ask for snapshots and live charts in looks of their own.
+    let ask = |thread: usize| {
+        let mut answered = 0;
+        for ordinal in (thread..1000).step_by(24).cycle() {
+            if stop.load(Ordering::Relaxed) {
+                return answered;
+            }
+            let file = if ordinal % 2 == 0 { "online/snapshot.png" } else { "online.png" };
+            let path = format!("/{file}?style=chart&span=all&bg={ordinal:06x}");
+            let client = format!("198.51.{}.{}", 100 + ordinal / 250, ordinal % 250);
+            let mut socket = crate::exchange::connect(&node);
+            socket.write_all(proxied(&client, &path).as_bytes()).unwrap();
+            // A refusal is an answer too: it says to come back.
+            let mut head = [0; 12];
+            std::io::Read::read_exact(&mut socket, &mut head).unwrap();
+            answered += 1;
+        }
+        answered
+    };
+    let (cores, answers) = thread::scope(|scope| {
+        let asking: Vec<_> = (0..24)
+            .map(|thread| {
+                scope.spawn({
+                    let ask = &ask;
+                    move || ask(thread)
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_secs(1));
+        let (before, begun) = (node.usage().unwrap(), Instant::now());
+        thread::sleep(SPAN);
+        let cores = (node.usage().unwrap() - before).cpu.as_secs_f64() / begun.elapsed().as_secs_f64();
+        stop.store(true, Ordering::Relaxed);
+        (cores, asking.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>())
+    });
+    println!("{answers} answers, {cores:.2} cores");
+    assert!(cores <= COSTLY_SHARE + REST, "{cores:.2} cores");
+}
+
+#[test]
 fn the_default_badge_is_prompt_beside_a_thousand_looks() {
     let (cores, gaps) = cores_with((0..1000).map(|ordinal| format!("height=40&bg={ordinal:06x}")));
     println!("1,000 looks: {cores:.2} cores; the default badge's frames: {}", gaps.summary());

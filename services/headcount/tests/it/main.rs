@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this crate contains only tests")]
 
 mod bad_input;
+mod charts;
 mod check;
 mod commands;
 mod config_file;

@@ -84,7 +84,13 @@ fn the_pages_show_the_stream_and_the_embed_codes() {
         has_no_script(&page);
         let html = page.text();
         assert!(html.contains(&format!("<img src=\"/{counter}.png\"")), "{path} shows no stream: {html}");
-        assert!(html.contains(&format!("<iframe loading=\"lazy\" src=\"/{counter}.html?count=no\"")), "{path}: {html}");
+        // The number and the past, in frames that do not count: the picture does.
+        for (frame, is_there) in
+            [("style=plain", true), ("style=chart&#38;span=day", true), ("style=chart&#38;span=year", false)]
+        {
+            let begin = format!("src=\"/{counter}.html?{frame}&#38;");
+            assert_eq!(html.contains(&begin), is_there, "{path}: {begin} in {html}");
+        }
         for code in [
             format!("&#60;iframe loading=&#34;lazy&#34; src=&#34;https://count.example/{counter}.html&#34;"),
             format!("new EventSource(&#39;https://count.example/{counter}/events&#39;)"),
@@ -186,7 +192,7 @@ fn a_look_is_chosen_by_links_and_forms() {
     let chosen = get(&node, "/online?style=odometer&label=&fg=lime&bg=&height=32&scale=&format=&show=");
     assert_eq!(chosen.status(), 200);
     has_no_script(&chosen);
-    let shown = attributes(&chosen, "src").into_iter().next().expect("a picture");
+    let shown = attributes(&chosen, "src").into_iter().find(|src| src.starts_with("/online.png")).expect("a picture");
     assert!(shown.starts_with("/online.png?") && shown.contains("style=odometer"), "{shown}");
     assert_eq!(request(&node, "HEAD", &shown, &[]).status(), 200, "{shown}");
 
@@ -202,6 +208,39 @@ fn a_look_is_chosen_by_links_and_forms() {
     assert!(wrong.text().contains("12 to 96"), "{wrong:?}");
     let moved = get(&node, "/?counter=my-forum");
     assert_eq!((moved.status(), moved.header("Location")), (303, Some("/my-forum")));
+}
+
+#[test]
+fn all_samples_are_of_the_same_number() {
+    let node = start([]);
+    let mut viewer = Stream::open(&node, "/online.png");
+    viewer.wait_for(1);
+    let page = get(&node, "/online?style=odometer");
+    let samples: Vec<String> =
+        attributes(&page, "src").into_iter().filter(|src| src.starts_with("/online/snapshot")).collect();
+    assert!(samples.len() >= 12, "a sample for each look and each embed code: {samples:?}");
+    for sample in samples {
+        let picture = get(&node, &sample);
+        assert_eq!(picture.status(), 200, "{sample}");
+        assert_eq!(read_stamp(&picture.body).unwrap().count, Count::Exactly(1234), "{sample}");
+    }
+    // Frames that show the number look without counting.
+    let frames: Vec<String> = attributes(&page, "src").into_iter().filter(|src| src.contains(".html")).collect();
+    assert_eq!(frames.len(), 3, "{frames:?}");
+    assert!(frames.iter().all(|frame| frame.ends_with("&count=no")), "{frames:?}");
+}
+
+#[test]
+fn the_pages_chart_shows_the_span_that_is_chosen() {
+    let node = start([]);
+    let page = get(&node, "/online?span=month");
+    assert_eq!(page.status(), 200);
+    let charts: Vec<String> = attributes(&page, "src").into_iter().filter(|src| src.contains("style=chart&")).collect();
+    assert!(charts.iter().filter(|chart| chart.contains("span=month")).count() == 2, "{charts:?}");
+    assert!(page.text().contains("?span=month\" aria-current=\"true\""), "{page:?}");
+    let wrong = get(&node, "/online?span=week");
+    assert_eq!(wrong.status(), 400);
+    assert!(wrong.text().contains("hour, day, month, year or all"), "{wrong:?}");
 }
 
 #[test]

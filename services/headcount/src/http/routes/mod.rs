@@ -58,7 +58,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
 /// `/{counter}`, `/{counter}.png`, `.jpg`, `.html`, `.json`.
 async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
     match Route::from_one_segment(request.uri().path(), &app.counters)? {
-        Route::Page(counter) => page::counter(&app, &counter, &request),
+        Route::Page(counter) => {
+            let asked = page::Asked::of(&app, &request);
+            page::counter(&app, &counter, asked).await
+        }
         Route::Stream(counter, format) => Ok(stream(&app, counter, format, request).await),
         Route::Frame(counter) => frame::frame(&app, &counter, &request),
         Route::Json(counter) => json::json(&app, &counter.name).await,

@@ -2,17 +2,21 @@
 //! embed codes. The content security policy forbids JavaScript.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use askama::Template;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use headcount_drawing::{Artist, Look, SetName, Style};
+use headcount_wire::history::{Peak, Span};
 
 use super::requested_origin::requested_origin;
 use crate::counters::{CounterRef, Counters};
+use crate::history_source;
 use crate::http::app::App;
 use crate::http::error::HttpError;
+use crate::sample;
 
 /// The counter that `GET /` shows, unless --counters lists others.
 const FRONT_COUNTER: &str = "online";
@@ -20,14 +24,28 @@ const FRONT_COUNTER: &str = "online";
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; img-src 'self'; frame-src 'self'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
 
 /// Looks that the page offers: a name and a query.
-const PRESETS: [(&str, &str); 7] = [
+const PRESETS: [(&str, &str); 9] = [
     ("A flat badge", ""),
     ("A blue badge for readers", "label=readers&bg=royalblue"),
     ("Distinct visitors", "label=visitors&show=visitors&bg=teal"),
     ("The bare number", "style=plain&height=24"),
     ("An odometer", "style=odometer&height=32"),
     ("Glowing tubes", "style=sprites&height=32"),
+    ("The number with the last hour behind it", "style=spark"),
+    ("The day as a chart", "style=chart&width=300&height=120"),
     ("A green odometer", "style=odometer&fg=lime&height=32&label="),
+];
+
+/// Width and height of the page's chart, which fit its card, where the window is wide, and where it is not, in pixels.
+const WIDE_CHART: (u32, u32) = (656, 220);
+const NARROW_CHART: (u32, u32) = (256, 180);
+/// The spans of the page's chart, in words.
+const SPANS: [(Span, &str); 5] = [
+    (Span::Hour, "60 minutes"),
+    (Span::Day, "24 hours"),
+    (Span::Month, "30 days"),
+    (Span::Year, "a year"),
+    (Span::All, "five years"),
 ];
 
 /// What a page says of the node's other counters.
@@ -58,13 +76,24 @@ struct Page {
     page: String,
     /// What is wrong with the requested look.
     error: Option<String>,
+    /// The path of the live picture in the chosen look, which counts.
     stream: String,
     height: u32,
+    /// The path of a sample in the chosen look.
+    sample: String,
+    /// The path of the number in a frame, which does not count.
+    number: String,
+    /// The paths of the past in a frame, which does not count: for wide windows and for narrow ones.
+    wide_chart: String,
+    narrow_chart: String,
+    spans: Vec<SpanLink>,
+    /// What the chart's steps are: "minute".
+    step: &'static str,
+    peak_today: Option<PeakText>,
+    peak: Option<PeakText>,
+    is_recorded: bool,
     presets: Vec<Preset>,
     fields: Vec<Field>,
-    /// The path of the frame, which does not count, and its width in pixels.
-    frame: String,
-    width: u32,
     html: String,
     frame_html: String,
     events: String,
@@ -73,10 +102,26 @@ struct Page {
     json: String,
 }
 
+/// A peak as text: how many, and when.
+struct PeakText {
+    count: u64,
+    /// RFC 3339.
+    time: String,
+    /// For people.
+    when: String,
+}
+
+/// A link to another span of the chart.
+struct SpanLink {
+    name: &'static str,
+    title: &'static str,
+    current: bool,
+}
+
 struct Preset {
     name: &'static str,
     query: String,
-    snapshot: String,
+    sample: String,
     current: bool,
 }
 
@@ -104,16 +149,32 @@ pub(super) async fn front(State(app): State<Arc<App>>, request: Request) -> Resu
             return Ok(html(StatusCode::OK, text.expect("the template writes to a String")));
         }
     };
-    page(&app, &counter, "/", &request)
+    let asked = Asked::of(&app, &request);
+    page(&app, &counter, "/", asked).await
 }
 
 /// `GET /{counter}`.
-pub(super) fn counter(app: &App, counter: &CounterRef, request: &Request) -> Result<Response, HttpError> {
-    page(app, counter, &format!("/{}", counter.path_segment), request)
+pub(super) async fn counter(app: &App, counter: &CounterRef, asked: Asked) -> Result<Response, HttpError> {
+    page(app, counter, &format!("/{}", counter.path_segment), asked).await
 }
 
-fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Result<Response, HttpError> {
-    let query = non_empty_fields(request.uri());
+/// What a page needs of its request.
+pub(super) struct Asked {
+    /// The query, without the form's empty fields.
+    query: String,
+    /// The base URL for embed codes.
+    base: String,
+}
+
+impl Asked {
+    /// Reads a request.
+    pub(super) fn of(app: &App, request: &Request) -> Self {
+        Self { query: non_empty_fields(request.uri()), base: base(app, request) }
+    }
+}
+
+async fn page(app: &App, counter: &CounterRef, path: &str, asked: Asked) -> Result<Response, HttpError> {
+    let Asked { query, base } = asked;
     let look = Look::from_query(&query).and_then(|look| app.feeds.draw_queue().artist().check(&look).map(|()| look));
     let (look, error) = match look {
         Ok(look) => (look, None),
@@ -121,12 +182,20 @@ fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Resul
     };
     let name = &counter.path_segment;
     let look_query = query_suffix(&look.query());
-    let base = base(app, request);
     let live = format!("{base}/{name}.png{look_query}");
     let frame = format!("{base}/{name}.html{look_query}");
     let artist = app.feeds.draw_queue().artist();
     let width = frame_width(&look, artist);
     let snapshot = format!("{base}/{name}/snapshot.svg{look_query}");
+    let asked = pairs(&query).find(|(name, _)| *name == "span").and_then(|(_, span)| Span::from_name(span));
+    let span = asked.unwrap_or_default();
+    let history = history_source::history(&app.presence, &counter.name, Span::default()).await;
+    let is_recorded = history.is_some();
+    let peaks = history.map_or((None, None), |history| (history.peak_today, history.peak));
+    let chart = |width, height| {
+        let size = format!("width={width}&height={height}");
+        format!("/{name}.html?style=chart&span={}&{size}&count=no", span.name())
+    };
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let body = Page {
         title: format!("{} · headcount", counter.name.as_str()),
@@ -136,10 +205,21 @@ fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Resul
         error,
         stream: format!("/{name}.png{look_query}"),
         height: look.height(),
+        sample: sample_path(name, &look),
+        number: format!("/{name}.html?style=plain&height=96&label=&count=no"),
+        wide_chart: chart(WIDE_CHART.0, WIDE_CHART.1),
+        narrow_chart: chart(NARROW_CHART.0, NARROW_CHART.1),
+        spans: SPANS.map(|(of, title)| SpanLink { name: of.name(), title, current: of == span }).into(),
+        step: match span {
+            Span::Hour | Span::Day => "minute",
+            Span::Month => "quarter of an hour",
+            Span::Year | Span::All => "day",
+        },
+        peak_today: peaks.0.and_then(|peak| peak_text(peak, app.small)),
+        peak: peaks.1.and_then(|peak| peak_text(peak, app.small)),
+        is_recorded,
         presets: PRESETS.iter().map(|offer| preset(offer, name, &look)).collect(),
         fields: fields(&query, artist),
-        frame: format!("/{name}.html?{}", [look.query().as_str(), "count=no"].join("&").trim_start_matches('&')),
-        width,
         frame_html: format!(
             "<iframe loading=\"lazy\" src=\"{}\" title=\"people here now\" width=\"{width}\" height=\"{}\" \
              style=\"border:0\"></iframe>",
@@ -161,6 +241,9 @@ fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Resul
 
 /// Returns a width, in pixels, that a document in this look needs with six digits: browsers do not fit a frame to what is in it.
 fn frame_width(look: &Look, artist: &Artist) -> u32 {
+    if let Some(width) = look.width() {
+        return width;
+    }
     // A digit is 0.6 of its font size, and that is 0.55 of the height; an odometer's drum is 0.6 of the height.
     let digit = match (look.style(), artist.set_of(look)) {
         (_, Some(set)) => set.digit_aspect(),
@@ -189,10 +272,25 @@ fn html(status: StatusCode, text: String) -> Response {
     (status, headers, Html(text)).into_response()
 }
 
+/// Returns a peak as text, unless it is hidden.
+fn peak_text(peak: Peak, small: u64) -> Option<PeakText> {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(peak.at))?;
+    // 2025-11-25T14:05:40Z
+    let time = humantime::format_rfc3339_seconds(time).to_string();
+    let when = format!("{} at {} UTC", time.get(..10)?, time.get(11..16)?);
+    (peak.count >= small && peak.count > 0).then_some(PeakText { count: peak.count, time, when })
+}
+
+/// Returns the path of a sample in a look.
+fn sample_path(counter: &str, look: &Look) -> String {
+    let options = [look.query().as_str(), sample::OPTION].join("&");
+    format!("/{counter}/snapshot.svg?{}", options.trim_start_matches('&'))
+}
+
 fn preset(&(name, query): &(&'static str, &str), counter: &str, current: &Look) -> Preset {
     let look = Look::from_query(query).expect("the presets are valid looks: a test parses them");
     let query = query_suffix(&look.query());
-    Preset { name, snapshot: format!("/{counter}/snapshot.svg{query}"), query, current: look == *current }
+    Preset { name, sample: sample_path(counter, &look), query, current: look == *current }
 }
 
 fn fields(query: &str, artist: &Artist) -> Vec<Field> {
@@ -204,7 +302,9 @@ fn fields(query: &str, artist: &Artist) -> Vec<Field> {
     };
     let sets: Vec<&str> = std::iter::once("").chain(artist.sprites().names().map(SetName::as_str)).collect();
     vec![
-        field("style", "Style", "", &["", "flat", "plain", "odometer", "sprites"]),
+        field("style", "Style", "", &["", "flat", "plain", "odometer", "sprites", "chart", "spark"]),
+        field("span", "Past of a chart", "", &["", "hour", "day", "month", "year", "all"]),
+        field("width", "Width of a chart", "600", &[]),
         field("set", "Set of sprites", "", &sets),
         field("label", "Label", "online", &[]),
         field("fg", "Foreground", "white, #333", &[]),

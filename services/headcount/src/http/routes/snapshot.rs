@@ -1,4 +1,7 @@
-//! `GET /{counter}/snapshot.png`, `.jpg`, `.svg`: one picture of the count now.
+//! `GET /{counter}/snapshot.png`, `.jpg`, `.svg`: one picture of the count now, or with `sample=yes` of a number that is the same
+//! for all looks.
+
+use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -11,6 +14,7 @@ use crate::http::app::App;
 use crate::http::connection::ConnectionInfo;
 use crate::http::error::HttpError;
 use crate::http::headers;
+use crate::sample;
 
 /// Bytes of the picture's SHA-256 in its ETag.
 const ETAG_BYTES: usize = 16;
@@ -22,8 +26,19 @@ pub(super) async fn snapshot(
     format: Format,
     request: Request,
 ) -> Result<Response, HttpError> {
-    let look = Look::from_query(request.uri().query().unwrap_or_default())?;
-    of_look(app, counter, &look, format, request).await
+    let query = request.uri().query().unwrap_or_default();
+    let (samples, options): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| *pair == sample::OPTION);
+    let look = Look::from_query(&options.join("&"))?;
+    if samples.is_empty() {
+        return of_look(app, counter, &look, format, request).await;
+    }
+    app.feeds.draw_queue().artist().check(&look)?;
+    let picture = app.feeds.draw_sample(&look, format, client_ip(&request)).await?;
+    Ok(answer(&picture, format, request.headers()))
+}
+
+fn client_ip(request: &Request) -> IpAddr {
+    request.extensions().get::<ConnectionInfo>().expect("every request carries it").client_ip(request.headers())
 }
 
 /// Answers with a picture in this look.
@@ -36,18 +51,20 @@ pub(super) async fn of_look(
 ) -> Result<Response, HttpError> {
     app.feeds.draw_queue().artist().check(look)?;
     let reading = app.presence.read(counter).await;
-    let connection = request.extensions().get::<ConnectionInfo>().expect("every request carries it");
-    let client_ip = connection.client_ip(request.headers());
-    let picture = app.feeds.draw_snapshot(look, &reading, format, client_ip).await?;
-    let etag = etag(&picture);
+    let picture = app.feeds.draw_snapshot(counter, look, &reading, format, client_ip(&request)).await?;
+    Ok(answer(&picture, format, request.headers()))
+}
+
+fn answer(picture: &[u8], format: Format, request: &HeaderMap) -> Response {
+    let etag = etag(picture);
     // Caches may keep the picture but must revalidate it each time: an outdated badge shows a wrong number.
     let mut headers = headers::cross_origin("no-cache");
     headers.insert(header::ETAG, etag.clone());
-    if if_none_match(request.headers(), &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    if if_none_match(request, &etag) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    Ok((headers, picture).into_response())
+    (headers, picture.to_vec()).into_response()
 }
 
 /// Returns a strong validator: the first 128 bits of the picture's SHA-256.
