@@ -4,8 +4,9 @@ use std::{io::Cursor, sync::LazyLock};
 
 use headcount_drawing::{Artist, Figure, Format, Look, OPTIONS, read_stamp};
 
-/// Widest picture, in multiples of its height: 32 characters of label and 26 of a number, none wider than the height.
-const WIDEST: u32 = 60;
+/// Widest picture, in multiples of its height: a spark of 1,200 pixels that is 12 high. 32 characters of label and 26 of a number
+/// are less, as none is wider than the height.
+const WIDEST: u32 = 100;
 /// Largest encoded picture, in bytes.
 const LARGEST: usize = 1 << 20;
 
