@@ -67,7 +67,7 @@ fn hidden_frames_in(engine: Engine) {
     counts(&node, 2);
     requested(&site, "/again");
     let shown = Frame { display: &page.display, place };
-    shown.wait_for_other(&one, PATIENCE);
+    shown.wait_until(Instant::now(), PATIENCE, |pixels| pixels != one);
     drop(viewer);
     shown.wait_for(&one, Instant::now(), PATIENCE);
 
