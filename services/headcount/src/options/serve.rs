@@ -50,7 +50,8 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FILE", default_value = "", value_parser = optional(parse::font), help_heading = "Drawing")]
     pub(crate) font: Optional<PathBuf>,
     /// A folder with sets of digits for style=sprites: in it a folder for each set, named as the set, with the pictures
-    /// 0.png to 9.png (PNG, GIF, JPEG or WebP, 8 to 512 pixels high, all of a set equally). The built-in set is nixie
+    /// 0.png to 9.png (PNG, GIF, JPEG or WebP, 8 to 512 pixels high, all of a set equally; above 288 they are reduced). The built-in set is
+    /// nixie
     #[arg(long, value_name = "DIR", default_value = "", value_parser = optional(parse::path), help_heading = "Drawing")]
     pub(crate) sprites: Optional<PathBuf>,
     /// What is logged: off, error, warn, info, debug, trace, or a filter by module (tracing's EnvFilter)
