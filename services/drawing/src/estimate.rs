@@ -25,8 +25,10 @@ const JPEG_PIXEL: f32 = 32.0;
 const DRUM_PIXEL: f32 = 30.0;
 /// For a set of sprites that becomes links for the first time.
 const SPRITE_SHEET: f32 = 20_000_000.0;
-/// For each pixel of a set of sprites, which is resized as a whole, and its colours reduced.
+/// For each pixel of a set of sprites, which is resized as a whole, and its colours reduced: those of the picture, and those of the
+/// set itself.
 const SPRITE_PIXEL: f32 = 90.0;
+const SPRITE_SOURCE_PIXEL: f32 = 40.0;
 
 /// For each pixel of a chart: areas and lines are painted over one another.
 const CHART_PIXEL: f32 = 14.0;
@@ -79,6 +81,7 @@ pub(crate) fn estimate(fonts: &Fonts, set: Option<&SpriteSet>, look: &Look, numb
         }
     }
     if let Some(set) = set {
+        nanos += set.source_pixels() * SPRITE_SOURCE_PIXEL;
         nanos += match format {
             Format::Svg => SPRITE_SHEET,
             Format::Png | Format::Jpeg => set.pixels(height) * SPRITE_PIXEL,

@@ -1,6 +1,6 @@
 //! [`Feed`]: a stream of frames that viewers share, and [`ViewerAttachment`], what the engine keeps with each of them.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU8, NonZeroU16};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::returning_viewers::{Absence, ExpectedViewer, ReturningViewers};
 use crate::stream_format::StreamFormat;
 use crate::watching_viewers::WatchingViewers;
 
-/// Most updates of a document in a second, after a burst of three: each is an element more.
+/// Most updates of a document in a second, its first one aside: each is an element more.
 const HTML_FRAME_RATE: f64 = 2.0;
 
 /// Most pictures of the past in a second. The number in them changes as often, and no more.
@@ -131,7 +131,8 @@ impl FeedKey {
         match self.format {
             StreamFormat::Html => {
                 let max_frame_rate = if past { PAST_FRAME_RATE } else { HTML_FRAME_RATE };
-                FeedSettings { max_frame_rate, turn_over: Some(TurnOver::after(document_updates)) }
+                let turn_over = Some(TurnOver::after(document_updates));
+                FeedSettings { max_frame_rate, burst: NonZeroU8::MIN, turn_over }
             }
             StreamFormat::Png | StreamFormat::Jpeg | StreamFormat::Events => FeedSettings::default(),
         }

@@ -36,6 +36,7 @@ mod reload;
 mod returning_viewers;
 mod sample;
 mod serve;
+mod sprite_sheets;
 mod status_board;
 mod status_page;
 mod stream_format;

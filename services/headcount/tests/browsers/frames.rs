@@ -29,7 +29,7 @@ const STILL: Duration = Duration::from_millis(1_000);
 /// Longest time from a node's end to its frames' return, where somebody answers by then.
 const BACK: Duration = Duration::from_secs(8);
 /// Colours of the frames' borders, by which they are found on the screen.
-const BORDERS: [[u8; 3]; 2] = [[255, 0, 255], [0, 255, 255]];
+pub(crate) const BORDERS: [[u8; 3]; 2] = [[255, 0, 255], [0, 255, 255]];
 
 #[test]
 fn chromium_frames_follow_the_count_and_heal() {
@@ -158,7 +158,7 @@ fn newest_update_in(engine: Engine) {
     let _lock = lock_browsers();
     let document = |updates: &[u64]| {
         let updates = updates.iter().map(|number| html::update(*number, &number.to_string(), Liveness::Live, ""));
-        format!("<!doctype html><body><main>{}", updates.collect::<String>())
+        format!("<!doctype html><style>{}</style><body><p>{}", html::STYLE, updates.collect::<String>())
     };
     let [all, last] = [&[7, 8, 8, 11, 40, 40][..], &[40]].map(|updates| document(updates).replace('"', "&quot;"));
     let [left, right] = [(all, BORDERS[0]), (last, BORDERS[1])].map(|(document, [red, green, blue])| {
@@ -271,12 +271,17 @@ impl Frame<'_> {
     }
 
     /// Waits until exactly these pixels are shown. Returns the time since `since`.
-    fn wait_for(&self, pixels: &[[u8; 3]], since: Instant, patience: Duration) -> Duration {
+    pub(crate) fn wait_for(&self, pixels: &[[u8; 3]], since: Instant, patience: Duration) -> Duration {
         self.wait_until(since, patience, |shown| shown == pixels)
     }
 
     /// Waits until such pixels are shown. Returns the time since `since`.
-    fn wait_until(&self, since: Instant, patience: Duration, are_such: impl Fn(&[[u8; 3]]) -> bool) -> Duration {
+    pub(crate) fn wait_until(
+        &self,
+        since: Instant,
+        patience: Duration,
+        are_such: impl Fn(&[[u8; 3]]) -> bool,
+    ) -> Duration {
         while !are_such(&self.pixels()) {
             if since.elapsed() >= patience {
                 panic!("not shown within {patience:?}: see {}", self.display.save_screenshot().display());
