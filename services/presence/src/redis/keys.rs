@@ -14,7 +14,8 @@
 //! - `reap`: the session whose registrations are being removed. `waiting`: number of such sessions. `cursor`: of the
 //!   scan. `claim`: until when a node does that.
 //! - `kept`: when the life of the keys was last prolonged.
-//! - `s:<session>`: "seq size phase kept suspect" of each session that has a lease.
+//! - `s:<session>`: "seq size phase kept suspect" of each session that has a lease. A session's id is the beginning of its
+//!   node's id and a number: "5a1b2c3d-hq3z0k8x2w".
 //! - Life: `keep`, prolonged while there are sessions; settle + lease after the last one. Writer: all scripts of
 //!   counters. Of these, renew alone touches several counters in one call, except in a cluster.
 //!

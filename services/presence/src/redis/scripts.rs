@@ -32,6 +32,9 @@ pub(super) const MAX_RECORDS: usize = 1_000;
 /// Bytes of a viewer in a record: no process has 2⁴⁸ viewers, and six bytes fit Redis's smallest allocation.
 const VIEWER_BYTES: usize = 6;
 
+/// Characters of a node's id that its sessions' ids begin with: 32 bits, which tell the nodes of an installation apart.
+pub(super) const NODE_IN_SESSION: usize = 8;
+
 /// The scripts, with this installation's times.
 pub(super) struct Scripts {
     hello: Script,
@@ -215,7 +218,7 @@ impl Scripts {
     pub(super) fn hello(&self, keys: &CounterKeys, seen: Seen, node: &str, clock: KnownClock) -> Call<'_> {
         let mut call = Call::new(&self.hello, keys, seen, "");
         call.access = Access::Grow;
-        call.argument(node);
+        call.argument(node.get(..NODE_IN_SESSION).unwrap_or(node));
         call.clock(clock);
         call
     }
