@@ -350,17 +350,20 @@ impl Scripts {
         Call { script: &self.renew_addresses, keys, arguments, access: Access::Write }
     }
 
-    /// Enters a node that runs for so long into the list of nodes, or takes it from there.
+    /// Enters a node that runs for so long into the list of nodes, or takes it from there. `known` is the number of nodes by the
+    /// last reply.
     pub(super) fn node(
         &self,
         key: &str,
         node: &str,
         uptime: Option<Duration>,
         description: &NodeDescription,
+        known: i64,
     ) -> Call<'_> {
         let uptime = uptime.map_or_else(String::new, |uptime| uptime.as_millis().to_string());
         let details = format!("{} {}", description.version, description.address);
-        let arguments = [node, &uptime, &details].map(|argument| argument.as_bytes().to_vec()).into();
+        let arguments =
+            [node, &uptime, &details, &known.to_string()].map(|argument| argument.as_bytes().to_vec()).into();
         Call { script: &self.node, keys: vec![key.to_owned()], arguments, access: Access::Write }
     }
 
