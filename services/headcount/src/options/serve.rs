@@ -29,7 +29,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = parse::socket_address)]
     pub(crate) listen: SocketAddr,
     /// Address of /healthz, /readyz and /metrics. On loopback by default: it is not for the public
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = parse::socket_address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8079", value_parser = parse::socket_address)]
     pub(crate) admin: SocketAddr,
     /// Base URL in the pages' embed codes, as `https://count.example`. By default the one that the browser requested
     #[arg(long, value_name = "URL", default_value = "", value_parser = optional(parse::public_url))]
@@ -215,7 +215,7 @@ pub(crate) struct ShutdownOptions {
     /// early, but not within its first 10 s, when the last viewer has left
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration(Duration::ZERO, HOUR))]
     pub(crate) drain_delay: Duration,
-    /// Then streams end with their last number, marked as not live, spread over this time, so that their viewers do not
+    /// Then streams end with their last number, stale, spread over this time, so that their viewers do not
     /// return all at once. A second SIGTERM ends them all at once
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration(Duration::ZERO, HOUR))]
     pub(crate) drain: Duration,

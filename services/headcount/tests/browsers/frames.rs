@@ -105,6 +105,8 @@ fn frames_in(engine: Engine) {
     let address = node.address().to_string();
     let stopping = Instant::now();
     assert!(node.stop(PATIENCE).unwrap().success());
+    let seen = frames[0].wait_until(stopping, PATIENCE, |pixels| pixels != two);
+    println!("{engine:?}: the number is marked {seen:.1?} after its node was told to stop");
     let marked = frames[0].still();
     assert!(
         marked != two && marked != three,
@@ -270,7 +272,12 @@ impl Frame<'_> {
 
     /// Waits until exactly these pixels are shown. Returns the time since `since`.
     fn wait_for(&self, pixels: &[[u8; 3]], since: Instant, patience: Duration) -> Duration {
-        while self.pixels() != pixels {
+        self.wait_until(since, patience, |shown| shown == pixels)
+    }
+
+    /// Waits until such pixels are shown. Returns the time since `since`.
+    fn wait_until(&self, since: Instant, patience: Duration, are_such: impl Fn(&[[u8; 3]]) -> bool) -> Duration {
+        while !are_such(&self.pixels()) {
             if since.elapsed() >= patience {
                 panic!("not shown within {patience:?}: see {}", self.display.save_screenshot().display());
             }

@@ -131,7 +131,7 @@ fn the_outer_document_is_complete_and_counts_nobody() {
     assert_eq!((outer.status(), outer.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(outer.text().contains(r#"<iframe loading="lazy" src="/online/live.html?label=a&amp;theme=dark""#));
     assert!(outer.text().trim_end().ends_with("</html>"), "{}", outer.text());
-    assert!(outer.header("content-security-policy").unwrap().ends_with("frame-ancestors *"));
+    assert!(outer.header("content-security-policy").unwrap().ends_with("frame-ancestors * file:"));
     for path in ["/listed.html", "/listed/live.html"] {
         let answer = request(&node, "HEAD", path, &[]);
         let policy = answer.header("content-security-policy").unwrap();
