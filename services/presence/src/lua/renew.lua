@@ -37,9 +37,15 @@ local function renew(state, sessions, session, report, quiet)
   return expiry - now
 end
 
-local function keep(report, viewers, ...)
+-- Prolongs the life of the node's registrations, and where no other node has just done so, that of the counter's other keys.
+local function keep(report, viewers, state, ...)
   if redis.call('HLEN', viewers) ~= tonumber(string.match(report, ' (%d+) ')) then return false end
-  for _, key in ipairs({ viewers, ... }) do redis.call('PEXPIRE', key, KEEP) end
+  redis.call('PEXPIRE', viewers, KEEP)
+  local kept = tonumber(redis.call('HGET', state, 'kept'))
+  if now < kept or now - kept >= KEEP / 10 then
+    for _, key in ipairs({ state, ... }) do redis.call('PEXPIRE', key, KEEP) end
+    redis.call('HSET', state, 'kept', now_text)
+  end
   return true
 end
 
@@ -49,7 +55,7 @@ for at = 3, #ARGV, ARGUMENTS_EACH do
   local due = ends > now and renew(state, sessions, ARGV[at], report, ARGV[at + 2]) or REPORT
   key = key + 2
   if ARGV[at + 3] ~= '' then
-    if due ~= REPORT and not keep(report, KEYS[key], KEYS[key + 1], state, sessions) then due = REPORT end
+    if due ~= REPORT and not keep(report, KEYS[key], state, sessions, KEYS[key + 1]) then due = REPORT end
     key = key + 2
   end
   reply[#reply + 1] = due
