@@ -100,7 +100,8 @@ pub struct History {
     pub span: Span,
     /// When this was read.
     pub now: u64,
-    /// Streams that are open now.
+    /// Streams that are open now. Missing in JSON that hides small numbers.
+    #[serde(default)]
     pub count: u64,
     /// When the first point begins: a multiple of the step.
     pub start: u64,
