@@ -2,7 +2,7 @@
 //!
 //! Of images: `multipart/x-mixed-replace`. [`mod@write`] produces it in the one form that Chromium, Firefox and WebKit all
 //! paint at once. [`PartReader`] and [`PartScanner`] read such a stream and reject everything invalid. Of real text: an HTML
-//! document that does not end ([`html`]). For programs: server-sent events ([`events`]).
+//! document that does not end ([`html`]). For programs: server-sent events ([`events`]), and the past as JSON ([`history`]).
 //!
 //! Nothing here touches a socket: both directions work on bytes.
 
@@ -10,6 +10,7 @@ pub mod delimiter;
 pub mod error;
 pub mod events;
 pub mod head;
+pub mod history;
 pub mod html;
 pub mod parse;
 pub mod read;

@@ -2,7 +2,7 @@
 -- as the node knows it, or is about to change, the reply asks for a report of that counter.
 -- The caller puts the constants before the script, see prelude.lua.
 --
--- KEYS of each counter: state and sessions; with upkeep also the session's viewers, and visitors. See keys.rs
+-- KEYS of each counter: state and sessions; with upkeep also the session's viewers, visitors, and history. See keys.rs
 -- ARGV[1..2]            last reply and elapsed, as in report.lua
 -- ARGV of each counter: session; its "seq size phase " as in the state; the state's `quiet` that the node knows; upkeep:
 --                       '' none, 'audit' prolong the keys' lives, and compare the size with the registrations themselves
@@ -37,14 +37,24 @@ local function renew(state, sessions, session, report, quiet)
   return expiry - now
 end
 
+-- Notes in the past that the count has not changed, should the state be lost. Each call does so that finds the last note as old as
+-- a key's life.
+local function confirm(state, history)
+  local recorded = tonumber(redis.call('HGET', state, 'recorded') or 0)
+  if recorded == 0 or (now >= recorded and now - recorded < KEEP) then return end
+  redis.call('HSET', state, 'recorded', now_text)
+  if redis.call('EXISTS', history) == 1 then redis.call('SETRANGE', history, CONFIRMED_AT, struct.pack('<d', now)) end
+end
+
 -- Prolongs the life of the node's registrations, and where no other node has just done so, that of the counter's other keys.
-local function keep(report, viewers, state, ...)
+local function keep(report, viewers, visitors, history, state, sessions)
   if redis.call('HLEN', viewers) ~= tonumber(string.match(report, ' (%d+) ')) then return false end
   redis.call('PEXPIRE', viewers, KEEP)
   local kept = tonumber(redis.call('HGET', state, 'kept'))
   if now < kept or now - kept >= KEEP / 10 then
-    for _, key in ipairs({ state, ... }) do redis.call('PEXPIRE', key, KEEP) end
+    for _, key in ipairs({ visitors, state, sessions }) do redis.call('PEXPIRE', key, KEEP) end
     redis.call('HSET', state, 'kept', now_text)
+    confirm(state, history)
   end
   return true
 end
@@ -55,8 +65,8 @@ for at = 3, #ARGV, ARGUMENTS_EACH do
   local due = ends > now and renew(state, sessions, ARGV[at], report, ARGV[at + 2]) or REPORT
   key = key + 2
   if ARGV[at + 3] ~= '' then
-    if due ~= REPORT and not keep(report, KEYS[key], state, sessions, KEYS[key + 1]) then due = REPORT end
-    key = key + 2
+    if due ~= REPORT and not keep(report, KEYS[key], KEYS[key + 1], KEYS[key + 2], state, sessions) then due = REPORT end
+    key = key + 3
   end
   reply[#reply + 1] = due
 end

@@ -17,6 +17,7 @@ mod counter_state;
 mod counter_view;
 mod data_identity;
 pub(crate) mod fuzzing;
+mod history;
 mod keys;
 mod memory;
 mod node;
