@@ -19,8 +19,8 @@ dev:
     export HEADCOUNT_REDIS=redis://127.0.0.1:6390/ HEADCOUNT_DRAIN=0s
     cargo watch --quiet --watch services --ignore 'services/*/tests' --shell '
         cargo build && trap "kill 0" EXIT
-        target/debug/headcount --listen 127.0.0.1:8080 --admin 127.0.0.1:9090 &
-        target/debug/headcount --listen 127.0.0.1:8090 --admin 127.0.0.1:9091 &
+        target/debug/headcount --listen 127.0.0.1:8080 --admin 127.0.0.1:8079 &
+        target/debug/headcount --listen 127.0.0.1:8090 --admin 127.0.0.1:8089 &
         wait'
 
 # Format, clippy, and all tests that need neither Redis nor browsers: under a minute once built.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 /// The public port within the container.
 const PUBLIC_PORT: u16 = 8080;
 /// The admin port within the container.
-const ADMIN_PORT: u16 = 9090;
+const ADMIN_PORT: u16 = 8079;
 /// A node without an answer for this time is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -31,6 +31,11 @@ impl TrustedProxies {
         contains(&self.proxy_protocol_from, peer.ip())
     }
 
+    /// Returns whether requests from `peer` may name another client.
+    pub fn may_name_clients(&self, peer: IpAddr) -> bool {
+        contains(&self.forwarded_from, peer)
+    }
+
     /// Returns the client of a request from `peer`: the last address in the header that is not a trusted proxy's. The
     /// client itself may have written the entries before it.
     pub fn client_ip(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {

@@ -13,7 +13,7 @@ use crate::{
     look::{Look, Style},
     query::LookError,
     rasterizer::Rasterizer,
-    sprites::{SpriteSet, SpriteSets},
+    sprites::{SetName, SpriteSet, SpriteSets},
     stamp::Stamp,
     styles::compose,
     text::{FontError, Fonts, TextLayout},
@@ -64,9 +64,9 @@ impl Artist {
         &self.sprites
     }
 
-    /// The set of sprites of a look in that style. `None` in any other style.
-    pub fn set_of(&self, look: &Look) -> Option<Arc<SpriteSet>> {
-        (look.style() == Style::Sprites).then(|| self.sprites.get_or_built_in(&look.sprite_set()).1)
+    /// The set of sprites of a look in that style, and its name. `None` in any other style.
+    pub fn set_of(&self, look: &Look) -> Option<(SetName, Arc<SpriteSet>)> {
+        (look.style() == Style::Sprites).then(|| self.sprites.get_or_built_in(&look.sprite_set()))
     }
 
     /// Checks that a look can be drawn completely.
@@ -88,11 +88,11 @@ impl Artist {
     /// of its glyphs. It is meant for a picture that is drawn for the first time, with no glyph in the cache. Sprites
     /// may be there.
     pub fn estimate(&self, look: &Look, figure: &Figure, format: Format) -> Duration {
-        let set = self.set_of(look).filter(|set| match format {
+        let set = self.set_of(look).filter(|(name, set)| match format {
             Format::Svg => !set.has_links(),
-            Format::Png | Format::Jpeg => !self.rasterizer.has_sprites(&look.sprite_set(), look.height(), look.scale()),
+            Format::Png | Format::Jpeg => !self.rasterizer.has_sprites(name, look.height(), look.scale()),
         });
-        estimate(self.text.fonts(), set.as_deref(), look, &look.text(figure), format)
+        estimate(self.text.fonts(), set.as_ref().map(|(_, set)| &**set), look, &look.text(figure), format)
     }
 
     /// Draws a picture and encodes it with its stamp.

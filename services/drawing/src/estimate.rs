@@ -25,8 +25,10 @@ const JPEG_PIXEL: f32 = 32.0;
 const DRUM_PIXEL: f32 = 30.0;
 /// For a set of sprites that becomes links for the first time.
 const SPRITE_SHEET: f32 = 20_000_000.0;
-/// For each pixel of a set of sprites, which is resized as a whole, and its colours reduced.
+/// For each pixel of a set of sprites, which is resized as a whole, and its colours reduced: those of the picture, and those of the
+/// set itself.
 const SPRITE_PIXEL: f32 = 90.0;
+const SPRITE_SOURCE_PIXEL: f32 = 40.0;
 
 /// `set` is the set of sprites, if it has yet to be made ready for such pictures.
 pub(crate) fn estimate(fonts: &Fonts, set: Option<&SpriteSet>, look: &Look, number: &str, format: Format) -> Duration {
@@ -57,6 +59,7 @@ pub(crate) fn estimate(fonts: &Fonts, set: Option<&SpriteSet>, look: &Look, numb
         Format::Svg => 0.0,
     };
     if let Some(set) = set {
+        nanos += set.source_pixels() * SPRITE_SOURCE_PIXEL;
         nanos += match format {
             Format::Svg => SPRITE_SHEET,
             Format::Png | Format::Jpeg => set.pixels(height) * SPRITE_PIXEL,

@@ -10,7 +10,7 @@ use headcount_engine::{Attachment, Engine, FeedHandle, FeedSettings, Frame, Sett
 use headcount_wire::html::{self, Liveness};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n\r\n";
-const START: &str = "<!doctype html><meta http-equiv=refresh content=2><title>A clock</title><body>";
+const START: &str = "<!doctype html><meta http-equiv=refresh content=2><title>A clock</title><style>STYLE</style><p>";
 
 /// What the engine keeps with each viewer, and drops when it has left.
 struct Reader;
@@ -52,7 +52,7 @@ fn main() -> io::Result<()> {
 fn join(feed: &FeedHandle<Reader>, mut socket: TcpStream) -> io::Result<()> {
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     let _request = socket.read(&mut [0; 4096])?;
-    let head = [HEAD.as_bytes(), &html::opening(START)].concat();
+    let head = [HEAD.as_bytes(), &html::opening(&START.replace("STYLE", html::STYLE))].concat();
     feed.adopt(socket, head.into(), Reader).map_err(|rejected| io::Error::other(rejected.rejection.to_string()))
 }
 

@@ -59,7 +59,7 @@ impl<A: Attachment> Engine<A> {
         let Core { settings, inboxes, limits, next_feed, .. } = &*self.0;
         let id = next_feed.fetch_add(1, Ordering::Relaxed);
         let load = FeedLoad::new(limits.counter(label));
-        let pace = Pace::new(settings.frame_rate.min(feed.max_frame_rate), rand::random(), Instant::now());
+        let pace = Pace::new(settings.frame_rate.min(feed.max_frame_rate), feed.burst, rand::random(), Instant::now());
         let state = FeedState::new(id, load, Arc::clone(inboxes), pace, feed.turn_over, first);
         FeedHandle::new(state, settings.keepalive, settings.stall_limit)
     }

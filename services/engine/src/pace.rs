@@ -1,11 +1,8 @@
 //! When a feed may start its next pass: immediately after a quiet time, at the frame rate under constant change, and
 //! never so often that its passes use more than one core, however many shards share them.
 
+use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
-
-/// Frames that may follow each other immediately after a quiet time. A visitor who reloads a page causes two changes, and
-/// both should show immediately.
-const BURST: u32 = 3;
 
 /// A pass that takes no longer than this needs no extra rest: one interval of the default frame rate.
 const FAST_PASS: Duration = Duration::from_millis(100);
@@ -23,8 +20,11 @@ const MIN_FRAME_RATE: f64 = 1.0 / 3600.0;
 pub(crate) struct Pace {
     /// The time between two frames at the frame rate.
     interval: Duration,
+    /// The time that those of a burst take at the frame rate.
+    burst: Duration,
     /// The part of one more frame that a quiet time earns, random per feed and node. Without it all nodes that learn of the
-    /// same change would run in step: on one machine, all work at once and then none.
+    /// same change would run in step: on one machine, all work at once and then none. Zero without a burst: then the frame rate
+    /// holds for any two frames.
     phase: Duration,
     /// GCRA's theoretical arrival time: when the next frame is allowed without a burst.
     next_without_burst: Instant,
@@ -35,17 +35,18 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// `frame_rate` is in frames per second; `phase` is a random number from 0 to 1.
-    pub(crate) fn new(frame_rate: f64, phase: f64, now: Instant) -> Self {
+    /// `frame_rate` is in frames per second; `burst` is how many may follow each other immediately after a quiet time; `phase` is a
+    /// random number from 0 to 1.
+    pub(crate) fn new(frame_rate: f64, burst: NonZeroU8, phase: f64, now: Instant) -> Self {
         let interval = Duration::from_secs_f64(1.0 / frame_rate.max(MIN_FRAME_RATE));
-        let phase = interval.mul_f64(phase);
-        Self { interval, phase, next_without_burst: earlier(now, phase), pass_start: now, rest_until: now }
+        let burst = interval * u32::from(burst.get() - 1);
+        let phase = if burst.is_zero() { Duration::ZERO } else { interval.mul_f64(phase) };
+        Self { interval, burst, phase, next_without_burst: earlier(now, phase), pass_start: now, rest_until: now }
     }
 
     /// When the next pass may start. Valid only while no pass is in progress.
     pub(crate) fn due(&self) -> Instant {
-        let burst = self.interval * (BURST - 1);
-        self.rest_until.max(earlier(self.next_without_burst, burst))
+        self.rest_until.max(earlier(self.next_without_burst, self.burst))
     }
 
     /// Called when a pass starts.
@@ -74,6 +75,7 @@ fn earlier(instant: Instant, by: Duration) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::BURST;
 
     /// The start times, in milliseconds from the first, of passes that always have a new frame and each take all of
     /// `shards` shards `pass_ms`.
@@ -83,7 +85,7 @@ mod tests {
 
     fn pass_starts_with_phase(phase: f64, frame_rate: f64, shards: u32, pass_ms: u64, passes: usize) -> Vec<u64> {
         let start = Instant::now();
-        let mut pace = Pace::new(frame_rate, phase, start);
+        let mut pace = Pace::new(frame_rate, BURST, phase, start);
         let mut now = start;
         let mut starts = Vec::new();
         for _ in 0..passes {
@@ -101,7 +103,7 @@ mod tests {
     fn on_a_busy_machine_it_rests_as_long_as_the_pass_was_slow() {
         let start = Instant::now();
         for (pass_ms, rest_ms) in [(80, 20), (100, 20), (150, 50), (2100, 2000)] {
-            let mut pace = Pace::new(100.0, 0.0, start);
+            let mut pace = Pace::new(100.0, BURST, 0.0, start);
             pace.start_pass(start);
             let end = start + Duration::from_millis(pass_ms);
             pace.finish_pass(end, Duration::from_millis(20));
@@ -112,7 +114,7 @@ mod tests {
     #[test]
     fn a_frozen_process_does_not_rest_as_long_as_it_was_frozen() {
         let start = Instant::now();
-        let mut pace = Pace::new(10.0, 0.0, start);
+        let mut pace = Pace::new(10.0, BURST, 0.0, start);
         pace.start_pass(start);
         let end = start + Duration::from_secs(60);
         pace.finish_pass(end, Duration::from_millis(20));
@@ -137,6 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn without_a_burst_the_frame_rate_holds_for_any_two() {
+        let start = Instant::now();
+        let mut pace = Pace::new(2.0, NonZeroU8::MIN, 0.9, start);
+        let mut now = start + Duration::from_secs(60);
+        assert!(pace.due() <= now);
+        for _ in 0..3 {
+            pace.start_pass(now);
+            pace.finish_pass(now, Duration::ZERO);
+            assert_eq!(pace.due(), now + Duration::from_millis(500));
+            now = pace.due();
+        }
+    }
+
+    #[test]
     fn a_long_pass_is_followed_by_a_rest_of_its_cpu_time() {
         assert_eq!(pass_starts(10.0, 1, 150, 4), [0, 300, 600, 900]);
         assert_eq!(pass_starts(10.0, 1, 20, 6), [0, 40, 80, 120, 200, 300]);
@@ -146,9 +162,9 @@ mod tests {
     #[test]
     fn a_quiet_time_earns_one_burst_and_no_more() {
         let start = Instant::now();
-        let mut pace = Pace::new(10.0, 0.0, start);
+        let mut pace = Pace::new(10.0, BURST, 0.0, start);
         let later = start + Duration::from_secs(60);
-        for _ in 0..BURST {
+        for _ in 0..BURST.get() {
             assert!(pace.due() <= later);
             pace.start_pass(later);
             pace.finish_pass(later, Duration::ZERO);

@@ -1,8 +1,12 @@
 //! The engine's settings.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU8, NonZeroU16};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Frames that may follow each other at once after a quiet time, if nothing else is set. A visitor who reloads a page causes two
+/// changes, and both should show at once.
+pub(crate) const BURST: NonZeroU8 = NonZeroU8::new(3).expect("it is not 0");
 
 /// The name under which a feed's viewers count in limits and metrics: that of its counter. Feeds may share a label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,6 +66,9 @@ impl Default for Settings {
 pub struct FeedSettings {
     /// The most frames per second, where that is less than the engine's [`frame_rate`](Settings::frame_rate).
     pub max_frame_rate: f64,
+    /// How many frames may follow each other at once after a quiet time. Between two of a feed with 1, there is always the time
+    /// that the rate gives.
+    pub burst: NonZeroU8,
     /// Whether its streams end by themselves, and their viewers come back. By default they do not. A drain ends such streams
     /// last, see [`TurnOver::drain_delay`].
     pub turn_over: Option<TurnOver>,
@@ -69,7 +76,7 @@ pub struct FeedSettings {
 
 impl Default for FeedSettings {
     fn default() -> Self {
-        Self { max_frame_rate: f64::INFINITY, turn_over: None }
+        Self { max_frame_rate: f64::INFINITY, burst: BURST, turn_over: None }
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use headcount_drawing::{Artist, Figure, Format, Look};
+use headcount_drawing::{Artist, Figure, Format, Look, SetName, SpriteSet};
 
 use crate::draw_cost::{DrawCost, measured};
 pub(crate) use crate::draw_lane::DrawQueueFull;
 use crate::draw_lane::{DrawLane, Drawing, Turn};
 use crate::look_limits::LookOwner;
+use crate::sprite_sheets::{SpriteSheet, SpriteSheets};
 
 /// Rest after a costly drawing, in multiples of its CPU time: costly drawings use a quarter of a core.
 const COSTLY_REST: u32 = 3;
@@ -26,6 +27,7 @@ const MAX_FIRST: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct DrawQueue {
     artist: Artist,
+    sheets: SpriteSheets,
     default_first: Arc<DrawLane>,
     usual: Arc<DrawLane>,
     costly: Arc<DrawLane>,
@@ -37,6 +39,7 @@ impl DrawQueue {
         let half = (available_parallelism().map_or(1, usize::from) / 2).max(1);
         Self {
             artist,
+            sheets: SpriteSheets::default(),
             default_first: DrawLane::new(half, 0, MAX_FIRST),
             usual: DrawLane::new(half, 0, MAX_FIRST),
             costly: DrawLane::new(1, COSTLY_REST, MAX_COSTLY_FIRST),
@@ -88,6 +91,26 @@ impl DrawQueue {
         let (picture, cpu_time) = self.draw(look, &figure, format, turn.as_ref());
         cost.add(cpu_time);
         Some((figure, picture))
+    }
+
+    /// Returns the sheet of a set of sprites. It is made in turn with what is costly, when it is first asked for.
+    ///
+    /// # Errors
+    /// Fails if too many first pictures wait.
+    pub(crate) async fn sheet(
+        &self,
+        name: &SetName,
+        set: &SpriteSet,
+        client: LookOwner,
+    ) -> Result<Arc<SpriteSheet>, DrawQueueFull> {
+        let cell = self.sheets.cell(name);
+        let make = || async {
+            let turn = self.costly.acquire(client, Drawing::First).await?;
+            let (sheet, cpu_time) = tokio::task::block_in_place(|| measured(|| SpriteSheet::of(name, set)));
+            turn.drawn(cpu_time);
+            Ok::<_, DrawQueueFull>(Arc::new(sheet))
+        };
+        cell.get_or_try_init(make).await.cloned()
     }
 
     fn lane(&self, cost: DrawCost) -> &Arc<DrawLane> {

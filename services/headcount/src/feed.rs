@@ -1,6 +1,6 @@
 //! [`Feed`]: a stream of frames that viewers share, and [`ViewerAttachment`], what the engine keeps with each of them.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU8, NonZeroU16};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::returning_viewers::{Absence, ExpectedViewer, ReturningViewers};
 use crate::stream_format::StreamFormat;
 use crate::watching_viewers::WatchingViewers;
 
-/// Most updates of a document in a second, after a burst of three: each is an element more.
+/// Most updates of a document in a second, its first one aside: each is an element more.
 const HTML_FRAME_RATE: f64 = 2.0;
 
 /// Whether a viewer counts.
@@ -112,7 +112,8 @@ impl FeedKey {
     pub(crate) fn engine_settings(&self, document_updates: NonZeroU16) -> FeedSettings {
         match self.format {
             StreamFormat::Html => {
-                FeedSettings { max_frame_rate: HTML_FRAME_RATE, turn_over: Some(TurnOver::after(document_updates)) }
+                let turn_over = Some(TurnOver::after(document_updates));
+                FeedSettings { max_frame_rate: HTML_FRAME_RATE, burst: NonZeroU8::MIN, turn_over }
             }
             StreamFormat::Png | StreamFormat::Jpeg | StreamFormat::Events => FeedSettings::default(),
         }

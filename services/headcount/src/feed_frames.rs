@@ -88,7 +88,7 @@ impl FeedFrames {
         }
     }
 
-    /// Makes what streams end with: what is the newest reading then, marked as not live. `None` if the newest frame brings it
+    /// Makes what streams end with: what is the newest reading then, as stale. `None` if the newest frame brings it
     /// already.
     pub(crate) async fn last(&mut self, queue: &DrawQueue, newest: impl FnOnce() -> Reading) -> Option<Bytes> {
         match self {

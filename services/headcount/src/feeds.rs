@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use headcount_drawing::{Artist, Format, Look};
+use headcount_drawing::{Artist, Format, Look, SetName, SpriteSet};
 use headcount_engine::{Engine, Frame, Rejection};
 use headcount_presence::{AddressLimits, AdmissionError, Counter, CounterName, Presence, Reading};
 use parking_lot::Mutex;
@@ -31,6 +31,7 @@ use crate::key_locks::KeyLocks;
 use crate::look_limits::{LookLimits, LookOwner, LookPermit, LookRefusal};
 use crate::reload::{FeedState, ReturningState};
 use crate::returning_viewers::{ExpectedViewer, ReturningViewers};
+use crate::sprite_sheets::SpriteSheet;
 use crate::watching_viewers::WatchingViewers;
 
 /// Interval at which a feed without viewers is looked for. Its second consecutive one ends the feed, so that a page's reload
@@ -224,6 +225,34 @@ impl Feeds {
         let figure = figure(look, reading, self.small);
         let (picture, _) = self.draw_queue.draw_first(look, &figure, format, owner).await?;
         Ok(picture)
+    }
+
+    /// Returns the digits of a look in the style of sprites, for documents. `None` in any other style.
+    ///
+    /// # Errors
+    /// Fails if they cannot be made soon.
+    pub(crate) async fn sheet(
+        &self,
+        look: &Look,
+        client_ip: IpAddr,
+    ) -> Result<Option<Arc<SpriteSheet>>, DrawQueueFull> {
+        match self.draw_queue.artist().set_of(look) {
+            Some((name, set)) => self.set_sheet(&name, &set, client_ip).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the digits of a set of sprites.
+    ///
+    /// # Errors
+    /// Fails if they cannot be made soon.
+    pub(crate) async fn set_sheet(
+        &self,
+        name: &SetName,
+        set: &SpriteSet,
+        client_ip: IpAddr,
+    ) -> Result<Arc<SpriteSheet>, DrawQueueFull> {
+        self.draw_queue.sheet(name, set, self.look_limits.owner(client_ip)).await
     }
 
     /// Returns the feed with this key, and opens it if it is not live. If no further look may be opened, or its first picture

@@ -2,15 +2,18 @@
 //! a script.
 //!
 //! A document comes back by itself: its refresh runs from its end. Where nobody answers then, the browser shows an error
-//! page, which does not refresh; so the outer document loads everything anew every few minutes.
+//! page, which does not refresh; so the outer document loads everything anew every few minutes. Then it loads the live one
+//! whether somebody sees it or not: its page is open, so its reader counts. Browsers defer a lazy frame within it.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use headcount_drawing::{Look, SpriteSet, Style};
+use headcount_drawing::{Look, Style};
+use headcount_wire::html;
 
-use crate::html_frames::DRUMS;
+use crate::html_frames::{DRUMS, PROPERTY_DIGITS};
+use crate::sprite_sheets::SpriteSheet;
 
 /// Seconds from the end of a live document until it is loaded again. Not all of a node's viewers come back at once.
 const REFRESH_SECONDS: RangeInclusive<u64> = 4..=5;
@@ -58,21 +61,52 @@ impl Theme {
     }
 }
 
-/// Returns the outer document of a counter. `live` is the path of the live one. After `refresh`, or up to twice as long, it is
-/// loaded again.
-pub(crate) fn outer(counter: &str, live: &str, theme: Theme, refresh: Duration) -> String {
+/// How an outer document loads the live one. Either way its own load ends, so that its page's does, and its refresh runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LiveFrame {
+    /// When somebody sees it, as its page loads the outer one.
+    Lazy,
+    /// At once, seen or not: by the refresh of a document that is complete. That needs what every refresh does: in a sandbox,
+    /// `allow-scripts`.
+    AtOnce,
+}
+
+/// Returns the outer document of a counter. `live` is the path of the live one, `sheet` that of its sprites. After `refresh`, or up
+/// to twice as long, it is loaded again.
+pub(crate) fn outer(
+    counter: &str,
+    (live, frame): (&str, LiveFrame),
+    sheet: Option<&str>,
+    theme: Theme,
+    refresh: Duration,
+) -> String {
     let refresh = refresh.as_secs();
     let (refresh, title, live) = (rand::random_range(refresh..=2 * refresh), title(counter), escaped(live));
-    let head = head(refresh, &title, theme);
+    let (head, scheme) = (head(refresh, &title, theme), theme.scheme());
+    let live = match frame {
+        LiveFrame::Lazy => format!("loading=\"lazy\" src=\"{live}\""),
+        LiveFrame::AtOnce => {
+            let step = format!(
+                "<meta name=\"color-scheme\" content=\"{scheme}\"><meta http-equiv=\"refresh\" content=\"0;url={live}\">"
+            );
+            format!("srcdoc=\"{}\"", escaped(&step))
+        }
+    };
+    // Loaded before the live one takes a connection for good: over HTTP/1, browsers have six for a host.
+    let sheet = sheet.map(|path| format!("<link rel=\"preload\" as=\"image\" href=\"{path}\">\n")).unwrap_or_default();
+    // Out of sight until the document is complete, which is when `:last-child` begins to hold: had a lazy frame begun to load
+    // before, Chromium would wait for it with the load events of this document and of its page, for ever.
     format!(
-        "{head}<style>html,body{{margin:0;height:100%;overflow:hidden}}iframe{{display:block;border:0;width:100%;height:100%}}</style>\n\
-         <iframe loading=\"lazy\" src=\"{live}\" title=\"{title}\"></iframe>\n</html>\n"
+        "{head}{sheet}<style>html,body{{margin:0;height:100%;overflow:hidden}}\
+         iframe{{display:block;position:absolute;left:0;top:99999px;border:0;width:100%;height:100%}}\
+         iframe:last-child{{top:0}}</style>\n\
+         <iframe {live} title=\"{title}\"></iframe>\n</html>\n"
     )
 }
 
 /// Returns the beginning of a live document, up to the element that updates are appended to. `sprites` are those of the look, if it
 /// is in that style.
-pub(crate) fn start(counter: &str, look: &Look, sprites: Option<&SpriteSet>, theme: Theme) -> String {
+pub(crate) fn start(counter: &str, look: &Look, sprites: Option<&SpriteSheet>, theme: Theme) -> String {
     let head = head(rand::random_range(REFRESH_SECONDS), &title(counter), theme);
     let (label, styles) = (escaped(look.label()), styles(look, sprites, theme));
     // The label may be in any language.
@@ -82,7 +116,7 @@ pub(crate) fn start(counter: &str, look: &Look, sprites: Option<&SpriteSet>, the
         Style::Sprites => drums(""),
         Style::Flat | Style::Plain => String::new(),
     };
-    format!("{head}<style>{styles}</style>\n<body><main>{label}<span class=n>{drums}")
+    format!("{head}<style>{styles}</style>\n<body><main><p>{label}<span class=n>{drums}")
 }
 
 /// Returns a document with a sentence, instead of one that cannot be answered now. It is loaded again after so many seconds.
@@ -111,20 +145,22 @@ fn drums(digits: &str) -> String {
 }
 
 /// The styles of a look. Sizes are shares of its height, as in pictures.
-fn styles(look: &Look, set: Option<&SpriteSet>, theme: Theme) -> String {
+fn styles(look: &Look, sheet: Option<&SpriteSheet>, theme: Theme) -> String {
     let height = look.height() as f32;
     let px = |share: f32| format!("{}px", (height * share * 100.0).round() / 100.0);
     let scheme = theme.scheme();
     let mut css = format!(
         "*{{margin:0;box-sizing:border-box}}\
-         :root{{--s:0;color-scheme:{scheme};overflow:hidden}}\
+         :root{{color-scheme:{scheme};overflow:hidden}}\
          body{{height:{h};white-space:nowrap;font:{size}/1 system-ui,sans-serif;font-variant-numeric:tabular-nums}}\
-         main{{display:inline-flex;height:{h};overflow:hidden;filter:grayscale(var(--s))}}\
+         main{{display:inline-block;height:{h}}}\
+         p{{display:flex;height:{h};overflow:hidden;filter:grayscale(var(--s,0))}}\
          .l,.n{{display:flex;align-items:center}}\
          .n{{position:relative}}\
-         .n:after{{content:\"\";position:absolute;left:{over};right:{over};top:54%;height:max(1px,{line});background:currentColor;opacity:var(--s)}}\
-         b{{font-weight:inherit;opacity:calc(1 - .2*var(--s))}}\
+         .n:after{{content:\"\";position:absolute;left:{over};right:{over};top:54%;height:max(1px,{line});background:currentColor;opacity:var(--s,0)}}\
+         {newest}b{{font-weight:inherit;opacity:calc(1 - .2*var(--s,0))}}\
          i{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}",
+        newest = html::STYLE,
         h = px(1.0),
         size = px(0.55),
         over = px(0.15),
@@ -136,8 +172,8 @@ fn styles(look: &Look, set: Option<&SpriteSet>, theme: Theme) -> String {
         Style::Odometer => odometer(&mut css, look, px),
         Style::Sprites => {
             plain(&mut css, look, theme, px);
-            if let Some(set) = set {
-                sprites(&mut css, set, px);
+            if let Some(sheet) = sheet {
+                sprites(&mut css, sheet, px);
             }
         }
     }
@@ -152,7 +188,7 @@ fn flat(css: &mut String, look: &Look, px: impl Fn(f32) -> String) {
     let left = if look.label().is_empty() { &outer } else { &inner };
     let _ = write!(
         css,
-        "main{{border-radius:{radius}}}\
+        "p{{border-radius:{radius}}}\
          .l{{padding:0 {inner} 0 {outer};background:#{label_ground};color:#{label_ink}}}\
          .n{{padding:0 {outer} 0 {left};background:#{ground};color:#{ink}}}"
     );
@@ -160,9 +196,9 @@ fn flat(css: &mut String, look: &Look, px: impl Fn(f32) -> String) {
 
 fn plain(css: &mut String, look: &Look, theme: Theme, px: impl Fn(f32) -> String) {
     let padding = px(0.2);
-    let _ = write!(css, "main{{padding:0 {padding}}}.l{{order:1;padding-left:{padding}}}.n:after{{left:0;right:0}}");
+    let _ = write!(css, "p{{padding:0 {padding}}}.l{{order:1;padding-left:{padding}}}.n:after{{left:0;right:0}}");
     if let Some(ground) = look.background() {
-        let _ = write!(css, "main{{background:#{ground};color:#{}}}", look.text_colour());
+        let _ = write!(css, "p{{background:#{ground};color:#{}}}", look.text_colour());
         return;
     }
     let [light, dark] = TEXT;
@@ -170,11 +206,9 @@ fn plain(css: &mut String, look: &Look, theme: Theme, px: impl Fn(f32) -> String
         (Some(ink), _) => (ink.to_string(), String::new()),
         (None, Theme::Light) => (light.to_owned(), String::new()),
         (None, Theme::Dark) => (dark.to_owned(), String::new()),
-        (None, Theme::Auto) => {
-            (light.to_owned(), format!("@media(prefers-color-scheme:dark){{main{{color:#{dark}}}}}"))
-        }
+        (None, Theme::Auto) => (light.to_owned(), format!("@media(prefers-color-scheme:dark){{p{{color:#{dark}}}}}")),
     };
-    let _ = write!(css, "main{{color:#{first}}}{others}");
+    let _ = write!(css, "p{{color:#{first}}}{others}");
 }
 
 fn odometer(css: &mut String, look: &Look, px: impl Fn(f32) -> String) {
@@ -184,13 +218,13 @@ fn odometer(css: &mut String, look: &Look, px: impl Fn(f32) -> String) {
     let (case, padding, radius) = (px(0.1), px(0.3), px(0.12));
     let _ = write!(
         css,
-        "main{{background:#4b4e54;border:solid #2a2c30;border-width:0 0 {edge};border-radius:{radius};padding:{case}}}\
+        "p{{background:#4b4e54;border:solid #2a2c30;border-width:0 0 {edge};border-radius:{radius};padding:{case}}}\
          .l{{padding:0 {padding} 0 {case};color:#{label_ink}}}\
          .n{{display:grid;background:#060607;color:#{ink};overflow:hidden;font-family:ui-monospace,monospace}}\
          .n:after{{left:0;right:0;z-index:1}}\
          .n>*{{grid-area:1/1}}\
-         b{{align-self:center;justify-self:center;opacity:var(--t,0)}}\
-         .w{{display:flex;justify-content:flex-end;overflow:hidden;height:{window};width:calc({drum}*var(--n,5));opacity:calc(1 - var(--t,0))}}\
+         b{{align-self:center;justify-self:center;opacity:var(--t)}}\
+         .w{{display:flex;justify-content:flex-end;overflow:hidden;height:{window};width:calc({drum}*{DRUM_COUNT});opacity:calc(1 - var(--t))}}\
          u{{flex:none;display:block;width:{drum};height:calc(10*{window});border-right:1px solid #060607;text-decoration:none;text-align:center;\
          white-space:normal;word-spacing:{drum};line-height:{window};transform:translateY(calc(-1*{window}*var(--v,0)));\
          background:repeating-linear-gradient(#000a,#{ground} 30% 70%,#000a 100%) 0 0/100% {window} #{ground}}}\
@@ -203,28 +237,35 @@ fn odometer(css: &mut String, look: &Look, px: impl Fn(f32) -> String) {
 }
 
 /// Digits of a set, in one picture below one another: they roll as an odometer's. Their line is white between black.
-fn sprites(css: &mut String, set: &SpriteSet, px: impl Fn(f32) -> String) {
-    let (height, width, edge, uri) = (px(1.0), px(set.digit_aspect()), px(0.03), set.digits_uri());
+fn sprites(css: &mut String, sheet: &SpriteSheet, px: impl Fn(f32) -> String) {
+    let (height, width, edge, path) = (px(1.0), px(sheet.digit_aspect()), px(0.03), sheet.path());
     let _ = write!(
         css,
-        "main{{padding-left:0}}\
+        "p{{padding-left:0}}\
          .n{{display:grid}}\
          .n:after{{z-index:1;background:#fff;box-shadow:0 0 0 max(1px,{edge}) #000}}\
          .n>*{{grid-area:1/1}}\
-         b{{align-self:center;justify-self:center;opacity:var(--t,0)}}\
-         .w{{display:flex;justify-content:flex-end;overflow:hidden;height:{height};width:calc({width}*var(--n,5));\
-         opacity:calc((1 - var(--t,0))*(1 - .2*var(--s)))}}\
+         b{{align-self:center;justify-self:center;opacity:var(--t)}}\
+         .w{{display:flex;justify-content:flex-end;overflow:hidden;height:{height};width:calc({width}*{DRUM_COUNT});\
+         opacity:calc((1 - var(--t))*(1 - .2*var(--s,0)))}}\
          u{{flex:none;width:{width};height:calc(10*{height});transform:translateY(calc(-1*{height}*var(--v,0)));\
-         background:url({uri}) 0 0/100% 100%}}\
+         background:url({path}) 0 0/100% 100%}}\
          @media(prefers-reduced-motion:no-preference){{u{{transition:transform .5s}}}}"
     );
     drum_values(css);
 }
 
-/// Each drum shows the digit that the newest update says.
+/// How many drums there are, or how many are as wide as the text in their place.
+const DRUM_COUNT: &str = "max(var(--n,5),-1*var(--n,5))";
+
+/// Each drum shows its digit of the newest update's number, and where that is text, or the browser cannot round, the text is
+/// shown (`--t`). The half keeps what is divided away from whole numbers, which browsers may miss by a little.
 fn drum_values(css: &mut String) {
-    for drum in DRUMS {
-        let _ = write!(css, "u.{drum}{{--v:var(--{drum},0)}}");
+    css.push_str(".n{--t:1}@supports(width:calc(1px*mod(round(down,1.5,1),10))){.n{--t:clamp(0,-1*var(--n,5),1)}}");
+    for (place, drum) in DRUMS.into_iter().enumerate() {
+        let (property, place) = if place < PROPERTY_DIGITS { ("a", place) } else { ("b", place - PROPERTY_DIGITS) };
+        let unit = 10_u32.pow(place as u32);
+        let _ = write!(css, "u.{drum}{{--v:mod(round(down,(var(--{property},0) + .5)/{unit},1),10)}}");
     }
 }
 
@@ -262,7 +303,25 @@ mod tests {
         };
         let all: Vec<u64> = (0..200).map(|_| refresh(&start("online", &look(""), None, Theme::Auto))).collect();
         assert!(all.iter().all(|seconds| REFRESH_SECONDS.contains(seconds)) && all.iter().any(|one| one != &all[0]));
-        let outer = outer("online", "/online/live.html", Theme::Auto, Duration::from_secs(60));
-        assert!((60..=120).contains(&refresh(&outer)));
+        for frame in [LiveFrame::Lazy, LiveFrame::AtOnce] {
+            let outer = outer("online", ("/online/live.html", frame), None, Theme::Auto, Duration::from_secs(60));
+            assert!((60..=120).contains(&refresh(&outer)));
+        }
+    }
+
+    #[test]
+    fn a_path_cannot_end_the_step_towards_it() {
+        let path = "/online/live.html?label=\"'>&lt;";
+        let outer = outer("online", (path, LiveFrame::AtOnce), None, Theme::Auto, Duration::from_secs(60));
+        let (_, rest) = outer.split_once("srcdoc=\"").expect("a step");
+        let (step, _) = rest.split_once('"').expect("its end");
+        assert!(!step.contains(['<', '>', '\'']), "{step}");
+        let unescaped = |text: &str| {
+            let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'");
+            text.replace("&amp;", "&")
+        };
+        let step = unescaped(step);
+        let (_, url) = step.split_once("content=\"0;url=").expect("a refresh");
+        assert_eq!(unescaped(url.split_once('"').expect("its end").0), path);
     }
 }

@@ -7,9 +7,11 @@ use headcount_wire::html::{self, Liveness};
 
 use crate::feed_pictures::figure;
 
-/// The custom properties of an odometer's drums, the last drum first: as many digits as it can have. `n` is how many it has,
-/// `s` and `t` say how the number is shown.
-pub(crate) const DRUMS: [char; 12] = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'm'];
+/// Classes of an odometer's drums, the last drum first: as many as digits of the largest number that turns them. A greater one is
+/// text.
+pub(crate) const DRUMS: [char; 9] = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'j'];
+/// Digits in one custom property: browsers keep some seven.
+pub(crate) const PROPERTY_DIGITS: usize = 6;
 
 /// The frames of documents whose numbers are written alike.
 pub(crate) struct HtmlFrames {
@@ -51,26 +53,28 @@ impl HtmlFrames {
     }
 }
 
-/// Declares which digits an odometer's drums show, and how many drums there are. Where the number has more than digits, the
-/// text is shown in their place (`--t`).
+/// Declares how many drums an odometer has (`--n`), and their digits: the last six (`--a`) and those before (`--b`). Where the
+/// number has more than digits, the text is shown in their place, as many drums wide: `--n` is negative.
 fn drums(look: &Look, figure: &Figure) -> String {
     if look.style() != Style::Odometer {
         return String::new();
     }
     let text = look.text(figure);
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && text.len() <= DRUMS.len();
-    match (look.count(figure), digits) {
-        (Count::Exactly(_), true) => {
-            let drums = text.chars().rev().zip(DRUMS).map(|(digit, drum)| format!(";--{drum}:{digit}"));
-            format!(";--t:0;--n:{}{}", text.len(), drums.collect::<String>())
+    match (look.count(figure), text.parse::<u64>()) {
+        (Count::Exactly(_), Ok(number)) if text.len() <= DRUMS.len() => {
+            let base = 10_u64.pow(PROPERTY_DIGITS as u32);
+            let high = if number < base { String::new() } else { format!(";--b:{}", number / base) };
+            format!(";--n:{};--a:{}{high}", text.len(), number % base)
         }
-        _ => format!(";--t:1;--n:{}", text.len().clamp(1, DRUMS.len())),
+        _ => format!(";--n:-{}", text.len().clamp(1, DRUMS.len())),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -89,16 +93,40 @@ mod tests {
                 frames.frame(&reading(54_321, false));
             }
             let last = frames.frame(&reading(12_345, false));
-            assert!(last.bytes().len() <= 150, "{query}: {}", String::from_utf8_lossy(last.bytes()));
             let (_, next) = HtmlFrames::begin(look, 0, &reading(1, false), Some(last.bytes()));
             assert_eq!(html::update_number(next.bytes()), Some(1001));
+        }
+    }
+
+    proptest! {
+        /// The longest come first: of all looks, what decides how a number is written. 36⁵ updates take a year at two a second.
+        #[test]
+        fn updates_have_150_bytes_at_most(
+            style in prop::sample::select(vec!["flat", "plain", "odometer", "sprites"]),
+            format in prop::sample::select(vec!["full", "grouped", "compact"]),
+            small in 0_u64..=1000,
+            bound in prop_oneof![Just(0), 0..=1000_u64],
+            (digits, count) in (0_u32..20).prop_flat_map(|digits| (Just(digits), any::<u64>())),
+            stale: bool,
+            update in prop_oneof![Just(36_u64.pow(5) - 3), 0..36_u64.pow(5) - 2],
+        ) {
+            let count = if digits == 0 { u64::MAX } else { count / 10_u64.pow(digits - 1) };
+            let query = format!("style={style}&format={format}&small={small}&label=a+label");
+            let look = Look::from_query(&query).expect("a look").of_number();
+            let mut frames = HtmlFrames { look, small: bound, update, shown: None };
+            let frame = frames.frame(&reading(count, stale));
+            for bytes in [frame.bytes(), frame.ending()] {
+                prop_assert!(bytes.len() <= 150, "{} bytes: {}", bytes.len(), String::from_utf8_lossy(bytes));
+            }
         }
     }
 
     #[test]
     fn drums_show_digits_and_texts_take_their_place() {
         let look = Look::from_query("style=odometer").expect("a look").of_number();
-        assert_eq!(drums(&look, &Figure::of(42)), ";--t:0;--n:5;--a:2;--b:4;--c:0;--d:0;--e:0");
-        assert_eq!(drums(&look, &Figure { fewer_than: Some(5), ..Figure::of(3) }), ";--t:1;--n:2");
+        assert_eq!(drums(&look, &Figure::of(42)), ";--n:5;--a:42");
+        assert_eq!(drums(&look, &Figure::of(7_000_042)), ";--n:7;--a:42;--b:7");
+        assert_eq!(drums(&look, &Figure::of(1_000_000_000)), ";--n:-9");
+        assert_eq!(drums(&look, &Figure { fewer_than: Some(5), ..Figure::of(3) }), ";--n:-2");
     }
 }

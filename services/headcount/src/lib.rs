@@ -35,6 +35,7 @@ mod phase;
 mod reload;
 mod returning_viewers;
 mod serve;
+mod sprite_sheets;
 mod status_board;
 mod status_page;
 mod stream_format;

@@ -150,10 +150,10 @@ impl Timing {
 
     /// Longest time between two reports of a node for the list of nodes. It costs five commands, so it is rare.
     pub(crate) fn node_report(&self) -> Duration {
-        self.heartbeat * 5
+        self.heartbeat * 6
     }
 
-    /// A node that has not reported for so long is no longer in that list: two reports and some seconds.
+    /// A node that has not reported for so long is no longer in that list: two reports.
     pub(crate) fn node_silence(&self) -> Duration {
         self.heartbeat * 12
     }

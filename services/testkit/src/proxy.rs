@@ -61,6 +61,8 @@ impl Proxy {
             upstream,
             rules: Mutex::default(),
             open: Mutex::default(),
+            accepted: AtomicU64::new(0),
+            lost_below: AtomicU64::new(0),
             disturbed: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         });
@@ -95,6 +97,12 @@ impl Proxy {
     pub fn hold_both(&self) {
         self.hold(Direction::ToServer);
         self.hold(Direction::ToClient);
+    }
+
+    /// Lets nothing pass on the connections that are open now, for ever, and closes none of them; new ones work. A firewall that
+    /// forgets idle connections does that.
+    pub fn lose_connections(&self) {
+        self.shared.lost_below.store(self.shared.accepted.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Delays everything in one direction.
@@ -142,6 +150,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, protocol: Protocol) {
         if shared.stopped.load(Ordering::Relaxed) {
             return;
         }
+        shared.accepted.store(number + 1, Ordering::Relaxed);
         let Ok(client) = client else { continue };
         if shared.rules().refuse {
             continue;
@@ -163,7 +172,7 @@ fn join(client: TcpStream, shared: &Arc<Shared>, protocol: Protocol, number: u64
             Direction::ToServer => (client.try_clone()?, server.try_clone()?),
             Direction::ToClient => (server.try_clone()?, client.try_clone()?),
         };
-        let relay = Relay::new(direction, from, to, Arc::clone(shared), replies.clone());
+        let relay = Relay::new(direction, number, from, to, Arc::clone(shared), replies.clone());
         let shared = Arc::clone(shared);
         thread::Builder::new().name("proxy relay".into()).spawn(move || {
             relay.run();

@@ -14,10 +14,8 @@ use crate::refusal::{self, Refusal};
 use crate::store::Store;
 use crate::{document, picture};
 
-/// A board is read again after this time, though no message says that it has changed: one may be lost.
+/// A board is read again after this time, though no message says that it has changed: one may be lost, or Redis be away.
 const READ_AGAIN: Duration = Duration::from_secs(2);
-/// The same while Redis does not answer.
-const RETRY: Duration = Duration::from_millis(300);
 /// Live documents end after so many frames, because they grow: at the default keep-alive after half an hour at the latest.
 const TURN_OVER: TurnOver = TurnOver::after(NonZeroU16::new(60).unwrap());
 /// The content type of pictures.
@@ -54,15 +52,13 @@ impl Boards {
     /// None at first. At most `max_boards` will be open.
     pub(crate) fn new(engine: Engine<Viewer>, store: Store, max_boards: usize) -> Arc<Self> {
         let boards = Arc::new(Self { engine, store, max_boards, artist: Artist::new(), open: Mutex::default() });
-        let listening = Arc::clone(&boards);
-        tokio::spawn(async move {
-            let changed = |name: Option<&str>| {
-                let open = listening.open.lock();
-                let boards = open.iter().filter(|(open, _)| name.is_none_or(|name| open.as_str() == name));
-                boards.for_each(|(_, board)| board.changed.notify_one());
-            };
-            listening.store.listen(changed).await;
-        });
+        let (listening, store) = (Arc::clone(&boards), Arc::clone(&boards));
+        let changed = move |name: Option<&str>| {
+            let open = listening.open.lock();
+            let boards = open.iter().filter(|(open, _)| name.is_none_or(|name| open.as_str() == name));
+            boards.for_each(|(_, board)| board.changed.notify_one());
+        };
+        tokio::spawn(async move { store.store.run(changed).await });
         boards
     }
 
@@ -72,14 +68,15 @@ impl Boards {
             return Ok(Arc::clone(board));
         }
         let board = self.store.read(name).await?.board;
+        // Drawn before the lock, which all requests take.
+        let (update, picture) = (document::frame(&board, Freshness::Fresh), self.picture(&board, Freshness::Fresh));
         let mut open = self.open.lock();
         if open.contains_key(name) || open.len() >= self.max_boards {
             return open.get(name).map(Arc::clone).ok_or(refusal::FULL);
         }
         let turning_over = FeedSettings { turn_over: Some(TURN_OVER), ..FeedSettings::default() };
-        let html = self.engine.open(name.as_str().into(), turning_over, document::frame(&board, Freshness::Fresh));
-        let first = self.picture(&board, Freshness::Fresh);
-        let pictures = self.engine.open(name.as_str().into(), FeedSettings::default(), first);
+        let html = self.engine.open(name.as_str().into(), turning_over, update);
+        let pictures = self.engine.open(name.as_str().into(), FeedSettings::default(), picture);
         let opened = Arc::new(OpenBoard { name: name.clone(), html, pictures, changed: Notify::new() });
         open.insert(name.clone(), Arc::clone(&opened));
         tokio::spawn(Arc::clone(self).push(Arc::clone(&opened), board));
@@ -95,7 +92,7 @@ impl Boards {
                 Ok(read) => {
                     ((read.board, Freshness::Fresh), read.changes_in.min(READ_AGAIN) + Duration::from_millis(1))
                 }
-                Err(_) => ((shown.0.clone(), Freshness::Stale), RETRY),
+                Err(_) => ((shown.0.clone(), Freshness::Stale), READ_AGAIN),
             };
             if next != shown {
                 open.html.publish(document::frame(&next.0, next.1));

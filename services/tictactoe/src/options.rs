@@ -25,7 +25,8 @@ pub struct Options {
     /// Networks that no limit of addresses applies to.
     #[arg(long, env = "TICTACTOE_LIMIT_EXEMPT", value_delimiter = ',', default_value = AddressLimits::PRIVATE)]
     pub(crate) limit_exempt: Vec<IpNet>,
-    /// Time without a move after which a board is free again. One whose game is over is so after a sixth of it.
+    /// Time without a move after which a board is free again, from 1s to 1h. One whose game is over is so after a sixth of it. Where
+    /// nodes differ, that of the last move decides.
     #[arg(long, env = "TICTACTOE_MOVE_LIMIT", default_value = "1m", value_parser = humantime::parse_duration)]
     pub(crate) move_limit: Duration,
     /// Most streams on this node.

@@ -1,29 +1,30 @@
 //! [`Store`]: the boards, in Redis. The only module that speaks to it.
 //!
 //! Keys (`tictactoe` in braces keeps them in one slot of a cluster):
-//! - `{tictactoe}:board:NAME`, STRING: the [`Board`] as JSON. Life: [`REMEMBERED_LIMITS`]. Writer: `swap.lua`.
-//! - `{tictactoe}:boards`, ZSET: name → end of its key's life, to bound their number. Life and writer: the same.
+//! - `{tictactoe}:board:NAME`, STRING: the [`Board`] as JSON. Life: until the board is free. Writer: `swap.lua`.
+//! - `{tictactoe}:boards`, ZSET: name → end of its key's life, to bound their number. Life: the longest of theirs. Writer: the same.
 //! - `{tictactoe}:boards`, channel: the name of each board that has changed.
 
-use std::time::Duration;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use futures_util::StreamExt;
 use headcount_presence::CounterName;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisError, RedisResult, Script};
-use tokio::sync::Mutex;
+use redis::{
+    AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisError, RedisResult, Script,
+};
+use tokio::sync::watch;
 
 use crate::Options;
 use crate::game::Board;
 use crate::refusal::{self, Refusal};
 
-/// A board is remembered for as many move limits after its last move. So long no number of a position comes again.
-const REMEMBERED_LIMITS: u32 = 10;
-/// Redis must answer within this time.
+/// A call waits so long for a connection, which is tried so often.
 const ANSWER: Duration = Duration::from_secs(1);
-/// Pause before another subscription.
-const RETRY: Duration = Duration::from_millis(500);
+/// First and longest pause before another connection. Each is shortened at random by up to a half.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 const BOARD: &str = "{tictactoe}:board:";
 const BOARDS: &str = "{tictactoe}:boards";
 
@@ -38,8 +39,10 @@ pub(crate) struct StoredBoard {
 /// The boards of all nodes.
 pub(crate) struct Store {
     client: Client,
-    /// `None` until a call needs one, and after a call has failed.
-    connection: Mutex<Option<MultiplexedConnection>>,
+    /// For commands and messages: where messages do not arrive, replies do not either, and that is noticed.
+    connection: watch::Sender<Option<MultiplexedConnection>>,
+    /// Whether a call has failed, which is logged once for each connection.
+    has_failed: AtomicBool,
     swap: Script,
     move_limit: Duration,
     max_boards: usize,
@@ -49,12 +52,16 @@ impl Store {
     /// Redis need not answer yet.
     ///
     /// # Errors
-    /// Fails if its address is malformed.
+    /// Fails if its address is malformed, or the move limit is out of range.
     pub(crate) fn new(options: &Options) -> anyhow::Result<Self> {
+        let Options { move_limit, max_boards, .. } = *options;
+        anyhow::ensure!((1..=3600).contains(&move_limit.as_secs()), "--move-limit must be between 1s and 1h");
         // Without the address itself, which may have a password.
-        let client = Client::open(options.redis.as_str()).context("--redis is no address of Redis")?;
-        let (swap, Options { move_limit, max_boards, .. }) = (Script::new(include_str!("swap.lua")), options);
-        Ok(Self { client, connection: Mutex::default(), swap, move_limit: *move_limit, max_boards: *max_boards })
+        let server = options.redis.as_str().into_connection_info().context("--redis is no address of Redis")?;
+        let settings = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(server.set_redis_settings(settings)).context("--redis is no address of Redis")?;
+        let (connection, swap) = (watch::Sender::default(), Script::new(include_str!("swap.lua")));
+        Ok(Self { client, connection, has_failed: AtomicBool::default(), swap, move_limit, max_boards })
     }
 
     /// Reads a board.
@@ -63,21 +70,16 @@ impl Store {
         read.atomic().get(&key).pttl(&key);
         let (text, left): (Option<String>, i64) =
             self.call(async |mut connection| read.query_async(&mut connection).await).await?;
-        let (text, left) = (text.unwrap_or_default(), Duration::from_millis(left.try_into().unwrap_or(0)));
-        let Ok(board) = serde_json::from_str::<Board>(&text) else {
-            return Ok(StoredBoard { board: Board::default(), changes_in: Duration::MAX, text });
-        };
-        let age = (self.move_limit * REMEMBERED_LIMITS).saturating_sub(left);
-        Ok(match board.patience(self.move_limit).checked_sub(age).filter(|rest| !rest.is_zero()) {
-            Some(rest) => StoredBoard { board, changes_in: rest, text },
-            None => StoredBoard { board: board.freed(), changes_in: left, text },
-        })
+        let text = text.unwrap_or_default();
+        // Below zero if there is no key.
+        let changes_in = u64::try_from(left).map_or(Duration::MAX, Duration::from_millis);
+        Ok(StoredBoard { board: serde_json::from_str(&text).unwrap_or_default(), changes_in, text })
     }
 
-    /// Replaces a board, unless somebody else has since it was read.
+    /// Replaces a board, unless somebody else has since it was read, or it has become free.
     pub(crate) async fn swap(&self, name: &CounterName, former: &StoredBoard, next: &Board) -> Result<(), Refusal> {
+        let life = u64::try_from(next.patience(self.move_limit).as_millis()).expect("a move limit is an hour at most");
         let next = serde_json::to_string(next).expect("numbers and lists can be written");
-        let life = u64::try_from((self.move_limit * REMEMBERED_LIMITS).as_millis()).unwrap_or(u64::MAX);
         let mut swap = self.swap.key(format!("{BOARD}{name}"));
         swap.key(BOARDS).arg(&former.text).arg(next).arg(life).arg(self.max_boards).arg(name.as_str());
         match self.call(async |mut connection| swap.invoke_async(&mut connection).await).await? {
@@ -88,44 +90,53 @@ impl Store {
         }
     }
 
-    /// Makes a call on the connection, which is opened if there is none, and given up if the call fails.
+    /// Makes a call on the connection, for which it waits.
     async fn call<T>(&self, call: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>) -> Result<T, Refusal> {
-        let answer = async {
-            let mut slot = self.connection.lock().await;
-            let connection = match &*slot {
-                Some(connection) => connection.clone(),
-                None => slot.insert(self.client.get_multiplexed_async_connection().await?).clone(),
-            };
-            drop(slot);
-            call(connection).await
-        };
-        let error = match tokio::time::timeout(ANSWER, answer).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {ANSWER:?}"),
-        };
-        tracing::warn!("Redis: {error}");
-        // Another call may be opening the next one.
-        let _ = self.connection.try_lock().map(|mut connection| connection.take());
-        Err(refusal::UNAVAILABLE)
+        let mut current = self.connection.subscribe();
+        let connected = tokio::time::timeout(ANSWER, current.wait_for(Option::is_some)).await;
+        let connection = connected.ok().and_then(|current| current.ok()?.clone()).ok_or(refusal::UNAVAILABLE)?;
+        call(connection).await.map_err(|error| {
+            if !self.has_failed.swap(true, Ordering::Relaxed) {
+                tracing::warn!("Redis: {error}");
+            }
+            refusal::UNAVAILABLE
+        })
     }
 
-    /// Says which board has changed, for ever. `None` stands for any: without a subscription, messages were missed.
-    pub(crate) async fn listen(&self, changed: impl Fn(Option<&str>)) {
+    /// Keeps a connection open for ever, and says which board may have changed. `None` stands for any: messages were missed.
+    pub(crate) async fn run(&self, changed: impl Fn(Option<&str>) + Clone + Send + Sync + 'static) {
+        let mut pause = PAUSES.0;
         loop {
-            let subscription = async {
-                let mut subscription = self.client.get_async_pubsub().await?;
-                subscription.subscribe(BOARDS).await?;
-                Ok::<_, RedisError>(subscription)
-            };
-            if let Ok(Ok(mut subscription)) = tokio::time::timeout(ANSWER, subscription).await {
-                changed(None);
-                let mut messages = subscription.on_message();
-                while let Some(message) = messages.next().await {
-                    changed(message.get_payload::<String>().ok().as_deref());
-                }
+            let begun = Instant::now();
+            let Err(error) = self.connect(changed.clone()).await;
+            // Not each attempt that follows.
+            if self.connection.send_replace(None).is_some() || pause == PAUSES.0 {
+                tracing::warn!("no connection to Redis: {error}");
             }
-            tokio::time::sleep(RETRY).await;
+            // One that is lost at once is no reason to hurry.
+            pause = if begun.elapsed() > 2 * ANSWER { PAUSES.0 } else { PAUSES.1.min(2 * pause) };
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        }
+    }
+
+    /// Opens a connection, and returns when it is lost.
+    async fn connect(&self, changed: impl Fn(Option<&str>) + Clone + Send + Sync + 'static) -> RedisResult<Infallible> {
+        // What is no message names no board: the subscription has begun, or the connection has ended.
+        let receive = move |push: PushInfo| {
+            let name = push.data.get(1).filter(|name| matches!(name, redis::Value::BulkString(_)));
+            changed(name.and_then(|name| redis::from_redis_value_ref::<String>(name).ok()).as_deref());
+            Ok::<_, RedisError>(())
+        };
+        // It has a second to connect, and half a second for each answer.
+        let config = AsyncConnectionConfig::new().set_push_sender(receive);
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        connection.subscribe(BOARDS).await?;
+        self.has_failed.store(false, Ordering::Relaxed);
+        self.connection.send_replace(Some(connection.clone()));
+        tracing::info!("Redis answers");
+        loop {
+            tokio::time::sleep(ANSWER).await;
+            redis::cmd("PING").exec_async(&mut connection).await?;
         }
     }
 }

@@ -1,4 +1,5 @@
--- Replaces a board if it is still the one that the caller has judged the move by, and tells all nodes.
+-- Replaces a board if it is still the one that the caller has judged the move by, and tells all nodes. A board's key ends when
+-- the board is free, so nothing that arrives later can revive its game.
 --
 -- KEYS[1] board   STRING  the board as text
 -- KEYS[2] boards  ZSET    every board -> when its key ends, in milliseconds
@@ -22,6 +23,6 @@ if not redis.call('ZSCORE', boards, ARGV[5]) and redis.call('ZCARD', boards) >= 
 end
 redis.call('SET', board, ARGV[2], 'PX', ARGV[3])
 redis.call('ZADD', boards, now + ARGV[3], ARGV[5])
-redis.call('PEXPIRE', boards, ARGV[3])
+redis.call('PEXPIREAT', boards, redis.call('ZREVRANGE', boards, 0, 0, 'WITHSCORES')[2])
 redis.call('PUBLISH', boards, ARGV[5])
 return 1

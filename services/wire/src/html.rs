@@ -1,9 +1,9 @@
 //! An HTML document that does not end: real text, for an `<iframe loading="lazy">`. Written, and read.
 //!
-//! Each update is an element of its own behind the others, and a rule that shows it alone. All rules have the same
-//! specificity, none, so that the last one decides, and a viewer may miss any update but the newest, or get one twice: then the
-//! first is shown. Rules that depend on the end of their parent (`:last-child`) are no way: browsers apply them only when the
-//! document has ended.
+//! Each update is an element of its own behind the others, and rules that show it alone, by a custom property that [`STYLE`]
+//! reads. All rules have the same specificity, none, so that the last one decides, and a viewer may miss any update but the
+//! newest, or get one twice: then the first is shown. Rules that depend on the end of their parent (`:last-child`) are no way:
+//! browsers apply them only when the document has ended.
 //!
 //! A document begins with a `refresh`, whose time runs from its end: so it comes back by itself, without JavaScript.
 
@@ -20,8 +20,11 @@ pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 /// Keeps a quiet document alive: an empty comment.
 pub const KEEPALIVE: &[u8] = b"<!---->";
 
-/// Longest update accepted, in bytes. Ours are below 250.
+/// Longest update accepted, in bytes. Ours have 150 at most.
 pub const MAX_UPDATE_BYTES: usize = 64 << 10;
+
+/// What a document's styles must contain: it shows the newest update alone.
+pub const STYLE: &str = "b{display:none;display:var(--d)}";
 
 /// What each update begins with, before its number.
 const UPDATE: &str = "<b id=n";
@@ -32,8 +35,8 @@ const TEXT_END: &[u8] = b"</b>";
 /// What follows the text of a number that is not live, for those who cannot see the line through it.
 const STALE: &str = "<i> (not up to date)</i>";
 
-/// Returns the document's first bytes, up to the element that updates are appended to. They are padded, because browsers wait
-/// for about a kilobyte before they show a document.
+/// Returns the document's first bytes, up to the element that updates are appended to. That is a `p`, or within one. They are
+/// padded, because browsers wait for about a kilobyte before they show a document.
 pub fn opening(start: &str) -> Bytes {
     let padding = SNIFF_BYTES.saturating_sub(start.len() + KEEPALIVE.len());
     format!("{start}<!--{}-->", ".".repeat(padding)).into()
@@ -49,7 +52,8 @@ pub enum Liveness {
 }
 
 /// Returns an update. `number` is greater than that of each update before it, in all documents that get it; `text` needs no
-/// escaping but of `<`; `variables` are declarations of custom properties that the document's styles use.
+/// escaping but of `<`; `variables` are declarations of custom properties that the styles of the document's `p` use, as they use
+/// `--s`: 1 for a number that is not live.
 pub fn update(number: u64, text: &str, liveness: Liveness, variables: &str) -> String {
     let text = text.replace('<', "&lt;");
     let (aside, stale) = match liveness {
@@ -58,7 +62,7 @@ pub fn update(number: u64, text: &str, liveness: Liveness, variables: &str) -> S
     };
     let id = id(number);
     format!(
-        "{UPDATE}{id}>{text}{aside}</b><style>:where(b){{display:none}}:where(#n{id}:not(#n{id}~b)){{display:block}}:root{{--s:{stale}{variables}}}</style>"
+        "{UPDATE}{id}>{text}{aside}</b><style>*{{--d:none}}:where(#n{id}:not(#n{id}~b)){{--d:flex}}p{{--s:{stale}{variables}}}</style>"
     )
 }
 
@@ -167,10 +171,7 @@ mod tests {
     #[test]
     fn an_update_shows_itself_alone_and_is_short() {
         let live = update(41, "<5", Liveness::Live, "");
-        assert_eq!(
-            live,
-            "<b id=n15>&lt;5</b><style>:where(b){display:none}:where(#n15:not(#n15~b)){display:block}:root{--s:0}</style>"
-        );
+        assert_eq!(live, "<b id=n15>&lt;5</b><style>*{--d:none}:where(#n15:not(#n15~b)){--d:flex}p{--s:0}</style>");
         assert_eq!(update_number(live.as_bytes()), Some(41));
         for number in [0, 1, 35, 36, 1000, u64::MAX] {
             assert_eq!(update_number(update(number, "1", Liveness::Live, "").as_bytes()), Some(number));

@@ -21,7 +21,7 @@ use super::{
 
 /// Most bytes of a file.
 const MOST_FILE_BYTES: u64 = 256 << 10;
-/// Most sets in a folder, and most bytes of all their pixels: some 200 KB a set is usual.
+/// Most sets in a folder, and most bytes of all their pixels, as many as are in the files: some 200 KB a set is usual.
 const MOST_SETS: usize = 64;
 const MOST_BYTES: usize = 64 << 20;
 /// Most entries that are read of one folder.
@@ -58,7 +58,7 @@ impl std::error::Error for SpriteErrors {}
 
 impl SpriteSets {
     /// Reads the sets of a folder. The built-in set is there besides. They take at most 84 MiB, however
-    /// large the files are.
+    /// large the files are. Those that are higher than any picture are reduced.
     ///
     /// # Errors
     /// Fails with everything that is wrong: sets without a digit, files that are no pictures or cannot be read, and whatever is
@@ -88,7 +88,7 @@ impl SpriteSets {
             };
             if let Some(set) = read_set(&name, &path, &mut errors) {
                 bytes += set.bytes();
-                sets.insert(name, set);
+                sets.insert(name, set.reduced());
             }
         }
         if found > MOST_SETS {
@@ -96,7 +96,7 @@ impl SpriteSets {
         }
         if bytes > MOST_BYTES {
             let most = MOST_BYTES >> 20;
-            errors.add(format!("its sets take more than {most} MiB in memory: make them fewer or smaller"));
+            errors.add(format!("its sets have more than {most} MiB of pixels: make them fewer or smaller"));
         }
         if found == 0 && errors.0.is_empty() {
             errors.add("it has no set: put the pictures 0 to 9 of a set into a folder with the set's name".to_owned());

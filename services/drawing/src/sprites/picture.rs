@@ -9,7 +9,8 @@ pub(super) const LEAST_HEIGHT: u32 = 8;
 pub(super) const MOST_PIXELS: u32 = 512;
 /// Most widths of a sprite in its height: the picture of the largest number stays within what JPEG can hold.
 pub(super) const MOST_ASPECT: u32 = 2;
-/// Most bytes that decoding one may take: its pixels, its frames' canvas, and a decoder's own tables.
+/// Most bytes that decoding one may take: its pixels, its frames' canvas, a decoder's own tables, and what else is compressed in
+/// the file, as a colour profile.
 const MOST_DECODING_BYTES: u64 = 16 << 20;
 
 /// Decodes a file. Of an animation, the first frame stands for all.
@@ -25,7 +26,11 @@ pub(super) fn decode(file: &[u8]) -> Result<RgbaImage, String> {
         return Err(unknown());
     }
     let damaged = |error| format!("cannot be decoded: {error}");
-    let (width, height) = reader()?.into_dimensions().map_err(damaged)?;
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MOST_DECODING_BYTES);
+    let mut header = reader()?;
+    header.limits(limits.clone());
+    let (width, height) = header.into_dimensions().map_err(damaged)?;
     let fits = (LEAST_HEIGHT..=MOST_PIXELS).contains(&height) && (1..=MOST_PIXELS).contains(&width);
     if !fits || width > height * MOST_ASPECT {
         return Err(format!(
@@ -33,10 +38,8 @@ pub(super) fn decode(file: &[u8]) -> Result<RgbaImage, String> {
              most {MOST_PIXELS} and {MOST_ASPECT} times the height"
         ));
     }
-    let mut limits = Limits::default();
     limits.max_image_width = Some(MOST_PIXELS);
     limits.max_image_height = Some(MOST_PIXELS);
-    limits.max_alloc = Some(MOST_DECODING_BYTES);
     let mut reader = reader()?;
     reader.limits(limits);
     reader.decode().map(DynamicImage::into_rgba8).map_err(damaged)

@@ -26,7 +26,7 @@ pub(crate) type ScaledSprites = [Option<RgbaImage>; SPRITES.len()];
 /// A set's name, and its height and width factor: pixels of the picture before it is scaled, and device pixels for each.
 type CacheKey = (SetName, u32, u32);
 
-/// Sets in the sizes that were needed before.
+/// Sets in the sizes that were needed before. Where there are too many, those go first that nobody has needed for longest.
 #[derive(Debug, Default)]
 pub(crate) struct SpriteCache {
     cache: Mutex<Cache>,
@@ -34,8 +34,44 @@ pub(crate) struct SpriteCache {
 
 #[derive(Debug, Default)]
 struct Cache {
-    sets: HashMap<CacheKey, Arc<ScaledSprites>>,
+    sets: HashMap<CacheKey, CachedSet>,
     bytes: usize,
+    /// How often a set has been used, of all sets.
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct CachedSet {
+    sprites: Arc<ScaledSprites>,
+    /// The number of its last use.
+    used: u64,
+}
+
+impl Cache {
+    fn get(&mut self, key: &CacheKey) -> Option<Arc<ScaledSprites>> {
+        self.uses += 1;
+        let set = self.sets.get_mut(key)?;
+        set.used = self.uses;
+        Some(Arc::clone(&set.sprites))
+    }
+
+    fn insert(&mut self, key: CacheKey, sprites: Arc<ScaledSprites>) {
+        self.bytes += bytes(&sprites);
+        self.uses += 1;
+        if let Some(same) = self.sets.insert(key, CachedSet { sprites, used: self.uses }) {
+            self.bytes -= bytes(&same.sprites);
+        }
+        while self.bytes > CACHE_BYTES
+            && let Some(oldest) = self.sets.iter().min_by_key(|(_, set)| set.used).map(|(key, _)| key.clone())
+            && let Some(oldest) = self.sets.remove(&oldest)
+        {
+            self.bytes -= bytes(&oldest.sprites);
+        }
+    }
+}
+
+fn bytes(sprites: &ScaledSprites) -> usize {
+    sprites.iter().flatten().map(|image| image.as_raw().len()).sum()
 }
 
 impl SpriteCache {
@@ -47,20 +83,12 @@ impl SpriteCache {
     /// Returns a set's sprites at a height in pixels, `scale` device pixels for each.
     pub(crate) fn scaled(&self, name: &SetName, set: &SpriteSet, height: u32, scale: u32) -> Arc<ScaledSprites> {
         let key = (name.clone(), height, scale);
-        if let Some(scaled) = self.cache.lock().sets.get(&key) {
-            return Arc::clone(scaled);
+        if let Some(scaled) = self.cache.lock().get(&key) {
+            return scaled;
         }
         // Not under the lock, which other pictures wait for.
         let scaled = Arc::new(scaled(set, height, scale));
-        let bytes = |sprites: &ScaledSprites| sprites.iter().flatten().map(|image| image.as_raw().len()).sum::<usize>();
-        let mut cache = self.cache.lock();
-        if cache.bytes + bytes(&scaled) > CACHE_BYTES {
-            *cache = Cache::default();
-        }
-        cache.bytes += bytes(&scaled);
-        if let Some(same) = cache.sets.insert(key, Arc::clone(&scaled)) {
-            cache.bytes -= bytes(&same);
-        }
+        self.cache.lock().insert(key, Arc::clone(&scaled));
         scaled
     }
 }
@@ -91,8 +119,18 @@ mod tests {
         }
         let cache = cache.cache.lock();
         assert!(cache.bytes <= CACHE_BYTES && !cache.sets.is_empty());
-        let bytes: usize =
-            cache.sets.values().flat_map(|set| set.iter().flatten()).map(|image| image.as_raw().len()).sum();
-        assert_eq!(bytes, cache.bytes);
+        assert_eq!(cache.sets.values().map(|set| bytes(&set.sprites)).sum::<usize>(), cache.bytes);
+    }
+
+    #[test]
+    fn what_is_in_use_stays_in_the_cache() {
+        let cache = SpriteCache::default();
+        let (name, set) = (SetName::built_in(), super::super::built_in::built_in());
+        let used = cache.scaled(&name, &set, 40, 1);
+        for height in 60..=96 {
+            cache.scaled(&name, &set, height, 3);
+            assert!(Arc::ptr_eq(&used, &cache.scaled(&name, &set, 40, 1)), "it was resized again at {height}");
+        }
+        assert!(!cache.has(&name, 60, 3), "it is full");
     }
 }

@@ -34,10 +34,13 @@ pub(super) const SPRITES: [(char, &str); 19] = [
 ];
 /// Most colours where they are shown as they are: in documents and in SVGs.
 const SHEET_COLOURS: usize = 128;
-/// Most bytes of the PNG with all digits, which every document begins with, and most pixels of a digit's height in it. Where a
-/// set takes more, its digits are made smaller.
+/// Most bytes of the PNG with all digits, which documents link, and most pixels of a digit's height in it. Where a set takes more,
+/// its digits are made smaller.
 const SHEET_BYTES: usize = 40 << 10;
 const SHEET_HEIGHT: u32 = 96;
+
+/// Height in pixels of the largest picture: 96 pixels, 3 device pixels for each. More of a sprite is never seen.
+const MOST_HEIGHT: u32 = 288;
 
 /// The sprites of one set. All are equally high.
 #[derive(Debug)]
@@ -48,10 +51,10 @@ pub struct SpriteSet {
     links: OnceLock<Links>,
 }
 
-/// The sprites as data URIs.
+/// The sprites as files: all digits in one PNG, and each as a data URI.
 #[derive(Debug)]
 struct Links {
-    digits: String,
+    digits: Vec<u8>,
     each: [Option<String>; SPRITES.len()],
 }
 
@@ -59,6 +62,24 @@ impl SpriteSet {
     /// A set of these sprites. The digits are among them, and all are `height` pixels high.
     pub(super) fn new(height: u32, images: [Option<RgbaImage>; SPRITES.len()]) -> SpriteSet {
         SpriteSet { height, images, links: OnceLock::new() }
+    }
+
+    /// The same set, no higher than the largest picture.
+    #[must_use]
+    pub(super) fn reduced(self) -> SpriteSet {
+        if self.height <= MOST_HEIGHT {
+            return self;
+        }
+        let images = self
+            .images
+            .each_ref()
+            .map(|image| image.as_ref().map(|image| resized(image, self.at_height(image, MOST_HEIGHT), MOST_HEIGHT)));
+        SpriteSet::new(MOST_HEIGHT, images)
+    }
+
+    /// The pixels of all sprites.
+    pub(crate) fn source_pixels(&self) -> f32 {
+        (self.bytes() / 4) as f32
     }
 
     /// The bytes of its pixels.
@@ -99,9 +120,9 @@ impl SpriteSet {
         (exact.round() as u32).max(1)
     }
 
-    /// A PNG of all ten digits below one another, as a data URI of at most 56 KiB. Each takes a tenth of its height and all of
-    /// its width. It is made when it is first asked for.
-    pub fn digits_uri(&self) -> &str {
+    /// A PNG of all ten digits below one another, of at most 40 KiB. Each takes a tenth of its height and all of its width. It is
+    /// made when it is first asked for, which takes as long as a large picture.
+    pub fn digits_png(&self) -> &[u8] {
         &self.links().digits
     }
 
@@ -110,7 +131,7 @@ impl SpriteSet {
         self.links().each[sprite].as_deref().unwrap_or_default()
     }
 
-    /// Whether the data URIs have been made.
+    /// Whether the PNG of the digits and the data URIs have been made.
     pub(crate) fn has_links(&self) -> bool {
         self.links.get().is_some()
     }
@@ -129,7 +150,7 @@ impl SpriteSet {
                 let digits = encoder.encode(&below_one_another(&small[..DIGITS], height), None);
                 if digits.len() <= SHEET_BYTES || height <= super::picture::LEAST_HEIGHT {
                     let each = small.map(|image| image.map(|image| uri(&encoder.encode(&image, None))));
-                    return Links { digits: uri(&digits), each };
+                    return Links { digits, each };
                 }
                 height = (height * 3 / 4).max(super::picture::LEAST_HEIGHT);
             }
@@ -147,4 +168,23 @@ fn below_one_another(sprites: &[Option<RgbaImage>], height: u32) -> RgbaImage {
         image::imageops::replace(&mut sheet, sprite, x.into(), y.into());
     }
     sheet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_no_higher_than_the_largest_picture() {
+        let set = |height: u32| {
+            let images = std::array::from_fn(|sprite| (sprite < DIGITS).then(|| RgbaImage::new(height / 2, height)));
+            SpriteSet::new(height, images).reduced()
+        };
+        for (height, kept) in [(512, 288), (289, 288), (288, 288), (40, 40)] {
+            let set = set(height);
+            assert_eq!((set.height, set.digit_width(kept)), (kept, kept / 2), "{height}");
+            assert!(set.images.iter().flatten().all(|image| image.height() == kept));
+        }
+        assert!(set(512).bytes() < set(290).bytes() * 101 / 100);
+    }
 }

@@ -26,7 +26,7 @@ impl SpriteSets {
     }
 
     /// The set with a name.
-    pub(crate) fn get(&self, name: &SetName) -> Option<&Arc<SpriteSet>> {
+    pub fn get(&self, name: &SetName) -> Option<&Arc<SpriteSet>> {
         self.sets.get(name)
     }
 

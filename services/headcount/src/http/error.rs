@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use headcount_connection::TooManyRequests;
 use headcount_drawing::LookError;
 use headcount_presence::AdmissionError;
 
@@ -157,6 +158,15 @@ impl From<headcount_engine::Rejection> for HttpError {
         match rejection {
             headcount_engine::Rejection::Draining => Self::Draining,
             other => Self::Engine(other),
+        }
+    }
+}
+
+impl From<TooManyRequests> for HttpError {
+    fn from(error: TooManyRequests) -> Self {
+        match error {
+            TooManyRequests::OfAll => Self::Requests,
+            TooManyRequests::OfAddress => Self::AddressRequests,
         }
     }
 }

@@ -135,7 +135,7 @@ pub(crate) struct StatusOptions {
         long,
         env = "HEADCOUNT_ADMIN",
         value_name = "ADDR",
-        default_value = "127.0.0.1:9090",
+        default_value = "127.0.0.1:8079",
         value_parser = parse::reachable_address
     )]
     pub(crate) admin: SocketAddr,
@@ -160,7 +160,7 @@ pub(crate) struct HealthcheckOptions {
         long,
         env = "HEADCOUNT_ADMIN",
         value_name = "ADDR",
-        default_value = "127.0.0.1:9090",
+        default_value = "127.0.0.1:8079",
         value_parser = parse::reachable_address
     )]
     pub(crate) admin: SocketAddr,

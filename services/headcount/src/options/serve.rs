@@ -29,7 +29,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = parse::socket_address)]
     pub(crate) listen: SocketAddr,
     /// Address of /healthz, /readyz and /metrics. On loopback by default: it is not for the public
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = parse::socket_address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8079", value_parser = parse::socket_address)]
     pub(crate) admin: SocketAddr,
     /// Base URL in the pages' embed codes, as `https://count.example`. By default the one that the browser requested
     #[arg(long, value_name = "URL", default_value = "", value_parser = optional(parse::public_url))]
@@ -50,7 +50,8 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FILE", default_value = "", value_parser = optional(parse::font), help_heading = "Drawing")]
     pub(crate) font: Optional<PathBuf>,
     /// A folder with sets of digits for style=sprites: in it a folder for each set, named as the set, with the pictures
-    /// 0.png to 9.png (PNG, GIF, JPEG or WebP, 8 to 512 pixels high, all of a set equally). The built-in set is nixie
+    /// 0.png to 9.png (PNG, GIF, JPEG or WebP, 8 to 512 pixels high, all of a set equally; above 288 they are reduced). The built-in set is
+    /// nixie
     #[arg(long, value_name = "DIR", default_value = "", value_parser = optional(parse::path), help_heading = "Drawing")]
     pub(crate) sprites: Optional<PathBuf>,
     /// What is logged: off, error, warn, info, debug, trace, or a filter by module (tracing's EnvFilter)
@@ -224,7 +225,7 @@ pub(crate) struct ShutdownOptions {
     /// early, but not within its first 10 s, when the last viewer has left
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration(Duration::ZERO, HOUR))]
     pub(crate) drain_delay: Duration,
-    /// Then streams end with their last number, marked as not live, spread over this time, so that their viewers do not
+    /// Then streams end with their last number, stale, spread over this time, so that their viewers do not
     /// return all at once. A second SIGTERM ends them all at once
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration(Duration::ZERO, HOUR))]
     pub(crate) drain: Duration,

@@ -40,9 +40,9 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Returns the command that opens `url` in a new window. If a browser with the profile in `home` runs already, Chromium
-    /// and Firefox open the window in that process; WebKit's browser starts another.
-    fn command(self, surroundings: Surroundings, home: &Path, url: &str) -> Command {
+    /// Returns the command that opens `url` in a new window or tab, as the option `how` says. If a browser with the profile in
+    /// `home` runs already, Chromium and Firefox open it in that process; WebKit's browser starts another.
+    fn command(self, surroundings: Surroundings, home: &Path, how: &str, url: &str) -> Command {
         match self {
             Engine::Chromium => {
                 let mut command = Command::new("chromium");
@@ -53,12 +53,12 @@ impl Engine {
                 if surroundings == Surroundings::Dark {
                     command.arg("--force-dark-mode");
                 }
-                command.arg(format!("--user-data-dir={}", home.display())).args(["--new-window", url]);
+                command.arg(format!("--user-data-dir={}", home.display())).args([how, url]);
                 command
             }
             Engine::Firefox => {
                 let mut command = Command::new("firefox-esr");
-                command.arg("--profile").arg(home).args(["--new-window", url]);
+                command.arg("--profile").arg(home).args([how, url]);
                 command
             }
             Engine::WebKit => {
@@ -116,8 +116,17 @@ impl Browser {
 
     /// Opens `url` in a new window.
     pub(crate) fn open(&mut self, url: &str) {
+        self.run("--new-window", url);
+    }
+
+    /// Opens `url` in a tab in front of those of the newest window.
+    pub(crate) fn open_tab(&mut self, url: &str) {
+        self.run("--new-tab", url);
+    }
+
+    fn run(&mut self, how: &str, url: &str) {
         let home = self.home.path();
-        let mut command = self.engine.command(self.surroundings, home, url);
+        let mut command = self.engine.command(self.surroundings, home, how, url);
         command.env_remove("DBUS_SESSION_BUS_ADDRESS");
         if let Some(bus) = &self.bus {
             command.env("DBUS_SESSION_BUS_ADDRESS", &bus.address);
@@ -145,6 +154,14 @@ impl OpenPage {
         browser.open(&site.url());
         let window = display.new_window(&[], Half::Left, BROWSER_START);
         OpenPage { browser, display, window }
+    }
+
+    /// Hides the page for good: behind another tab, or where the browser opens none, by minimizing its window.
+    pub(crate) fn hide(&mut self, engine: Engine) {
+        match engine {
+            Engine::Chromium | Engine::Firefox => self.browser.open_tab("about:blank"),
+            Engine::WebKit => self.display.minimize(self.window),
+        }
     }
 }
 

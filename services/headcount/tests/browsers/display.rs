@@ -106,6 +106,12 @@ impl Display {
         self.connection.sync().unwrap();
     }
 
+    /// Minimizes a window: without a window manager, it is only not shown any more.
+    pub(crate) fn minimize(&self, window: Window) {
+        self.connection.unmap_window(window).unwrap();
+        self.connection.sync().unwrap();
+    }
+
     /// Returns the pixels of a part of the screen, row by row, as red, green and blue.
     pub(crate) fn pixels(&self, part: Rectangle) -> Vec<[u8; 3]> {
         let (x, y) = (i16::try_from(part.x).unwrap(), i16::try_from(part.y).unwrap());

@@ -15,7 +15,7 @@ use crate::{
     lock_browsers,
     node::{counts, join, start, start_again},
     picture::Rectangle,
-    site::Site,
+    site::{PARTS, Site},
 };
 
 /// Longest median time from a join to its pixels.
@@ -29,7 +29,7 @@ const STILL: Duration = Duration::from_millis(1_000);
 /// Longest time from a node's end to its frames' return, where somebody answers by then.
 const BACK: Duration = Duration::from_secs(8);
 /// Colours of the frames' borders, by which they are found on the screen.
-const BORDERS: [[u8; 3]; 2] = [[255, 0, 255], [0, 255, 255]];
+pub(crate) const BORDERS: [[u8; 3]; 2] = [[255, 0, 255], [0, 255, 255]];
 
 #[test]
 fn chromium_frames_follow_the_count_and_heal() {
@@ -105,6 +105,8 @@ fn frames_in(engine: Engine) {
     let address = node.address().to_string();
     let stopping = Instant::now();
     assert!(node.stop(PATIENCE).unwrap().success());
+    let seen = frames[0].wait_until(stopping, PATIENCE, |pixels| pixels != two);
+    println!("{engine:?}: the number is marked {seen:.1?} after its node was told to stop");
     let marked = frames[0].still();
     assert!(
         marked != two && marked != three,
@@ -137,6 +139,46 @@ fn frames_in(engine: Engine) {
 }
 
 #[test]
+fn chromium_loads_a_page_whose_outer_document_arrives_in_parts() {
+    parts_in(Engine::Chromium);
+}
+
+#[test]
+fn firefox_loads_a_page_whose_outer_document_arrives_in_parts() {
+    parts_in(Engine::Firefox);
+}
+
+#[test]
+fn webkit_loads_a_page_whose_outer_document_arrives_in_parts() {
+    parts_in(Engine::WebKit);
+}
+
+/// The live document does not end, so no load may wait for it: not even where its frame is there before the outer document has
+/// ended, as on a slow network or a busy machine.
+fn parts_in(engine: Engine) {
+    let _lock = lock_browsers();
+    let node = start(&[]);
+    let outer = headcount_testkit::http::get(node.address(), "/online.html?height=40").unwrap().text();
+    let outer = outer.replace("src=\"/", &format!("src=\"{}", node.url("")));
+    let (first, last) = outer.split_at(outer.find("</iframe>").expect("a frame") + "</iframe>".len());
+    // Browsers show nothing of what is shorter than a kilobyte and has not ended.
+    let first = first.replace("<iframe", &format!("<!--{}-->\n<iframe", "x".repeat(2_000)));
+    let site = Site::with_parts(
+        &format!(
+            "<div style=\"display: inline-block; border: 8px solid rgb(255,0,255)\"><iframe loading=\"lazy\" src=\"{PARTS}\" \
+             width=\"200\" height=\"40\" style=\"border: 0; display: block\"></iframe></div>\n\
+             <script>addEventListener('load', () => fetch('/loaded'))</script>"
+        ),
+        &[&first, last],
+    );
+    let page = OpenPage::new(engine, Surroundings::Light, &site);
+    counts(&node, 1);
+    let event = || site.requested("/loaded").pop().ok_or("not yet".to_owned());
+    wait_until("the page's load event", PATIENCE, event).unwrap();
+    Frame { display: &page.display, place: find(&page.display, BORDERS[0]) }.still();
+}
+
+#[test]
 fn chromium_shows_the_newest_update_alone() {
     newest_update_in(Engine::Chromium);
 }
@@ -156,7 +198,7 @@ fn newest_update_in(engine: Engine) {
     let _lock = lock_browsers();
     let document = |updates: &[u64]| {
         let updates = updates.iter().map(|number| html::update(*number, &number.to_string(), Liveness::Live, ""));
-        format!("<!doctype html><body><main>{}", updates.collect::<String>())
+        format!("<!doctype html><style>{}</style><body><p>{}", html::STYLE, updates.collect::<String>())
     };
     let [all, last] = [&[7, 8, 8, 11, 40, 40][..], &[40]].map(|updates| document(updates).replace('"', "&quot;"));
     let [left, right] = [(all, BORDERS[0]), (last, BORDERS[1])].map(|(document, [red, green, blue])| {
@@ -269,8 +311,18 @@ impl Frame<'_> {
     }
 
     /// Waits until exactly these pixels are shown. Returns the time since `since`.
-    fn wait_for(&self, pixels: &[[u8; 3]], since: Instant, patience: Duration) -> Duration {
-        while self.pixels() != pixels {
+    pub(crate) fn wait_for(&self, pixels: &[[u8; 3]], since: Instant, patience: Duration) -> Duration {
+        self.wait_until(since, patience, |shown| shown == pixels)
+    }
+
+    /// Waits until such pixels are shown. Returns the time since `since`.
+    pub(crate) fn wait_until(
+        &self,
+        since: Instant,
+        patience: Duration,
+        are_such: impl Fn(&[[u8; 3]]) -> bool,
+    ) -> Duration {
+        while !are_such(&self.pixels()) {
             if since.elapsed() >= patience {
                 panic!("not shown within {patience:?}: see {}", self.display.save_screenshot().display());
             }

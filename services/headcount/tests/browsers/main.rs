@@ -9,6 +9,7 @@ mod colours;
 mod display;
 mod events;
 mod frames;
+mod hidden;
 mod node;
 mod picture;
 mod site;

@@ -90,9 +90,10 @@ fn pictures_that_take_long_to_draw_do_not_hold_up_the_shutdown() {
     }
     let signalled = Instant::now();
     node.process().signal(Signal::SIGTERM).unwrap();
+    // Each is closed when it has ended: the node waits for that.
     let ends: Vec<Stamp> = streams
-        .iter_mut()
-        .map(|stream| read_stamp(&std::iter::from_fn(|| stream.next()).last().expect("a last picture")).unwrap())
+        .into_iter()
+        .map(|mut stream| read_stamp(&std::iter::from_fn(|| stream.next()).last().expect("a last picture")).unwrap())
         .collect();
     assert!(node.stop(PATIENCE).unwrap().success());
     assert!(signalled.elapsed() < Duration::from_secs(1) + AT_ONCE, "stopped after {:?}", signalled.elapsed());

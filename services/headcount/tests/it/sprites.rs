@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{
     config_file::ConfigFile,
-    exchange::{connect, get, send},
+    exchange::{connect, get, request, send},
     node::start,
     options::{headcount, text},
     reload::ReloadedNode,
@@ -64,13 +64,11 @@ fn every_format_shows_an_operators_set() {
     assert_eq!(colour(&snapshot.body), [0, 150, 0]);
 
     let mut document = TextStream::open(&node, &format!("/online/live.html?{query}"));
-    let policy = document.head.header("content-security-policy").unwrap().to_owned();
-    assert!(policy.contains("img-src data:"), "{policy}");
     document.wait_for("3");
     let start = document.body.split("<b id=n").next().unwrap();
-    assert!(start.contains("background:url(data:image/png;base64,") && start.len() < 64 << 10, "{start}");
-    assert!(start.contains("aria-hidden=true><u class=m></u>"), "the digits are pictures, which nobody hears: {start}");
-    assert!(document.body.contains("--n:5;--a:3;--b:0"), "{}", document.body);
+    assert!(start.contains("background:url(/sprites/reds-"), "{start}");
+    assert!(start.contains("aria-hidden=true><u class=j></u>"), "the digits are pictures, which nobody hears: {start}");
+    assert!(document.body.contains("--n:5;--a:3}"), "{}", document.body);
 
     let page = get(&node, "/online?style=sprites&set=greens");
     assert_eq!(page.status(), 200);
@@ -78,6 +76,99 @@ fn every_format_shows_an_operators_set() {
         assert!(page.text().contains(part), "{part} is not in {}", page.text());
     }
     assert!(page.text().contains("online.png?set=greens&#38;style=sprites"), "{}", page.text());
+}
+
+#[test]
+fn documents_link_their_digits_and_browsers_keep_them() {
+    let folder = sets();
+    let node = start(["--sprites", folder.path().to_str().unwrap(), "--embed-from", "listed=https://forum.example"]);
+    for (set, counter) in [("reds", "online"), ("nixie", "listed")] {
+        let query = format!("style=sprites&set={set}");
+        let mut document = TextStream::open(&node, &format!("/{counter}/live.html?{query}"));
+        let policy = document.head.header("content-security-policy").unwrap().to_owned();
+        assert!(policy.contains("img-src 'self';"), "{policy}");
+        document.wait_for("1");
+        let start = document.body.split("<b id=n").next().unwrap();
+        println!("{set}: a document begins with {} bytes", start.len());
+        assert!(start.len() < 4 << 10, "{} bytes: {start}", start.len());
+        let path = start.split("url(").nth(1).expect("a link").split(')').next().unwrap();
+        assert!(path.starts_with(&format!("/sprites/{set}-")) && path.ends_with(".png"), "{path}");
+        let sheet = get(&node, path);
+        assert_eq!((sheet.status(), sheet.header("content-type")), (200, Some("image/png")));
+        assert_eq!(sheet.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        // A document in a sandbox is of no origin, and documents are under COEP.
+        assert_eq!(sheet.header("cross-origin-resource-policy"), Some("cross-origin"));
+        assert_eq!(sheet.header("x-content-type-options"), Some("nosniff"));
+        let digits = image::load_from_memory(&sheet.body).unwrap();
+        assert!(digits.height() == digits.height() / 10 * 10 && digits.height() > 5 * digits.width(), "{path}");
+        // Loaded before the live document takes a connection for good, of which browsers have six.
+        let outer = get(&node, &format!("/{counter}.html?{query}"));
+        assert!(
+            outer.text().contains(&format!("<link rel=\"preload\" as=\"image\" href=\"{path}\">")),
+            "{}",
+            outer.text()
+        );
+        // Another node's, whose folder is another: nobody may keep it under that name.
+        let (name, _) = path.rsplit_once('-').unwrap();
+        let other = get(&node, &format!("{name}-0123456789abcdef.png"));
+        assert_eq!((other.status(), other.header("cache-control")), (200, Some("no-store")));
+        assert_eq!(other.body, sheet.body);
+    }
+    for path in ["blues-0123456789abcdef.png", "reds.png", "reds-0123456789abcde.png", "reds-0123456789abcdeg.png"] {
+        assert_eq!(get(&node, &format!("/sprites/{path}")).status(), 404, "{path}");
+    }
+    // A counter may have this name.
+    TextStream::open(&node, "/sprites/live.html").wait_for("1");
+    assert_eq!(get(&node, "/sprites/snapshot.png").status(), 200);
+}
+
+#[test]
+fn frames_whose_set_is_gone_come_back_with_the_built_in_one() {
+    let folder = sets();
+    let reloaded = ReloadedNode::start(["--sprites", folder.path().to_str().unwrap()]);
+    let node = &reloaded.node;
+    let query = "style=sprites&set=reds&height=40";
+    let refresh = "Cache-Control: max-age=0\r\n";
+    TextStream::open(node, &format!("/online/live.html?{query}")).wait_for("1");
+    fs::remove_dir_all(folder.path().join("reds")).unwrap();
+    reloaded.reload("done");
+    // Its page is still open: the live document ends some time, and is loaded again.
+    let mut refreshed = TextStream::open_with(node, &format!("/online/live.html?{query}"), refresh);
+    refreshed.wait_for("1");
+    assert!(refreshed.body.contains("/sprites/nixie-"), "{}", refreshed.body);
+    // So is the outer one, and then the live one within it.
+    let outer = request(node, "GET", &format!("/online.html?{query}"), &[("Cache-Control", "max-age=0")]);
+    assert_eq!(outer.status(), 200, "{outer:?}");
+    let mut reloaded_within = TextStream::open(node, &format!("/online/live.html?{query}&reloaded=yes"));
+    reloaded_within.wait_for("2");
+    // Who writes a new page is told what is wrong.
+    for path in ["online.html", "online/live.html"] {
+        assert_eq!(get(node, &format!("/{path}?{query}")).status(), 400, "{path}");
+    }
+}
+
+/// A PNG whose colour profile is nothing but 200 MB of zeros.
+fn bomb(path: &Path) {
+    let mut info = png::Info::with_size(20, 40);
+    info.icc_profile = Some(vec![0; 200 << 20].into());
+    info.color_type = png::ColorType::Grayscale;
+    let mut writer = png::Encoder::with_info(fs::File::create(path).unwrap(), info).unwrap().write_header().unwrap();
+    writer.write_image_data(&[99; 20 * 40]).unwrap();
+}
+
+#[test]
+fn a_file_that_grows_when_it_is_read_costs_little() {
+    let folder = sets();
+    bomb(&folder.path().join("reds/3.png"));
+    assert!(fs::metadata(folder.path().join("reds/3.png")).unwrap().len() < 256 << 10);
+    // More than the program takes, and less than the profile.
+    let limited = format!(
+        "ulimit -v 180000; exec {} check --sprites {}",
+        env!("CARGO_BIN_EXE_headcount"),
+        folder.path().display()
+    );
+    let output = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

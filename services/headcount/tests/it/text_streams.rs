@@ -131,7 +131,7 @@ fn the_outer_document_is_complete_and_counts_nobody() {
     assert_eq!((outer.status(), outer.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(outer.text().contains(r#"<iframe loading="lazy" src="/online/live.html?label=a&amp;theme=dark""#));
     assert!(outer.text().trim_end().ends_with("</html>"), "{}", outer.text());
-    assert!(outer.header("content-security-policy").unwrap().ends_with("frame-ancestors *"));
+    assert!(outer.header("content-security-policy").unwrap().ends_with("frame-ancestors * file:"));
     for path in ["/listed.html", "/listed/live.html"] {
         let answer = request(&node, "HEAD", path, &[]);
         let policy = answer.header("content-security-policy").unwrap();
@@ -277,9 +277,11 @@ fn a_document_that_comes_back_to_another_node_counts_once() {
 #[test]
 fn the_outer_document_says_that_it_was_refreshed() {
     let node = start([]);
-    for (query, live) in [("", "live.html?reloaded=yes"), ("?label=a", "live.html?label=a&amp;reloaded=yes")] {
+    for (query, live) in [("", "live.html?reloaded=yes"), ("?label=a", "live.html?label=a&amp;amp;reloaded=yes")] {
         let outer = request(&node, "GET", &format!("/online.html{query}"), &[("Cache-Control", "max-age=0")]);
-        assert!(outer.text().contains(live), "{}", outer.text());
+        // It loads the live one whether somebody sees it or not.
+        let step = format!("content=&quot;0;url=/online/{live}&quot;&gt;\"");
+        assert!(outer.text().contains(&step) && !outer.text().contains("lazy"), "{}", outer.text());
         assert!(!get(&node, &format!("/online.html{query}")).text().contains("reloaded"));
     }
 }
@@ -355,6 +357,84 @@ fn events_that_cannot_be_had_now_are_to_be_asked_for_later() {
     // What will never be there stops a client for good.
     assert_eq!(get(&node, "/Online/events").status(), 404);
     assert_eq!(get(&node, "/online/events?label=a").status(), 400);
+}
+
+#[test]
+fn all_who_ask_at_once_where_there_is_room_for_few_come_back_later() {
+    let room = 4;
+    let node = start(["--max-viewers", &room.to_string()]);
+    for (path, status) in [("/online/events", 200), ("/online/live.html", 503)] {
+        let before = node.metric("headcount_refusals_total").unwrap();
+        let ask = || {
+            let mut socket = connect(&node);
+            write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            socket
+        };
+        // All requests are there before the first is admitted: most find room, and are refused later.
+        let sockets: Vec<TcpStream> = (0..60).map(|_| ask()).collect();
+        let mut admitted = Vec::new();
+        let mut refused = 0;
+        for mut socket in sockets {
+            socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            let mut answer = Vec::new();
+            match socket.read_to_end(&mut answer) {
+                Ok(_) => {
+                    let answer = Answer::read(&answer);
+                    assert_eq!(answer.status(), status, "{answer:?}");
+                    assert!(answer.text().contains("Sorry, "), "{answer:?}");
+                    let back = if status == 200 { "retry: 30000\n" } else { "http-equiv=\"refresh\"" };
+                    assert!(answer.text().contains(back), "{answer:?}");
+                    refused += 1;
+                }
+                Err(_) => admitted.push(socket),
+            }
+        }
+        assert_eq!((admitted.len(), refused), (room, 60 - room), "{path}");
+        let counted = node.metric("headcount_refusals_total").unwrap() - before;
+        assert_eq!(counted, refused as f64, "{path}");
+        drop(admitted);
+        wait_for_count(&node, "online", 0);
+    }
+}
+
+#[test]
+fn a_document_is_updated_twice_a_second_at_most() {
+    let node = start([]);
+    let mut first = TextStream::open(&node, "/online/live.html");
+    first.wait_for("1");
+    let begun = Instant::now();
+    let churn = Duration::from_secs(4);
+    // When each was read, in both documents: the second is opened amid the changes.
+    let times = thread::scope(|scope| {
+        scope.spawn(|| {
+            // Longer than they are read, which waits for updates.
+            while begun.elapsed() < churn + Duration::from_secs(2) {
+                let viewer = Stream::open(&node, "/online.png");
+                thread::sleep(Duration::from_millis(30));
+                drop(viewer);
+                thread::sleep(Duration::from_millis(30));
+            }
+        });
+        let times = |mut document: TextStream| {
+            let mut times = Vec::new();
+            while begun.elapsed() < churn && document.next_update().is_some() {
+                times.push(begun.elapsed());
+            }
+            times
+        };
+        let first = scope.spawn(move || times(first));
+        thread::sleep(Duration::from_millis(1_230));
+        let second = times(TextStream::open(&node, "/online/live.html"));
+        [first.join().unwrap(), second]
+    });
+    for (document, times) in times.iter().enumerate() {
+        assert!(times.len() >= 4, "{times:?}");
+        // A document begins with one update more.
+        for three in times[document..].windows(3) {
+            let within = three[2] - three[0];
+            assert!(within > Duration::from_millis(950), "three updates within {within:?}: {times:?}");
+        }
+    }
 }
 
 #[test]

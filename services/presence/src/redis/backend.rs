@@ -114,9 +114,10 @@ impl RedisBackend {
             node.prefix.visitor_key(),
             node.visitor_key.clone(),
             node.data_losses.subscribe(),
+            Arc::clone(&node.subscription),
         ));
         let identity = Arc::clone(&node);
-        node.spawn_background(async move { identity.data_identity.run().await });
+        node.spawn_background(async move { identity.data_identity.run(&identity.subscription).await });
         node.spawn_background(node_list::run(Arc::clone(&node)));
         node.spawn_background(memory::run(Arc::clone(&node.commands), node.metrics.clone()));
         let addresses = RedisAddressLimiter::start(Arc::clone(&node), Arc::clone(&limiter), state.departures);

@@ -14,8 +14,9 @@
 //! - `reap`: the session whose registrations are being removed. `waiting`: number of such sessions. `cursor`: of the
 //!   scan. `claim`: until when a node does that.
 //! - `kept`: when the life of the keys was last prolonged.
-//! - `recorded`: when the history was last confirmed, 0 if there is none.
-//! - `s:<session>`: "seq size phase kept suspect" of each session that has a lease.
+//! - `recorded`: since when changes go into the history, 0 if they do not.
+//! - `s:<session>`: "seq size phase kept suspect" of each session that has a lease. A session's id is the beginning of its
+//!   node's id and a number: "5a1b2c3d-hq3z0k8x2w".
 //! - Life: `keep`, prolonged while there are sessions; settle + lease after the last one. Writer: all scripts of
 //!   counters. Of these, renew alone touches several counters in one call, except in a cluster.
 //!
@@ -47,7 +48,9 @@
 //!   asks all nodes to report now.
 //! - Writer: hello, report, reap.
 //!
-//! `node:<node>`, channel: numbers that a node publishes to itself, to notice when its subscription delivers nothing.
+//! `probe`, channel: "node number data-id visitor-key", the last two as digests. Published by whichever node has heard nothing
+//! here for half a heartbeat: nodes compare the digests with what they know, and one that does not hear itself has a
+//! subscription that delivers nothing.
 //!
 //! `address:<hash>`, HASH: the streams of one client address on all nodes. The hash has 64 bits, keyed with
 //! `visitor-key`.
@@ -60,7 +63,7 @@
 //! - Life: 24 h. Writer: the first node that needs it.
 //!
 //! `data-id`, STRING: 16 random bytes, another value after each loss of data.
-//! - Life: `keep`, prolonged by each node every 5 s. Writer: the first node that misses it.
+//! - Life: `keep`, prolonged with each probe. Writer: the first node that misses it.
 //!
 //! `nodes`, HASH: node → "reported started version address": all nodes that run, with viewers or without.
 //! - Life: `keep`, prolonged by each node; a node that has been silent for twelve heartbeats is removed. Writer: node.
@@ -125,9 +128,9 @@ impl Prefix {
         format!("{}address:{hash:016x}", self.0)
     }
 
-    /// The channel of a node's messages to itself.
-    pub(super) fn node_channel(&self, node: &str) -> String {
-        format!("{}node:{node}", self.0)
+    /// The channel on which all nodes hear each other.
+    pub(super) fn probe_channel(&self) -> String {
+        format!("{}probe", self.0)
     }
 
     /// The key of the key of visitors' hashes.

@@ -33,6 +33,7 @@ mod reporter;
 mod script_tests;
 mod scripts;
 mod sessions;
+mod shared_keys;
 mod status;
 mod subscription;
 mod url;

@@ -118,19 +118,25 @@ impl Node {
     ) -> Arc<Node> {
         let timing = settings.timing;
         let prefix = Prefix(settings.prefix.clone());
-        let channel = prefix.node_channel(&id);
         let commands = CommandConnection::new(url.clone(), timing.response_timeout, health, metrics.clone());
         if let Some(connection) = connection {
             commands.resume(connection);
         }
         Arc::new(Node {
-            id,
             data_identity: DataIdentity::new(Arc::clone(&commands), prefix.data_id(), timing),
-            prefix,
             timing,
             description: settings.node.clone(),
             scripts: Scripts::new(&timing),
-            subscription: Subscription::new(url, channel, timing, Arc::clone(&commands), metrics.clone()),
+            subscription: Subscription::new(
+                url,
+                prefix.clone(),
+                id.clone(),
+                timing,
+                Arc::clone(&commands),
+                metrics.clone(),
+            ),
+            id,
+            prefix,
             commands,
             renewals: Renewals::default(),
             turns: Arc::new(Semaphore::new(TURNS)),

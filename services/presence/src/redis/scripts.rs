@@ -33,6 +33,9 @@ pub(super) const MAX_RECORDS: usize = 1_000;
 /// Bytes of a viewer in a record: no process has 2⁴⁸ viewers, and six bytes fit Redis's smallest allocation.
 const VIEWER_BYTES: usize = 6;
 
+/// Characters of a node's id that its sessions' ids begin with: 32 bits, which tell the nodes of an installation apart.
+pub(super) const NODE_IN_SESSION: usize = 8;
+
 /// The scripts, with this installation's times.
 pub(super) struct Scripts {
     hello: Script,
@@ -226,7 +229,7 @@ impl Scripts {
     pub(super) fn hello(&self, keys: &CounterKeys, seen: Seen, node: &str, clock: KnownClock) -> Call<'_> {
         let mut call = Call::new(&self.hello, keys, seen, "");
         call.access = Access::Grow;
-        call.argument(node);
+        call.argument(node.get(..NODE_IN_SESSION).unwrap_or(node));
         call.clock(clock);
         call.argument(keys.recording.argument());
         call
@@ -370,17 +373,20 @@ impl Scripts {
         Call { script: &self.renew_addresses, keys, arguments, access: Access::Write }
     }
 
-    /// Enters a node that runs for so long into the list of nodes, or takes it from there.
+    /// Enters a node that runs for so long into the list of nodes, or takes it from there. `known` is the number of nodes by the
+    /// last reply.
     pub(super) fn node(
         &self,
         key: &str,
         node: &str,
         uptime: Option<Duration>,
         description: &NodeDescription,
+        known: i64,
     ) -> Call<'_> {
         let uptime = uptime.map_or_else(String::new, |uptime| uptime.as_millis().to_string());
         let details = format!("{} {}", description.version, description.address);
-        let arguments = [node, &uptime, &details].map(|argument| argument.as_bytes().to_vec()).into();
+        let arguments =
+            [node, &uptime, &details, &known.to_string()].map(|argument| argument.as_bytes().to_vec()).into();
         Call { script: &self.node, keys: vec![key.to_owned()], arguments, access: Access::Write }
     }
 

@@ -21,6 +21,7 @@ const BUSY_WAIT: Duration = Duration::from_millis(1);
 
 pub(super) struct Relay {
     direction: Direction,
+    number: u64,
     from: TcpStream,
     to: TcpStream,
     shared: Arc<Shared>,
@@ -34,12 +35,13 @@ pub(super) struct Relay {
 impl Relay {
     pub(super) fn new(
         direction: Direction,
+        number: u64,
         from: TcpStream,
         to: TcpStream,
         shared: Arc<Shared>,
         replies: Option<Arc<ReplyMatcher>>,
     ) -> Self {
-        Self { direction, from, to, shared, replies, incomplete: Vec::new(), queue: VecDeque::new() }
+        Self { direction, number, from, to, shared, replies, incomplete: Vec::new(), queue: VecDeque::new() }
     }
 
     /// Runs until either end has closed, then closes both.
@@ -71,7 +73,11 @@ impl Relay {
                     Err(error) => return Err(error),
                 }
             }
-            let held = self.shared.path(self.direction).held;
+            let lost = self.shared.is_lost(self.number);
+            if lost && ended {
+                return Ok(());
+            }
+            let held = lost || self.shared.path(self.direction).held;
             if !held {
                 self.send_due()?;
             }

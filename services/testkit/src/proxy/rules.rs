@@ -2,7 +2,7 @@
 
 use std::{
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::atomic::{AtomicBool, AtomicU64},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -69,6 +69,10 @@ pub(super) struct Shared {
     pub(super) rules: Mutex<Rules>,
     /// Both sockets of each open connection, by its number.
     pub(super) open: Mutex<Vec<(u64, TcpStream, TcpStream)>>,
+    /// Connections that were accepted: the number of the next one.
+    pub(super) accepted: AtomicU64,
+    /// Nothing passes on connections with a lower number.
+    pub(super) lost_below: AtomicU64,
     pub(super) disturbed: AtomicU64,
     pub(super) stopped: AtomicBool,
 }
@@ -80,6 +84,10 @@ impl Shared {
 
     pub(super) fn path(&self, direction: Direction) -> PathRules {
         *self.rules().path(direction)
+    }
+
+    pub(super) fn is_lost(&self, number: u64) -> bool {
+        number < self.lost_below.load(Ordering::Relaxed)
     }
 
     pub(super) fn close_connections(&self) {

@@ -8,3 +8,4 @@ mod hostile;
 mod node;
 mod outages;
 mod play;
+mod size;

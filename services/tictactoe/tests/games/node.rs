@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Node {
@@ -33,9 +35,15 @@ impl Node {
                 break address.trim_end_matches('/').parse().unwrap();
             }
         };
-        // Its pipe must not fill up.
-        std::thread::spawn(move || log.for_each(drop));
-        Node { process, address }
+        let lines = Arc::default();
+        let kept: Arc<Mutex<Vec<String>>> = Arc::clone(&lines);
+        std::thread::spawn(move || log.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line)));
+        Node { process, address, log: lines }
+    }
+
+    /// The lines that it has logged since it listens.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
     }
 
     /// Sends a request from an address and returns its socket.
@@ -113,6 +121,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// After how many seconds a browser tries again.
+    pub(crate) fn refresh(&self) -> u32 {
+        let (_, after) = self.head.split_once("\nrefresh: ").unwrap_or_else(|| panic!("no refresh: {self:?}"));
+        after.split("\r\n").next().unwrap().parse().unwrap()
+    }
+
     /// Checks that it refuses with this status, in one plain sentence.
     pub(crate) fn refuses(&self, status: u16, part: &str) {
         let sentence = self.body.strip_suffix(".\n").unwrap_or_else(|| panic!("no sentence: {self:?}"));
@@ -154,6 +168,19 @@ impl Page {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
             Err(error) => panic!("{error} after {:?}", self.shown()),
         }
+    }
+
+    /// Reads for this time.
+    pub(crate) fn read_for(&mut self, time: Duration) {
+        let begun = Instant::now();
+        self.socket.set_read_timeout(Some(time)).unwrap();
+        let mut bytes = [0; 4096];
+        while begun.elapsed() < time {
+            if let Ok(read @ 1..) = self.socket.read(&mut bytes) {
+                self.text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            }
+        }
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
     /// What it shows after everything that has been read.

@@ -1,8 +1,15 @@
 //! Redis away, and a node that stops.
 
-use std::{io::Read, net::Ipv4Addr, thread, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener},
+    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
-use headcount_testkit::{Data, RedisServer, wait_until};
+use headcount_testkit::{Data, Proxy, RedisServer, wait_until};
 
 use crate::node::{Node, PATIENCE};
 
@@ -22,7 +29,7 @@ fn without_redis_moves_are_refused_and_streams_stay() {
         // A board that nobody looks at cannot be opened; its frame comes back by itself.
         let other = node.get("/other/live.html");
         other.refuses(503, "cannot be reached");
-        assert!(other.head.contains("refresh: 5"), "{other:?}");
+        assert!((5..=10).contains(&other.refresh()), "{other:?}");
         assert_eq!(node.get("/readyz").status, 200, "streams are to stay");
         redis.restart(data).unwrap();
         let back = page.until(|shown| !shown.stale);
@@ -79,4 +86,83 @@ fn a_node_that_stops_ends_its_streams_with_their_last_board() {
     let mut bytes = Vec::new();
     picture.read_to_end(&mut bytes).unwrap();
     assert!(bytes.ends_with(b"--headcount--\r\n"), "a stream that is ended on purpose says so");
+}
+
+#[test]
+fn connections_to_redis_that_deliver_nothing_are_replaced() {
+    let redis = RedisServer::start().unwrap();
+    let proxy = Proxy::raw(redis.address()).unwrap();
+    let [behind, direct] = [proxy.url(), redis.url()].map(|url| Node::start(&url, &[]));
+    let mut page = behind.page("lobby");
+    page.squares("eeeeeeeee");
+    proxy.lose_connections();
+    page.until(|shown| shown.stale);
+    let mut at = page.until(|shown| !shown.stale).at;
+    let mut slowest = Duration::ZERO;
+    for (index, squares) in ["xeeeeeeee", "xoeeeeeee", "xoxeeeeee", "xoxoeeeee"].into_iter().enumerate() {
+        let moved = Instant::now();
+        assert_eq!(direct.play("lobby", ["x", "o"][index % 2], at, index as u8 + 1).status, 204);
+        at = page.squares(squares).at;
+        slowest = slowest.max(moved.elapsed());
+    }
+    println!("another node's move is shown after {slowest:.0?} at the latest");
+    assert!(slowest < Duration::from_millis(700), "messages do not arrive: {slowest:?}");
+}
+
+#[test]
+fn without_redis_a_node_connects_and_logs_little() {
+    const BOARDS: usize = 30;
+    const OUTAGE: Duration = Duration::from_secs(5);
+    let mut redis = RedisServer::start().unwrap();
+    let node = Node::start(&redis.url(), &[]);
+    let mut pages: Vec<_> = (0..BOARDS).map(|board| node.page(&format!("b{board}"))).collect();
+    let lines = node.log().len();
+    let address = redis.address();
+    redis.kill();
+    let (listener, connects) = (TcpListener::bind(address).unwrap(), Arc::new(AtomicUsize::new(0)));
+    listener.set_nonblocking(true).unwrap();
+    let (begun, counting) = (Instant::now(), Arc::clone(&connects));
+    thread::spawn(move || {
+        while begun.elapsed() < OUTAGE {
+            match listener.accept() {
+                Ok(_) => _ = counting.fetch_add(1, Ordering::Relaxed),
+                Err(_) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    })
+    .join()
+    .unwrap();
+    let (connects, logged) = (connects.load(Ordering::Relaxed), node.log()[lines..].to_vec());
+    println!("{connects} connections and {} lines in {OUTAGE:?} without Redis", logged.len());
+    assert!((3..=20).contains(&connects), "{connects} connections");
+    assert!((1..=4).contains(&logged.len()), "{logged:#?}");
+    redis.restart(Data::Kept).unwrap();
+    for page in &mut pages {
+        page.until(|shown| !shown.stale);
+    }
+    let end = wait_until("the end of the outage in the log", PATIENCE, || match node.log().pop() {
+        Some(line) if line.contains("Redis answers") => Ok(()),
+        line => Err(format!("{line:?}")),
+    });
+    end.unwrap();
+}
+
+#[test]
+fn a_node_that_stops_answers_a_move_that_has_begun() {
+    let redis = RedisServer::start().unwrap();
+    let mut node = Node::start(&redis.url(), &["--drain", "0s"]);
+    let head = "POST /lobby HTTP/1.1\r\nHost: a\r\nContent-Length: 13\r\n\r\nat=0&squ";
+    let mut socket = node.send_from(Ipv4Addr::LOCALHOST, head.as_bytes());
+    // It has been accepted when a later one is answered.
+    assert_eq!(node.get("/healthz").status, 200);
+    let (status, answer) = thread::scope(|scope| {
+        let process = &mut node.process;
+        let stopped = scope.spawn(move || process.stop(PATIENCE).unwrap());
+        thread::sleep(Duration::from_secs(1));
+        let mut answer = String::new();
+        let _ = socket.write_all(b"are=5");
+        let _ = socket.read_to_string(&mut answer);
+        (stopped.join().unwrap(), answer)
+    });
+    assert!(status.success() && answer.starts_with("HTTP/1.1 204"), "{status}, {answer:?}");
 }

@@ -3,12 +3,13 @@
 use std::{
     io::Read,
     net::{IpAddr, Ipv4Addr},
+    process::Command,
     sync::Barrier,
     thread,
     time::{Duration, Instant},
 };
 
-use headcount_testkit::RedisServer;
+use headcount_testkit::{Proxy, RedisServer, proxy::Direction};
 use headcount_wire::{BOUNDARY, PartReader};
 
 use crate::node::{Node, PATIENCE, Shown, loopback, proxy_header};
@@ -94,11 +95,12 @@ fn two_play_to_the_end_on_two_nodes_and_everybody_sees_it() {
     nodes[0].play("lobby", "x", shown.at, 1).refuses(409, "game is over");
     // The board is free again after a sixth of the limit.
     let free = see(EMPTY);
-    assert!(free.standing == 0 && free.at > shown.at);
+    assert_eq!((free.standing, free.at), (0, 0));
     // What O has sent before does nothing now.
     assert_eq!(nodes[0].play("lobby", "o", shown.at - 1, 8).status, 409);
     assert_eq!(nodes[0].play("lobby", "o", free.at, 8).status, 204);
-    assert_eq!(see("eeeeeeexe").standing, 1);
+    let next = see("eeeeeeexe");
+    assert!(next.standing == 1 && next.at > shown.at, "positions have other numbers in each game");
     // Only boards are in Redis, and no address or user agent in them.
     let keys = redis.keys().unwrap();
     assert_eq!(keys, ["{tictactoe}:board:lobby", "{tictactoe}:boards"]);
@@ -134,14 +136,14 @@ fn a_board_is_free_after_its_time_without_a_move() {
         let free = page.squares(EMPTY);
         let after = moved.elapsed();
         println!("free {after:.0?} after the last move");
-        assert!((1_450..2_000).contains(&after.as_millis()) && free.standing == 0 && free.at > at);
+        assert!((1_450..2_000).contains(&after.as_millis()) && (free.standing, free.at) == (0, 0));
     }
     // X was to move, and does not become X of a new game by a move of the old one.
     nodes[0].play("quiet", "x", at, 3).refuses(409, "has changed since");
-    // An opening of the former game does not open another.
-    nodes[0].play("quiet", "x", 0, 1).refuses(409, "has changed since");
     let free = pages[0].squares(EMPTY).at;
     assert_eq!(nodes[1].play("quiet", "somebody else", free, 9).status, 204);
+    // Who has seen the board free before does not become O by the same form.
+    nodes[0].play("quiet", "x", 0, 1).refuses(409, "has changed since");
     assert_eq!(pages[0].squares("eeeeeeeex").standing, 1);
 }
 
@@ -238,5 +240,58 @@ fn documents_end_by_themselves_and_pictures_do_not() {
     let mut bytes = [0; 1 << 16];
     for _ in 0..200 {
         assert!(picture.read(&mut bytes).unwrap() > 0);
+    }
+}
+
+#[test]
+fn a_move_that_arrives_late_does_not_revive_a_free_board() {
+    let redis = RedisServer::start().unwrap();
+    let proxy = Proxy::raw(redis.address()).unwrap();
+    let limit = ["--move-limit", "2s"];
+    let [slow, fast] = [proxy.url(), redis.url()].map(|url| Node::start(&url, &limit));
+    let (mut page, mut others) = (fast.page("late"), slow.page("late"));
+    others.squares(EMPTY);
+    assert_eq!(fast.play("late", "x", 0, 1).status, 204);
+    let moved = Instant::now();
+    let at = page.squares("xeeeeeeee").at;
+    thread::sleep(Duration::from_millis(1_400));
+    // It is read in time, and judged then. What it makes of the board arrives when the board is free.
+    proxy.delay(Direction::ToServer, Duration::from_millis(400));
+    let answer = slow.play("late", "o", at, 2);
+    let answered = moved.elapsed();
+    assert!((2_050..2_900).contains(&answered.as_millis()), "answered {answered:?} after the first move");
+    let shown = page.until(|shown| shown.squares != "xeeeeeeee");
+    assert_eq!(shown.squares, EMPTY);
+    answer.refuses(409, "has changed since");
+    assert_eq!(page.until(|_| true).squares, EMPTY);
+}
+
+#[test]
+fn nodes_with_different_limits_show_the_same() {
+    let redis = RedisServer::start().unwrap();
+    let [patient, hasty] = ["10m", "1s"].map(|limit| Node::start(&redis.url(), &["--move-limit", limit]));
+    let mut pages = [patient.page("a"), hasty.page("a"), patient.page("b"), hasty.page("b")];
+    assert_eq!(patient.play("a", "x", 0, 1).status, 204);
+    assert_eq!(hasty.play("b", "x", 0, 1).status, 204);
+    for page in &mut pages {
+        page.squares("xeeeeeeee");
+    }
+    thread::sleep(Duration::from_millis(2_500));
+    let shown = pages.each_mut().map(|page| {
+        page.read_for(Duration::from_millis(100));
+        page.shown().unwrap().squares
+    });
+    assert_eq!(shown, ["xeeeeeeee", "xeeeeeeee", EMPTY, EMPTY], "the node of the last move decides for all");
+}
+
+#[test]
+fn a_move_limit_is_between_a_second_and_an_hour() {
+    for limit in ["0s", "999ms", "61m", "1000000years"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_tictactoe"))
+            .args(["--listen", "127.0.0.1:0", "--redis", "nowhere", "--move-limit", limit])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("between 1s and 1h"), "{limit}: {said}");
     }
 }

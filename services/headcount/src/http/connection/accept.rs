@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use axum::Router;
 use bytes::Bytes;
-use headcount_connection::TrustedProxies;
+use headcount_connection::{IdleConnections, RequestLimits, TrustedProxies};
 use headcount_presence::AddressLimits;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::idle::IdleConnections;
-use super::request_limits::RequestLimits;
 use super::serve::ConnectionServer;
 use super::waiting::{WaitingConnection, WaitingConnections};
 use crate::http::metrics::Metrics;
@@ -28,6 +26,8 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 const SLICE: Duration = Duration::from_millis(10);
 /// Slices per second.
 const SLICES_PER_SECOND: u32 = 100;
+/// Most requests in progress of one client address, unless it may have more streams. By default it may have as many.
+const MIN_ADDRESS_REQUESTS: usize = 128;
 
 /// Bounds on connections and their requests.
 #[derive(Clone, Debug)]
@@ -82,11 +82,12 @@ impl Acceptor {
         metrics: Metrics,
         ending: CancellationToken,
     ) -> Self {
+        let max_of_address = limits.addresses.in_all.max(MIN_ADDRESS_REQUESTS);
         let server = ConnectionServer {
             router,
             proxies: Arc::new(proxies),
-            idle_connections: IdleConnections::new(limits.max_heads),
-            request_limits: RequestLimits::new(limits.max_requests, limits.addresses, viewers),
+            idle_connections: IdleConnections::new(limits.max_heads, usize::MAX),
+            request_limits: RequestLimits::new(limits.max_requests, max_of_address, limits.addresses, viewers),
             head_timeout: limits.head_timeout,
             stall_limit: limits.stall_limit,
             response_budget: Arc::default(),

@@ -1,11 +1,8 @@
-//! Passes a new viewer from its request's handler to the connection's task, which stops driving hyper and moves the
-//! socket into the engine.
+//! [`NewViewer`]: a viewer on its way from its request's handler to the engine.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::feeds::{Feed, ViewerAttachment};
 
@@ -19,31 +16,5 @@ pub(crate) struct NewViewer {
     pub(crate) attachment: ViewerAttachment,
 }
 
-/// A slot for one viewer. Clones share it.
-#[derive(Clone, Default)]
-pub(crate) struct Handoff(Arc<Slot>);
-
-#[derive(Default)]
-struct Slot {
-    viewer: Mutex<Option<NewViewer>>,
-    filled: Notify,
-}
-
-impl Handoff {
-    /// Puts a viewer into the slot. The caller must not return a response afterwards: hyper would write it to the
-    /// socket.
-    pub(crate) fn send(&self, viewer: NewViewer) {
-        *self.0.viewer.lock() = Some(viewer);
-        self.0.filled.notify_one();
-    }
-
-    /// Waits for a viewer.
-    pub(super) async fn receive(&self) -> NewViewer {
-        loop {
-            self.0.filled.notified().await;
-            if let Some(viewer) = self.0.viewer.lock().take() {
-                return viewer;
-            }
-        }
-    }
-}
+/// A slot for one viewer.
+pub(crate) type Handoff = headcount_connection::Handoff<NewViewer>;

@@ -4,11 +4,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::idle::RequestGuard;
 use super::unread::UnreadResponse;
 use super::write_progress::WriteProgress;
 use axum::body::{Body, HttpBody};
 use bytes::{Buf, Bytes};
+use headcount_connection::RequestGuard;
 use http_body::Frame;
 
 /// Marks the response of an HTTP/2 viewer, as an extension. It is told how far the stream has been written.

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::http::{Request, Response};
 use bytes::{Bytes, BytesMut};
-use headcount_connection::TrustedProxies;
+use headcount_connection::{IdleConnections, IdleTracker, RequestLimits, TrustedProxies, refuse};
 use headcount_engine::RejectedViewer;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -24,9 +24,6 @@ use super::connection_info::ConnectionInfo;
 use super::detect::{DetectError, Detected, ProxyHeader, detect};
 use super::error_body::ErrorBodyStream;
 use super::handoff::{Handoff, NewViewer};
-use super::idle::{IdleConnections, IdleTracker};
-use super::refusal::refuse;
-use super::request_limits::RequestLimits;
 use super::response_body::{Keeps, ResponseBody, ViewerStream};
 use super::response_budget::ResponseBudget;
 use super::rewind::{RewindStream, Untouched};
@@ -108,7 +105,7 @@ impl ConnectionServer {
         let _ = stream.set_nodelay(true);
         let head_deadline = Instant::now() + self.head_timeout;
         let close = Arc::new(Notify::new());
-        let slot = self.idle_connections.enter(&close);
+        let slot = self.idle_connections.enter(None, &close);
         let proxy_header =
             if self.proxies.must_send_proxy_header(peer) { ProxyHeader::Required } else { ProxyHeader::Absent };
         let mut read = BytesMut::from(read);
@@ -147,7 +144,7 @@ impl ConnectionServer {
             proxies: Arc::clone(&self.proxies),
             handoff: (!http2).then(Handoff::default),
         };
-        let idle = IdleTracker::new(Arc::clone(&self.idle_connections), close, slot);
+        let idle = IdleTracker::new(Arc::clone(&self.idle_connections), None, close, slot);
         let watch = ConnectionWatch { idle, unread, untouched, head_deadline };
         if http2 {
             self.serve_http2(io, info, &watch).await;
@@ -271,7 +268,8 @@ impl ConnectionServer {
             let response: ResponseFuture = Box::pin(async move {
                 let response = match permit {
                     Ok(_permit) => router.call(request.map(Body::new)).await?,
-                    Err(error) => {
+                    Err(too_many) => {
+                        let error = HttpError::from(too_many);
                         metrics.refused(error.cause());
                         form.refuse(error)
                     }

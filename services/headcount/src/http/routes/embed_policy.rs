@@ -40,7 +40,8 @@ impl EmbedPolicy {
     /// other.
     pub(super) fn frame_ancestors(&self, counter: &CounterName) -> String {
         match self.0.get(counter) {
-            None => "*".to_owned(),
+            // `*` has only the schemes of networks, and whoever tries an embed has the page in a file.
+            None => "* file:".to_owned(),
             Some(origins) => {
                 ["'self'"].into_iter().chain(origins.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
             }
@@ -106,7 +107,7 @@ mod tests {
         assert!(policy.allows(&online, &origin("https://forum.example"), []));
         assert!(!policy.allows(&online, &origin("null"), []));
         assert_eq!(policy.frame_ancestors(&online), "'self' https://forum.example http://127.0.0.1:8081");
-        assert_eq!(policy.frame_ancestors(&CounterName::parse("free").expect("a valid name")), "*");
+        assert_eq!(policy.frame_ancestors(&CounterName::parse("free").expect("a valid name")), "* file:");
         assert!(policy.allows(&CounterName::parse("free").expect("a valid name"), &HeaderMap::new(), []));
     }
 

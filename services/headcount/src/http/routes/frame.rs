@@ -6,8 +6,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::stream_options::StreamOptions;
 use crate::counters::CounterRef;
-use crate::html_document::{self, RELOADED};
+use crate::html_document::{self, LiveFrame, RELOADED};
 use crate::http::app::App;
+use crate::http::connection::ConnectionInfo;
 use crate::http::error::HttpError;
 use crate::http::headers;
 use crate::stream_format::StreamFormat;
@@ -15,16 +16,27 @@ use crate::stream_format::StreamFormat;
 /// Answers with the outer document.
 ///
 /// # Errors
-/// Fails if the options are wrong.
-pub(super) fn frame(app: &App, counter: &CounterRef, request: &Request) -> Result<Response, HttpError> {
+/// Fails if the options are wrong. In a document that is refreshed they were right before: what a look lacks since then, a set of
+/// sprites or a character of a font, is drawn as well as can be.
+pub(super) async fn frame(app: &App, counter: &CounterRef, request: Request) -> Result<Response, HttpError> {
     let query = request.uri().query().unwrap_or_default();
     let options = StreamOptions::from_query(query, StreamFormat::Html)?;
-    app.feeds.draw_queue().artist().check(&options.look)?;
-    let reloaded = is_refresh(request.headers()).then_some(RELOADED);
+    let (reloaded, frame) = match is_refresh(request.headers()) {
+        true => (Some(RELOADED), LiveFrame::AtOnce),
+        false => (None, LiveFrame::Lazy),
+    };
+    if reloaded.is_none() {
+        app.feeds.draw_queue().artist().check(&options.look)?;
+    }
     let query = [query].into_iter().filter(|query| !query.is_empty()).chain(reloaded).collect::<Vec<_>>().join("&");
     let separator = if query.is_empty() { "" } else { "?" };
     let live = format!("/{}/live.html{separator}{query}", counter.path_segment);
-    let document = html_document::outer(counter.name.as_str(), &live, options.theme, app.frame_refresh);
+    let connection = request.extensions().get::<ConnectionInfo>().expect("every request carries it");
+    let client_ip = connection.client_ip(request.headers());
+    // Without it, the live one loads it.
+    let sheet = app.feeds.sheet(&options.look, client_ip).await.ok().flatten();
+    let sheet = sheet.as_ref().map(|sheet| sheet.path());
+    let document = html_document::outer(counter.name.as_str(), (&live, frame), sheet, options.theme, app.frame_refresh);
     let mut headers = headers::cross_origin("no-store");
     headers.extend(document_headers(app, &counter.name));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(StreamFormat::Html.content_type()));
@@ -35,7 +47,7 @@ pub(super) fn frame(app: &App, counter: &CounterRef, request: &Request) -> Resul
 pub(super) fn document_headers(app: &App, counter: &headcount_presence::CounterName) -> HeaderMap {
     let ancestors = app.embed_policy.frame_ancestors(counter);
     let policy = format!(
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'; \
+        "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'; \
          frame-ancestors {ancestors}"
     );
     let policy = HeaderValue::from_str(&policy).expect("origins are visible ASCII");

@@ -10,6 +10,7 @@ mod link_preview;
 mod page;
 mod requested_origin;
 mod route;
+mod sheet;
 mod snapshot;
 mod static_files;
 mod stream;
@@ -34,6 +35,7 @@ use super::error::{HttpError, RefusalCause};
 use super::refusal_form::RefusalForm;
 use crate::counters::CounterRef;
 use crate::phase;
+use crate::sprite_sheets::set_of_path;
 use crate::stream_format::StreamFormat;
 
 /// Time that a request in progress may still take once streams are ending. Drawing takes less; Redis may take longer.
@@ -61,14 +63,19 @@ async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Re
     match Route::from_one_segment(request.uri().path(), &app.counters)? {
         Route::Page(counter) => page::counter(&app, &counter, &request),
         Route::Stream(counter, format) => Ok(stream(&app, counter, format, request).await),
-        Route::Frame(counter) => frame::frame(&app, &counter, &request),
+        Route::Frame(counter) => frame::frame(&app, &counter, request).await,
         Route::Json(counter) => json::json(&app, &counter.name).await,
         Route::History(_) | Route::Snapshot(..) => Err(HttpError::NotFound),
     }
 }
 
-/// `/{counter}/snapshot.png`, `.jpg`, `.svg`, `/{counter}/live.html`, `/{counter}/events`, `/{counter}/history.json`.
+/// `/{counter}/snapshot.png`, `.jpg`, `.svg`, `/{counter}/live.html`, `/{counter}/events`, `/{counter}/history.json`,
+/// `/sprites/{set}-{hash}.png`.
 async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
+    // No counter has such a file.
+    if let Some(set) = set_of_path(request.uri().path()) {
+        return sheet::sheet(&app, &set, request).await;
+    }
     match Route::from_two_segments(request.uri().path(), &app.counters)? {
         Route::Snapshot(counter, format) => snapshot::snapshot(&app, &counter.name, format, request).await,
         Route::Stream(counter, format) => Ok(stream(&app, counter, format, request).await),

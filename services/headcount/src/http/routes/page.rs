@@ -163,7 +163,7 @@ fn page(app: &App, counter: &CounterRef, path: &str, request: &Request) -> Resul
 fn frame_width(look: &Look, artist: &Artist) -> u32 {
     // A digit is 0.6 of its font size, and that is 0.55 of the height; an odometer's drum is 0.6 of the height.
     let digit = match (look.style(), artist.set_of(look)) {
-        (_, Some(set)) => set.digit_aspect(),
+        (_, Some((_, set))) => set.digit_aspect(),
         (Style::Odometer, None) => 0.6,
         (_, None) => 0.34,
     };

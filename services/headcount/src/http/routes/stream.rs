@@ -27,6 +27,7 @@ use crate::http::connection::{ConnectionInfo, NewViewer};
 use crate::http::error::HttpError;
 use crate::phase;
 use crate::returning_viewers::Arrival;
+use crate::sprite_sheets::SpriteSheet;
 use crate::stream_format::StreamFormat;
 
 /// Answers a request for a stream. For HTTP/1 this never returns once the viewer has been admitted.
@@ -40,7 +41,15 @@ pub(super) async fn stream(
     request: Request,
 ) -> Result<Response, HttpError> {
     let options = StreamOptions::from_query(request.uri().query().unwrap_or_default(), format)?;
-    app.feeds.draw_queue().artist().check(&options.look)?;
+    let arrival = match frame::is_refresh(request.headers()) {
+        true => Arrival::Refreshed,
+        false if options.is_reloaded => Arrival::Reloaded,
+        false => Arrival::Loaded,
+    };
+    // A document that comes back was right before. What its look lacks since then is drawn as well as can be.
+    if format != StreamFormat::Html || arrival == Arrival::Loaded {
+        app.feeds.draw_queue().artist().check(&options.look)?;
+    }
     let own_origins = [requested_origin(&request), app.public_url.clone()];
     // Browsers keep pages from framing a document that may not be (`frame-ancestors`).
     if format != StreamFormat::Html
@@ -69,11 +78,6 @@ pub(super) async fn stream(
             .map(|value| value.as_bytes().to_vec())
             .unwrap_or_default(),
     };
-    let arrival = match frame::is_refresh(request.headers()) {
-        true => Arrival::Refreshed,
-        false if options.is_reloaded => Arrival::Reloaded,
-        false => Arrival::Loaded,
-    };
     // Frees hyper's buffers, which the request holds: admission may take long.
     drop(request);
 
@@ -86,7 +90,8 @@ pub(super) async fn stream(
     };
     // At the limit of looks, the numbers are written for the default one.
     let look = if feed.key == key { options.look } else { Look::default() };
-    let opening = opening(app, &counter, &look, options.theme, format);
+    let sheet = if format == StreamFormat::Html { app.feeds.sheet(&look, client.ip).await? } else { None };
+    let opening = opening(&counter, &look, sheet.as_deref(), options.theme, format);
     match connection.handoff {
         Some(handoff) => {
             handoff.send(NewViewer { feed, head: http1_head(&headers, &opening), attachment });
@@ -139,14 +144,17 @@ async fn admit(
 }
 
 /// Returns what a viewer is sent before the first frame.
-fn opening(app: &App, counter: &CounterName, look: &Look, theme: Theme, format: StreamFormat) -> Bytes {
+fn opening(
+    counter: &CounterName,
+    look: &Look,
+    sheet: Option<&SpriteSheet>,
+    theme: Theme,
+    format: StreamFormat,
+) -> Bytes {
     match format {
         StreamFormat::Png => headcount_wire::opening(Format::Png.content_type()),
         StreamFormat::Jpeg => headcount_wire::opening(Format::Jpeg.content_type()),
-        StreamFormat::Html => {
-            let sprites = app.feeds.draw_queue().artist().set_of(look);
-            html::opening(&html_document::start(counter.as_str(), look, sprites.as_deref(), theme))
-        }
+        StreamFormat::Html => html::opening(&html_document::start(counter.as_str(), look, sheet, theme)),
         StreamFormat::Events => events::retry(random_retry()).into(),
     }
 }
