@@ -95,7 +95,7 @@ pub(crate) struct PresenceOptions {
     #[arg(long, value_name = "LISTS", default_value = "", value_parser = EmbedPolicy::parse)]
     pub(crate) embed_from: EmbedPolicy,
     /// Whose past is kept, for charts and /COUNTER/history.json: where --counters lists names, that of all of them, for five
-    /// years; otherwise that of at most this number of counters on each node, for 30 days after their last change; up to 50
+    /// years; otherwise that of at most this number of counters on each node, for 30 days after their last change; up to 57
     /// kB each. 0 keeps nothing. With Redis, the same on all nodes
     #[arg(long, value_name = "N", default_value = "100", value_parser = number::<usize>(0, 1_000_000))]
     history: usize,

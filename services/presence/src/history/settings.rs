@@ -31,7 +31,7 @@ pub enum HistoryRule {
     Kept {
         /// Those that exist by name.
         listed: Vec<CounterName>,
-        /// Most others of a node: clients may invent their names, and each takes up to 50 kB.
+        /// Most others of a node: clients may invent their names, and each takes up to 57 kB.
         others: usize,
     },
 }
@@ -43,7 +43,7 @@ impl Default for HistoryRule {
 }
 
 impl HistoryRule {
-    /// By default most other counters of a node: 5 MB.
+    /// By default most other counters of a node: 6 MB.
     pub const OTHERS: usize = 100;
 
     /// Whether a counter has a history. `has_room` says whether there is room for one that is not listed, where there may be so

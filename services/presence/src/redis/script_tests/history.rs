@@ -188,7 +188,7 @@ async fn when_nobody_is_there_it_is_zero_and_when_nobody_knows_it_is_unknown() {
     // The state's end of life: only the history is left.
     tokio::time::sleep(TIMING.idle() + STEP * 2).await;
     let keys: Vec<String> = redis::cmd("KEYS").arg("hc:*").query_async(&mut counter.connection.clone()).await.unwrap();
-    assert_eq!(keys, [counter.keys.history.clone()]);
+    assert_eq!(keys, std::slice::from_ref(&counter.keys.history));
     clock.leap(&counter, 10 * MINUTE).await;
     let zero = Some(Point { highest: 0, mean: 0.0 });
     let past = counter.past(Span::Hour).await;
