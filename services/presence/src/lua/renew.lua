@@ -37,24 +37,19 @@ local function renew(state, sessions, session, report, quiet)
   return expiry - now
 end
 
--- Notes in the past that the count has not changed, should the state be lost. Each call does so that finds the last note as old as
--- a key's life.
-local function confirm(state, history)
-  local recorded = tonumber(redis.call('HGET', state, 'recorded') or 0)
-  if recorded == 0 or (now >= recorded and now - recorded < KEEP) then return end
-  redis.call('HSET', state, 'recorded', now_text)
-  if redis.call('EXISTS', history) == 1 then redis.call('SETRANGE', history, CONFIRMED_AT, struct.pack('<d', now)) end
-end
-
--- Prolongs the life of the node's registrations, and where no other node has just done so, that of the counter's other keys.
-local function keep(report, viewers, visitors, history, state, sessions)
+-- Prolongs the life of the node's registrations, and where no other node has just done so, that of the counter's other keys. Then it
+-- also notes in the history that the count has not changed, should the state be lost.
+local function keep(report, viewers, history, state, ...)
   if redis.call('HLEN', viewers) ~= tonumber(string.match(report, ' (%d+) ')) then return false end
   redis.call('PEXPIRE', viewers, KEEP)
-  local kept = tonumber(redis.call('HGET', state, 'kept'))
+  local it = redis.call('HMGET', state, 'kept', 'recorded')
+  local kept = tonumber(it[1])
   if now < kept or now - kept >= KEEP / 10 then
-    for _, key in ipairs({ visitors, state, sessions }) do redis.call('PEXPIRE', key, KEEP) end
+    for _, key in ipairs({ state, ... }) do redis.call('PEXPIRE', key, KEEP) end
     redis.call('HSET', state, 'kept', now_text)
-    confirm(state, history)
+    if tonumber(it[2] or 0) > 0 and redis.call('EXISTS', history) == 1 then
+      redis.call('SETRANGE', history, CONFIRMED_AT, struct.pack('<d', now))
+    end
   end
   return true
 end
@@ -65,7 +60,7 @@ for at = 3, #ARGV, ARGUMENTS_EACH do
   local due = ends > now and renew(state, sessions, ARGV[at], report, ARGV[at + 2]) or REPORT
   key = key + 2
   if ARGV[at + 3] ~= '' then
-    if due ~= REPORT and not keep(report, KEYS[key], KEYS[key + 1], KEYS[key + 2], state, sessions) then due = REPORT end
+    if due ~= REPORT and not keep(report, KEYS[key], KEYS[key + 2], state, sessions, KEYS[key + 1]) then due = REPORT end
     key = key + 3
   end
   reply[#reply + 1] = due

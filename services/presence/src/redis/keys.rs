@@ -14,7 +14,7 @@
 //! - `reap`: the session whose registrations are being removed. `waiting`: number of such sessions. `cursor`: of the
 //!   scan. `claim`: until when a node does that.
 //! - `kept`: when the life of the keys was last prolonged.
-//! - `recorded`: when the history was last confirmed, 0 if there is none.
+//! - `recorded`: since when changes go into the history, 0 if they do not.
 //! - `s:<session>`: "seq size phase kept suspect" of each session that has a lease. A session's id is the beginning of its
 //!   node's id and a number: "5a1b2c3d-hq3z0k8x2w".
 //! - Life: `keep`, prolonged while there are sessions; settle + lease after the last one. Writer: all scripts of
