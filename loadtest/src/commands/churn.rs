@@ -204,7 +204,7 @@ fn leave_nothing(viewers: Viewers, redis: &RedisServer) -> String {
     drop(viewers);
     let counters = || -> Result<usize, String> {
         let keys = redis.keys().map_err(|error| error.to_string())?;
-        match keys.iter().filter(|key| key.contains("online")).count() {
+        match keys.iter().filter(|key| key.contains("online") && !key.ends_with(":history")).count() {
             0 => Ok(0),
             _ => Err(keys.join(" ")),
         }

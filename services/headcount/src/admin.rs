@@ -2,6 +2,7 @@
 //! JSON (`/status.json`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -14,12 +15,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::counter_gauges::CounterGauges;
 use crate::phase::Phase;
 use crate::status_board::{StatusBoard, StatusReport};
 use crate::status_page;
 
 /// Value of `Content-Security-Policy` of the page: it runs nothing, and loads nothing but itself.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// How long metrics wait for the numbers of counters. Monitoring must not be without metrics because Redis is slow.
+const COUNTERS_WITHIN: Duration = Duration::from_millis(500);
 
 /// What the admin port reports.
 pub(crate) struct Admin {
@@ -31,6 +36,8 @@ pub(crate) struct Admin {
     pub(crate) phase: watch::Receiver<Phase>,
     /// All metrics.
     pub(crate) registry: Registry,
+    /// Those of counters, which are registered there.
+    pub(crate) counters: CounterGauges,
     /// All nodes and counters.
     pub(crate) status: StatusBoard,
 }
@@ -94,6 +101,15 @@ async fn status_page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    // In a task of its own, which goes on where this does not wait for it.
+    let reading = {
+        let admin = Arc::clone(&admin);
+        tokio::spawn(async move { admin.status.report().await })
+    };
+    match tokio::time::timeout(COUNTERS_WITHIN, reading).await {
+        Ok(Ok(report)) => admin.counters.show(&report),
+        _ => admin.counters.mark_stale(),
+    }
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {
         Ok(()) => (

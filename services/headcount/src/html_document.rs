@@ -94,8 +94,12 @@ pub(crate) fn outer(
     };
     // Loaded before the live one takes a connection for good: over HTTP/1, browsers have six for a host.
     let sheet = sheet.map(|path| format!("<link rel=\"preload\" as=\"image\" href=\"{path}\">\n")).unwrap_or_default();
+    // Out of sight until the document is complete, which is when `:last-child` begins to hold: had a lazy frame begun to load
+    // before, Chromium would wait for it with the load events of this document and of its page, for ever.
     format!(
-        "{head}{sheet}<style>html,body{{margin:0;height:100%;overflow:hidden}}iframe{{display:block;border:0;width:100%;height:100%}}</style>\n\
+        "{head}{sheet}<style>html,body{{margin:0;height:100%;overflow:hidden}}\
+         iframe{{display:block;position:absolute;left:0;top:99999px;border:0;width:100%;height:100%}}\
+         iframe:last-child{{top:0}}</style>\n\
          <iframe {live} title=\"{title}\"></iframe>\n</html>\n"
     )
 }

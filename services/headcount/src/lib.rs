@@ -5,6 +5,7 @@
 
 mod admin;
 mod commands;
+mod counter_gauges;
 mod counter_json;
 mod counters;
 mod descriptors;
@@ -20,6 +21,7 @@ mod feed_pictures;
 mod feeds;
 #[doc(hidden)]
 pub mod fuzzing;
+mod history_json;
 mod history_source;
 mod html_document;
 mod html_frames;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use headcount_engine::{Engine, HeldViewer};
-use headcount_presence::{Counter, Health, Presence, PresenceState};
+use headcount_presence::{Counter, Health, HistoryFile, HistorySettings, Presence, PresenceState};
 use prometheus_client::registry::Registry;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::commands::draw;
+use crate::counter_gauges::CounterGauges;
 use crate::counters::Counters;
 use crate::feeds::{Feed, FeedSettings, Feeds, ViewerAttachment};
 use crate::http::WaitingConnection;
@@ -306,7 +307,8 @@ impl Parts {
         let counters = options.presence.counters().map_err(anyhow::Error::msg)?;
         let budget = descriptors::budget(options.requests.max_heads).context("cannot read the limit of open files")?;
         let engine = Engine::start(engine_settings(options, budget.viewers))?;
-        let presence = presence(options, presence_state, addresses.0);
+        let file = history_file(options, presence_state.is_some())?;
+        let presence = presence(options, presence_state, addresses.0, file);
         let metrics = http::Metrics::default();
         let reloads = ReloadMetrics::new(totals);
         let settings = FeedSettings {
@@ -343,7 +345,7 @@ impl Parts {
     }
 
     fn serve(self, options: &ServeOptions, resumed: Option<Resumed>) -> Node {
-        let Self { presence, engine, feeds, registry, budget, listener, .. } = self;
+        let Self { presence, engine, feeds, mut registry, budget, listener, .. } = self;
         let (phase, phases) = watch::channel(Phase::Serving);
         let http2_viewers = TaskTracker::new();
         let app = Arc::new(http::App {
@@ -386,7 +388,9 @@ impl Parts {
         };
         let health = presence.health();
         let status = StatusBoard::new(presence.clone());
-        let admin = Admin { health, live_shards, phase: phases, registry, status };
+        let counters = CounterGauges::default();
+        counters.register(&mut registry);
+        let admin = Admin { health, live_shards, phase: phases, registry, counters, status };
         let admin_task = admin::serve(self.admin_listener, admin);
         Node {
             presence,
@@ -508,13 +512,33 @@ async fn release(presence: &Presence) {
     }
 }
 
-fn presence(options: &ServeOptions, state: Option<PresenceState>, listen: SocketAddr) -> Presence {
+/// Returns the file with the past. A reload must not end the node, so it goes on without a file that it cannot use.
+fn history_file(options: &ServeOptions, is_reload: bool) -> anyhow::Result<Option<HistoryFile>> {
+    let Some(path) = &options.presence.data else { return Ok(None) };
+    let opened = HistoryFile::open(path).and_then(|file| file.check_writable().map(|()| file));
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_reload => {
+            tracing::error!("the history is not saved: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn presence(
+    options: &ServeOptions,
+    state: Option<PresenceState>,
+    listen: SocketAddr,
+    file: Option<HistoryFile>,
+) -> Presence {
     let settings = headcount_presence::Settings {
         prefix: options.presence.redis_prefix.clone(),
         grace: options.presence.grace,
         max_counters: options.viewers.max_counters,
         limits: options.addresses.limits(),
         timing: headcount_presence::Timing::scaled(options.presence.time_scale),
+        history: HistorySettings { rule: options.presence.history(), file },
         node: node_description::describe(listen),
     };
     let url = options.presence.redis.clone();

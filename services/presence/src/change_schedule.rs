@@ -215,7 +215,7 @@ mod tests {
             let limiter = AddressLimiter::new(limits, Metrics::default());
             let name = CounterName::parse("online").unwrap();
             let versions = Arc::new(Versions::new(1));
-            let viewers = Arc::new(LocalViewers::embedded(name.clone(), versions, Metrics::default()));
+            let viewers = Arc::new(LocalViewers::embedded(name.clone(), versions, None, Metrics::default()));
             Address { schedule: ChangeSchedule::new(grace, limiter), viewers, name }
         }
 

@@ -14,6 +14,7 @@ mod counter_registry;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
+mod history;
 mod local_viewers;
 mod metrics;
 mod monotonic;
@@ -38,6 +39,7 @@ pub use admission_error::AdmissionError;
 pub use client::Client;
 pub use counter::Counter;
 pub use health::Health;
+pub use history::{HistoryFile, HistoryFileError, HistoryRule, HistorySettings};
 pub use name::{CounterName, NameError};
 pub use network::Network;
 pub use presence::Presence;

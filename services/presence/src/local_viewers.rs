@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::history::embedded::CounterHistory;
 use crate::metrics::Metrics;
 use crate::versions::Versions;
 use crate::viewer_id::ViewerId;
@@ -27,6 +28,8 @@ pub(crate) struct LocalViewers {
     viewers: Mutex<Viewers>,
     readings: watch::Sender<Reading>,
     versions: Arc<Versions>,
+    /// Where this node's own numbers are recorded. `None` if they are not, or Redis records those of all nodes.
+    history: Option<Arc<CounterHistory>>,
     metrics: Metrics,
 }
 
@@ -79,14 +82,19 @@ pub(crate) enum Removal {
 
 impl LocalViewers {
     /// The viewers of a counter that only this node counts.
-    pub(crate) fn embedded(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> LocalViewers {
+    pub(crate) fn embedded(
+        name: CounterName,
+        versions: Arc<Versions>,
+        history: Option<Arc<CounterHistory>>,
+        metrics: Metrics,
+    ) -> LocalViewers {
         let readings = watch::Sender::new(versions.empty_reading());
-        LocalViewers { name, changed: Notify::new(), viewers: Mutex::default(), readings, versions, metrics }
+        LocalViewers { name, changed: Notify::new(), viewers: Mutex::default(), readings, versions, history, metrics }
     }
 
     /// The viewers of a counter whose changes are reported to Redis, which sends the readings.
     pub(crate) fn reported(name: CounterName, versions: Arc<Versions>, metrics: Metrics) -> LocalViewers {
-        let local_viewers = LocalViewers::embedded(name, versions, metrics);
+        let local_viewers = LocalViewers::embedded(name, versions, None, metrics);
         local_viewers.viewers.lock().unreported = Some(Unreported::default());
         local_viewers
     }
@@ -329,6 +337,9 @@ impl LocalViewers {
     fn show_local(&self, viewers: &Viewers) {
         if !viewers.shows_shared && !viewers.is_restoring {
             let (count, visitors) = viewers.numbers();
+            if let Some(history) = &self.history {
+                history.record(count);
+            }
             self.readings.send_replace(self.versions.next_reading(count, visitors));
         }
     }

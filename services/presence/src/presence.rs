@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use headcount_wire::history::{History, Span};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::address_limiter::{AddressClass, AddressLimiter, AdmittedStream};
 use crate::change_schedule::ChangeSchedule;
 use crate::counter_registry::{CounterRegistry, LiveCounter};
+use crate::history::embedded::Histories;
 use crate::local_viewers::{LocalState, LocalViewers};
 use crate::metrics::{DecidedBy, Metrics};
 use crate::presence_state::{BackendState, EmbeddedState, PresenceState};
@@ -47,6 +49,7 @@ enum Backend {
         visitor_key: VisitorKey,
         /// A former process's counters that are not live here yet, by name.
         former: Mutex<HashMap<String, LocalState>>,
+        histories: Arc<Histories>,
     },
     Redis(RedisBackend),
 }
@@ -97,8 +100,9 @@ impl Presence {
         limiter.resume(state.next_viewer);
         let (versions, health, backend) = match url {
             None => {
-                let (versions, EmbeddedState { visitor_key, counters }) = state.into_embedded();
-                let backend = Backend::Embedded { visitor_key, former: Mutex::new(counters) };
+                let (versions, EmbeddedState { visitor_key, counters, histories }) = state.into_embedded();
+                let histories = Histories::start(settings.history, histories, end.clone());
+                let backend = Backend::Embedded { visitor_key, former: Mutex::new(counters), histories };
                 (versions, watch::Sender::new(Health::Connected), backend)
             }
             Some(url) => {
@@ -128,7 +132,10 @@ impl Presence {
         let open = || {
             let (name, versions, metrics) = (name.clone(), Arc::clone(&inner.versions), inner.metrics.clone());
             let local_viewers = Arc::new(match &inner.backend {
-                Backend::Embedded { .. } => LocalViewers::embedded(name, versions, metrics),
+                Backend::Embedded { histories, .. } => {
+                    let history = histories.open(&name);
+                    LocalViewers::embedded(name, versions, history, metrics)
+                }
                 Backend::Redis(_) => LocalViewers::reported(name, versions, metrics),
             });
             if inner.is_restoring.load(Ordering::Relaxed) {
@@ -193,6 +200,15 @@ impl Presence {
         }
     }
 
+    /// Returns the past of a counter, whether it is live on this node or not. `None` if Redis does not answer within a response
+    /// timeout: only Redis knows it.
+    pub async fn history(&self, name: &CounterName, span: Span) -> Option<History> {
+        match &self.0.backend {
+            Backend::Embedded { histories, .. } => Some(histories.history(name, span, self.read(name).await.count)),
+            Backend::Redis(backend) => backend.history(name, span).await,
+        }
+    }
+
     /// Whether the counters are shared with other nodes.
     pub fn is_shared(&self) -> bool {
         matches!(self.0.backend, Backend::Redis(_))
@@ -203,11 +219,13 @@ impl Presence {
         self.0.health.subscribe()
     }
 
-    /// Called at the end of a shutdown: reports the last leaves and ends this node's leases. Takes at most 3 s.
+    /// Called at the end of a shutdown: reports the last leaves and ends this node's leases, which takes at most 3 s, or saves the
+    /// history.
     pub async fn release(&self) {
         self.0.registry.change_schedule.release();
-        if let Backend::Redis(backend) = &self.0.backend {
-            backend.release().await;
+        match &self.0.backend {
+            Backend::Embedded { histories, .. } => histories.save().await,
+            Backend::Redis(backend) => backend.release().await,
         }
     }
 
@@ -220,12 +238,13 @@ impl Presence {
         let inner = &self.0;
         inner.registry.change_schedule.release();
         let backend = match &inner.backend {
-            Backend::Embedded { visitor_key, former } => {
+            Backend::Embedded { visitor_key, former, histories } => {
                 let mut counters = former.lock().clone();
                 for live in inner.registry.all() {
                     counters.insert(live.local_viewers.name.to_string(), live.local_viewers.state());
                 }
-                BackendState::Embedded(EmbeddedState { visitor_key: *visitor_key, counters })
+                let (visitor_key, histories) = (*visitor_key, histories.snapshot());
+                BackendState::Embedded(EmbeddedState { visitor_key, counters, histories })
             }
             Backend::Redis(backend) => BackendState::Redis(Box::new(backend.pause().await)),
         };
@@ -264,7 +283,10 @@ impl Presence {
         }
         inner.registry.limiter.restored();
         match &inner.backend {
-            Backend::Embedded { former, .. } => former.lock().clear(),
+            Backend::Embedded { former, histories, .. } => {
+                former.lock().clear();
+                histories.restored();
+            }
             Backend::Redis(backend) => backend.restored(),
         }
     }

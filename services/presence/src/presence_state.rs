@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::Settings;
+use crate::history::recorder::Recorder;
 use crate::local_viewers::LocalState;
 use crate::redis::{RedisState, RedisUrl};
 use crate::versions::Versions;
@@ -35,6 +36,9 @@ pub(crate) struct EmbeddedState {
     pub(crate) visitor_key: VisitorKey,
     /// The live counters, by name.
     pub(crate) counters: HashMap<String, LocalState>,
+    /// The past of counters, by name.
+    #[serde(default)]
+    pub(crate) histories: Vec<(String, Recorder)>,
 }
 
 impl PresenceState {
@@ -71,7 +75,7 @@ impl PresenceState {
 
 impl EmbeddedState {
     fn new(visitor_key: VisitorKey) -> EmbeddedState {
-        EmbeddedState { visitor_key, counters: HashMap::new() }
+        EmbeddedState { visitor_key, counters: HashMap::new(), histories: Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::AddressLimits;
+use crate::{AddressLimits, HistorySettings};
 
 /// The settings of presence. The promised bounds hold for the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Settings {
     pub limits: AddressLimits,
     /// The times of the lease protocol.
     pub timing: Timing,
+    /// What is kept of the past.
+    pub history: HistorySettings,
     /// What operators see of this node.
     pub node: NodeDescription,
 }
@@ -148,12 +150,27 @@ impl Timing {
 
     /// Longest time between two reports of a node for the list of nodes. It costs five commands, so it is rare.
     pub(crate) fn node_report(&self) -> Duration {
-        self.heartbeat * 5
+        self.heartbeat * 6
     }
 
-    /// A node that has not reported for so long is no longer in that list: two reports and some seconds.
+    /// A node that has not reported for so long is no longer in that list: two reports.
     pub(crate) fn node_silence(&self) -> Duration {
         self.heartbeat * 12
+    }
+
+    /// For how long a published number may turn out to have included viewers of a node that had died: until its lease and the suspicion
+    /// have ended, and somebody has noticed.
+    pub(crate) fn doubt(&self) -> Duration {
+        self.lease + self.suspicion * 4
+    }
+
+    /// How that time is divided in a counter's history: into at least four parts, which never go over the end of a minute.
+    pub(crate) fn history_slice(&self) -> Duration {
+        // Divisors of a minute.
+        const SLICES: [u64; 14] = [5_000, 4_000, 3_000, 2_500, 2_000, 1_500, 1_000, 500, 250, 200, 100, 50, 20, 10];
+        let most = self.doubt() / 4;
+        let slice = SLICES.into_iter().map(Duration::from_millis).find(|slice| *slice <= most);
+        slice.unwrap_or(Duration::from_millis(5))
     }
 
     /// How long the state stays in Redis after the last session has ended.
@@ -170,6 +187,7 @@ impl Default for Settings {
             max_counters: 100_000,
             limits: AddressLimits::default(),
             timing: Timing::default(),
+            history: HistorySettings::default(),
             node: NodeDescription::default(),
         }
     }

@@ -70,6 +70,7 @@ impl Status {
     /// Joins what nodes have said of themselves with what is registered at counters: from that come the nodes' viewers, and the
     /// nodes that have not said anything.
     pub(crate) fn new(mut nodes: Vec<NodeStatus>, mut counters: Vec<CounterStatus>) -> Status {
+        name_nodes(&nodes, &mut counters);
         let mut viewers: HashMap<&str, u64> = HashMap::new();
         for session in counters.iter().flat_map(|counter| &counter.sessions) {
             *viewers.entry(&session.node).or_default() += session.viewers;
@@ -88,6 +89,19 @@ impl Status {
         nodes.sort_by(|a, b| (&a.address, &a.node).cmp(&(&b.address, &b.node)));
         counters.sort_by(|a, b| a.name.cmp(&b.name));
         Status { nodes, counters }
+    }
+}
+
+/// Completes the ids of sessions' nodes, of which a session's id may have the beginning only.
+fn name_nodes(nodes: &[NodeStatus], counters: &mut [CounterStatus]) {
+    let mut ids: Vec<_> = nodes.iter().map(|node| node.node.as_str()).collect();
+    ids.sort_unstable();
+    for session in counters.iter_mut().flat_map(|counter| &mut counter.sessions) {
+        // The first that is not less: if any begins so, it does.
+        let at = ids.partition_point(|id| *id < session.node.as_str());
+        if let Some(id) = ids.get(at).filter(|id| id.starts_with(&session.node)) {
+            session.node = (*id).to_owned();
+        }
     }
 }
 
@@ -143,6 +157,17 @@ mod tests {
             since: Some(SystemTime::UNIX_EPOCH),
             reported: Some(Duration::from_millis(5)),
         }
+    }
+
+    #[test]
+    fn a_session_has_the_beginning_of_its_nodes_id() {
+        let sessions = vec![session("5a01", 3), session("5a02", 2), session("5a0", 1), session("ffff", 4)];
+        let nodes = vec![node("5a0277", "b:1"), node("5a0155", "a:1")];
+        let status = Status::new(nodes, vec![counter("a", sessions)]);
+        let named: Vec<_> = status.counters[0].sessions.iter().map(|it| it.node.as_str()).collect();
+        assert_eq!(named, ["5a0155", "5a0277", "5a0155", "ffff"]);
+        let listed: Vec<_> = status.nodes.iter().map(|node| (node.node.as_str(), node.viewers)).collect();
+        assert_eq!(listed, [("ffff", 4), ("5a0155", 4), ("5a0277", 2)]);
     }
 
     #[test]

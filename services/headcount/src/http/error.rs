@@ -56,13 +56,19 @@ pub(crate) enum HttpError {
     /// Presence refuses the viewer or the counter.
     #[error("{0}.")]
     Admission(AdmissionError),
+    /// The query of a history has anything but one span.
+    #[error("A history takes one option: span, which is hour, day, month, year or all.")]
+    Span,
+    /// Redis, which alone knows the past of a counter, does not answer.
+    #[error("The history cannot be read now; try again in a few seconds.")]
+    History,
     /// The node is shutting down.
     #[error("This node is shutting down; try again in a few seconds.")]
     Draining,
 }
 
 /// The value of every cause label of refused requests.
-pub(super) const CAUSES: [&str; 19] = [
+pub(super) const CAUSES: [&str; 21] = [
     "not_found",
     "counter",
     "embedder",
@@ -81,6 +87,8 @@ pub(super) const CAUSES: [&str; 19] = [
     "address_rate",
     "address_streams",
     "address_streams_in_all",
+    "span",
+    "history",
     "draining",
 ];
 
@@ -92,13 +100,16 @@ impl HttpError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::Counter(_) => StatusCode::NOT_FOUND,
-            Self::Look(_) | Self::Host => StatusCode::BAD_REQUEST,
+            Self::Look(_) | Self::Host | Self::Span => StatusCode::BAD_REQUEST,
             Self::EmbedPolicy => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Engine(_) | Self::DrawQueueFull(_) | Self::Draining | Self::Unread | Self::Requests => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Engine(_)
+            | Self::DrawQueueFull(_)
+            | Self::Draining
+            | Self::Unread
+            | Self::Requests
+            | Self::History => StatusCode::SERVICE_UNAVAILABLE,
             Self::AddressRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Admission(error) => match error {
                 AdmissionError::TooManyCounters { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -130,6 +141,8 @@ impl HttpError {
             Self::Engine(headcount_engine::Rejection::Full) => "max_viewers",
             Self::Engine(headcount_engine::Rejection::CounterFull) => "max_viewers_per_counter",
             Self::Draining => "draining",
+            Self::Span => "span",
+            Self::History => "history",
             Self::Engine(_) => "engine",
             Self::DrawQueueFull(_) => "drawing",
             Self::Admission(AdmissionError::TooManyCounters { .. }) => "max_counters",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use headcount_drawing::SpriteSets;
-use headcount_presence::RedisUrl;
+use headcount_presence::{HistoryFile, RedisUrl};
 
 use super::config_errors::ConfigErrors;
 use super::parse::{CounterRule, Optional};
@@ -28,6 +28,7 @@ impl Rules<'_> {
         self.check_addresses(errors);
         self.check_certificates(errors);
         self.check_sprites(errors);
+        self.check_data(errors);
     }
 
     /// `--counters signed` needs a `--sign-key`.
@@ -66,6 +67,18 @@ impl Rules<'_> {
         {
             for mistake in mistakes.iter() {
                 errors.add(&self.name("sprites"), &folder.to_string_lossy(), mistake);
+            }
+        }
+    }
+
+    /// The file with the past can be read, and nothing else keeps it.
+    fn check_data(&self, errors: &mut ConfigErrors) {
+        if let Some(Some(file)) = self.value::<Optional<PathBuf>>("data") {
+            if let Some(Some(_)) = self.value::<Optional<RedisUrl>>("redis") {
+                let why = format!("must be left out with {}, which keeps the past", self.name("redis"));
+                errors.add(&self.name("data"), &file.to_string_lossy(), why);
+            } else if let Err(why) = HistoryFile::open(file) {
+                errors.add(&self.name("data"), &file.to_string_lossy(), why.to_string());
             }
         }
     }

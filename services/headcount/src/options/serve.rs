@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use headcount_presence::{AddressLimits, RedisUrl};
+use headcount_presence::{AddressLimits, HistoryRule, RedisUrl};
 
 use super::digests::OptionDigests;
 use super::parse::{self, CounterRule, Networks, Optional, duration, number, optional, rate};
@@ -94,6 +94,15 @@ pub(crate) struct PresenceOptions {
     /// `COUNTER=https://forum.example,…;COUNTER=…`. A counter that is not listed may be embedded anywhere
     #[arg(long, value_name = "LISTS", default_value = "", value_parser = EmbedPolicy::parse)]
     pub(crate) embed_from: EmbedPolicy,
+    /// Whose past is kept, for charts and /COUNTER/history.json: where --counters lists names, that of all of them, for five
+    /// years; otherwise that of at most this number of counters on each node, for 30 days after their last change; up to 57
+    /// kB each. 0 keeps nothing. With Redis, the same on all nodes
+    #[arg(long, value_name = "N", default_value = "100", value_parser = number::<usize>(0, 1_000_000))]
+    history: usize,
+    /// Without Redis: the file with the past of all counters, replaced each minute and at the end. Without it, the past
+    /// is lost when the process ends. Each process needs a file of its own
+    #[arg(long, value_name = "FILE", default_value = "", value_parser = optional(parse::path))]
+    pub(crate) data: Optional<PathBuf>,
     /// A stream counts only after it has been open for this time. Above 0, a reload does not make the number jump
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration(Duration::ZERO, HOUR))]
     pub(crate) grace: Duration,
@@ -229,6 +238,17 @@ impl PresenceOptions {
     /// Fails if names are signed and the key is missing or too short.
     pub(crate) fn counters(&self) -> Result<Counters, String> {
         self.counters.with_key(self.sign_key.as_deref())
+    }
+}
+
+impl PresenceOptions {
+    /// Which counters have a history, from `--history` and `--counters`.
+    pub(crate) fn history(&self) -> HistoryRule {
+        match (self.history, &self.counters) {
+            (0, _) => HistoryRule::Off,
+            (others, CounterRule::Listed(names)) => HistoryRule::Kept { listed: names.clone(), others },
+            (others, CounterRule::Any | CounterRule::Signed) => HistoryRule::Kept { listed: Vec::new(), others },
+        }
     }
 }
 

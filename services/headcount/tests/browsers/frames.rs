@@ -15,7 +15,7 @@ use crate::{
     lock_browsers,
     node::{counts, join, start, start_again},
     picture::Rectangle,
-    site::Site,
+    site::{PARTS, Site},
 };
 
 /// Longest median time from a join to its pixels.
@@ -136,6 +136,46 @@ fn frames_in(engine: Engine) {
     println!("{engine:?}: {turned_over} turn-overs in 20 s; something else was seen {other} times in some 800");
     assert!(turned_over >= 4);
     assert!(other < 40, "the frame is empty for a moment at most");
+}
+
+#[test]
+fn chromium_loads_a_page_whose_outer_document_arrives_in_parts() {
+    parts_in(Engine::Chromium);
+}
+
+#[test]
+fn firefox_loads_a_page_whose_outer_document_arrives_in_parts() {
+    parts_in(Engine::Firefox);
+}
+
+#[test]
+fn webkit_loads_a_page_whose_outer_document_arrives_in_parts() {
+    parts_in(Engine::WebKit);
+}
+
+/// The live document does not end, so no load may wait for it: not even where its frame is there before the outer document has
+/// ended, as on a slow network or a busy machine.
+fn parts_in(engine: Engine) {
+    let _lock = lock_browsers();
+    let node = start(&[]);
+    let outer = headcount_testkit::http::get(node.address(), "/online.html?height=40").unwrap().text();
+    let outer = outer.replace("src=\"/", &format!("src=\"{}", node.url("")));
+    let (first, last) = outer.split_at(outer.find("</iframe>").expect("a frame") + "</iframe>".len());
+    // Browsers show nothing of what is shorter than a kilobyte and has not ended.
+    let first = first.replace("<iframe", &format!("<!--{}-->\n<iframe", "x".repeat(2_000)));
+    let site = Site::with_parts(
+        &format!(
+            "<div style=\"display: inline-block; border: 8px solid rgb(255,0,255)\"><iframe loading=\"lazy\" src=\"{PARTS}\" \
+             width=\"200\" height=\"40\" style=\"border: 0; display: block\"></iframe></div>\n\
+             <script>addEventListener('load', () => fetch('/loaded'))</script>"
+        ),
+        &[&first, last],
+    );
+    let page = OpenPage::new(engine, Surroundings::Light, &site);
+    counts(&node, 1);
+    let event = || site.requested("/loaded").pop().ok_or("not yet".to_owned());
+    wait_until("the page's load event", PATIENCE, event).unwrap();
+    Frame { display: &page.display, place: find(&page.display, BORDERS[0]) }.still();
 }
 
 #[test]

@@ -10,6 +10,12 @@ pub(crate) const VISITOR_KEY: &str = "hc:visitor-key";
 /// The keys that belong to no counter or address.
 const OF_ALL_NODES: [&str; 3] = [VISITOR_KEY, "hc:data-id", "hc:nodes"];
 
+/// What the key of a counter's history ends with: it outlives the counter.
+pub(crate) const HISTORY: &str = ":history";
+
+/// The longest life of a history of a counter that is not listed: 30 days, in milliseconds.
+const HISTORY_LIFE: i64 = 30 * 86_400_000;
+
 /// What the keys of client addresses begin with.
 const ADDRESSES: &str = "hc:address:";
 
@@ -55,23 +61,26 @@ pub(crate) fn holds_besides_addresses(redis: &RedisServer, fleet: &Fleet) -> any
     Ok(())
 }
 
-/// Waits until nothing is left but what belongs to all nodes: the visitors' key lives for a day, the id of the data for minutes.
+/// Waits until nothing is left but histories, and what belongs to all nodes: the visitors' key lives for a day, the id of the data for
+/// minutes.
 pub(crate) fn is_empty(redis: &RedisServer) -> anyhow::Result<()> {
     let empty = || -> Result<(), String> {
         let keys = redis.keys().map_err(|error| error.to_string())?;
-        if keys.iter().all(|key| OF_ALL_NODES.contains(&key.as_str())) { Ok(()) } else { Err(format!("{keys:?}")) }
+        let stays = |key: &str| OF_ALL_NODES.contains(&key) || key.ends_with(HISTORY);
+        if keys.iter().all(|key| stays(key)) { Ok(()) } else { Err(format!("{keys:?}")) }
     };
     wait_until("an empty Redis", FORGOTTEN, empty)?;
     for key in redis.keys().unwrap() {
-        assert!((1..=86_400_000).contains(&number(redis, &["PTTL", &key]).unwrap()), "{key} stays for ever");
+        let longest = if key.ends_with(HISTORY) { HISTORY_LIFE } else { 86_400_000 };
+        assert!((1..=longest).contains(&number(redis, &["PTTL", &key]).unwrap()), "{key} stays for ever");
     }
     Ok(())
 }
 
-/// Checks that every key in Redis expires within five minutes, except the visitor key.
+/// Checks that every key in Redis expires within five minutes, except the visitor key and histories.
 pub(crate) fn will_be_empty(redis: &RedisServer) {
     let keys = redis.keys().unwrap();
-    for key in keys.iter().filter(|key| *key != VISITOR_KEY) {
+    for key in keys.iter().filter(|key| *key != VISITOR_KEY && !key.ends_with(HISTORY)) {
         // One that has gone since is no better than gone.
         let left = number(redis, &["PTTL", key]).unwrap();
         assert!(left == -2 || (1..=LONGEST_LIFE).contains(&left), "{key} stays for {left} ms");
@@ -97,7 +106,7 @@ impl Stored {
         for key in redis.keys().map_err(|error| error.to_string())? {
             if key.contains(":viewers:") {
                 viewers.push(number(redis, &["HLEN", &key])?);
-            } else if !OF_ALL_NODES.contains(&key.as_str()) && !key.starts_with(ADDRESSES) {
+            } else if !OF_ALL_NODES.contains(&key.as_str()) && !key.starts_with(ADDRESSES) && !key.ends_with(HISTORY) {
                 others.push(key);
             }
         }

@@ -12,6 +12,7 @@ mod documents;
 mod draw_queue;
 mod event_client;
 mod exchange;
+mod history;
 mod hostile;
 mod http2;
 mod interop;

@@ -1,27 +1,31 @@
--- Every script of a counter begins with this file: the state, the clock, the leases, and the reply. The caller puts the
--- constants before it (LEASE, SUSPICION, SETTLE, MAX_SETTLE, PUBLISH_GAP, KEEPALIVE, KEEP, IDLE, CLAIM, CLOCK_SLACK:
+-- Every script of a counter begins with this file: the state, the clock, the leases, and the reply. The caller puts
+-- history.lua before it, and the constants (LEASE, SUSPICION, SETTLE, MAX_SETTLE, PUBLISH_GAP, KEEPALIVE, KEEP, IDLE, CLAIM, CLOCK_SLACK:
 -- all in milliseconds).
 --
 -- KEYS[1] state     HASH  see keys.rs for its fields
 -- KEYS[2] sessions  ZSET  session -> end of its lease, in milliseconds of this Redis's clock
 -- KEYS[3] visitors  HASH  visitor -> number of registrations
 -- KEYS[4] reaping   LIST  sessions that have ended and are still to be taken apart
+-- KEYS[5] history   STRING  see keys.rs and history.lua
 -- ARGV[1] channel   where the counter's states are published
 -- ARGV[2..5]        epoch, version, count and visitors of the state that the caller shows; 0 0 0 0 for none
 -- ARGV[6] session   the caller's session; empty for a reader
+-- ARGV[#ARGV] past  whether the counter's past is recorded: '' as it is, 'off' no longer, or a number: yes, and it lives so many
+--                   milliseconds after its last change
 --
 -- Every script returns {status, now, epoch, version, count, visitors, seq, settling, held, due, nodes, reap, session}:
 -- the published state, and what the caller should do next (milliseconds where it is a time).
 
 local OK, UNKNOWN, GAP, DIFFERS = 0, 1, 2, 3
 
-local STATE, SESSIONS, VISITORS, REAPING = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local STATE, SESSIONS, VISITORS, REAPING, HISTORY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local CHANNEL = ARGV[1]
 local seen = {
   epoch = tonumber(ARGV[2]), version = tonumber(ARGV[3]),
   count = tonumber(ARGV[4]), visitors = tonumber(ARGV[5]),
 }
 local session = ARGV[6]
+local wish = ARGV[#ARGV]
 
 local clock = redis.call('TIME')
 local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
@@ -40,7 +44,7 @@ end
 
 local FIELDS = {
   'epoch', 'version', 'count', 'visitors', 'seq', 'published', 'held', 'begun', 'settle', 'floor', 'visitors_floor',
-  'expiry', 'last_session', 'nodes', 'people', 'waiting', 'claim', 'kept', 'cursor', 'reap', 'quiet',
+  'expiry', 'last_session', 'nodes', 'people', 'waiting', 'claim', 'kept', 'cursor', 'recorded', 'reap', 'quiet',
 }
 local TEXTS = { reap = true, quiet = true } -- the fields that are no numbers
 local state = {}   -- the fields above as they were, then as they become
@@ -51,6 +55,10 @@ local publication_due = false -- the state is to be published once it is stored
 local ask_all = false   -- all nodes are asked to report now
 local broken = false    -- some of the counter's keys are missing: see start_over
 local exists
+local is_new = false    -- the state began with this call
+local is_lost = false   -- an epoch began, other than with a new state
+local ended_viewers = 0 -- viewers of sessions whose lease has run out
+local before            -- of the past: what was published when this call began. See publication
 
 local function set_field(field, value)
   state[field] = value
@@ -69,26 +77,33 @@ local function store_session(id, it)
   redis.call('HSET', STATE, 's:' .. id, table.concat(numbers, ' ') .. (it.suspect and ' 1' or ' 0'))
 end
 
+-- What of the published state is recorded: the count, -1 while the epoch settles, and whether no node has viewers.
+local function publication()
+  return {
+    count = state.settle > 0 and -1 or state.count, is_idle = state.nodes == 0,
+    exists = exists, published = state.published, recorded = state.recorded,
+  }
+end
+
 local function read_state()
-  local wanted = {}
-  for i, field in ipairs(FIELDS) do wanted[i] = field end
-  wanted[#FIELDS + 1] = 's:' .. session
-  local values = redis.call('HMGET', STATE, unpack(wanted))
-  exists = values[1] and true or false
+  local values = redis.call('HMGET', STATE, 's:' .. session, unpack(FIELDS))
+  local mine = values[1]
+  exists = values[2] and true or false
   for i, field in ipairs(FIELDS) do
     if TEXTS[field] then
-      state[field] = values[i] or ''
+      state[field] = values[i + 1] or ''
     else
-      state[field] = tonumber(values[i] or 0)
+      state[field] = tonumber(values[i + 1] or 0)
     end
   end
-  local mine = values[#FIELDS + 1]
   own = mine and parse_session(mine) or nil
+  before = publication()
 end
 
 -- Begins an epoch: what readers have seen is gone, and nodes are about to register again. Until that has settled, the
 -- published number does not fall below what was shown.
 local function begin_epoch()
+  is_lost = true
   set_field('epoch', math.max(now_us, seen.epoch + 1, state.epoch + 1))
   set_field('version', 0)
   set_field('published', 0)
@@ -106,7 +121,7 @@ local function create_state()
   redis.call('HSET', STATE, 'quiet', '', 'expiry', 0, 'published', 0)
   begin_epoch()
   set_field('kept', now)
-  exists = true
+  exists, is_new, is_lost = true, true, false
 end
 
 -- Begins anew, as after a loss of everything, because some of the counter's keys are missing and others are not: Redis
@@ -115,7 +130,7 @@ end
 -- by themselves.
 local function start_over()
   redis.call('UNLINK', STATE, SESSIONS, VISITORS, REAPING)
-  if KEYS[5] then redis.call('UNLINK', KEYS[5]) end
+  if KEYS[6] then redis.call('UNLINK', KEYS[6]) end
   local before = state
   state = { reap = '', quiet = '' }
   for _, field in ipairs(FIELDS) do state[field] = state[field] or 0 end
@@ -221,6 +236,7 @@ local function end_expired()
     local text = redis.call('HGET', STATE, 's:' .. id)
     local it = text and parse_session(text) or { seq = 0, size = 0, suspect = true }
     if it.suspect then
+      if it.phase == 'live' then ended_viewers = ended_viewers + it.size end
       end_session(id, it)
     else
       it.suspect = true
@@ -241,14 +257,14 @@ local function prolong_keys()
   set_field('kept', now)
 end
 
--- Returns the sum over all living sessions.
+-- Returns the sum over all living sessions. There may be a thousand: no other field's value has the form of theirs, so their
+-- names are not read, and of their values no more than counts.
 local function count_viewers()
   local sum, sessions = 0, 0
-  local all = redis.call('HGETALL', STATE)
-  for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 2) == 's:' then
-      local it = parse_session(all[i + 1])
-      if it.phase == 'live' then sum = sum + it.size end
+  for _, value in ipairs(redis.call('HVALS', STATE)) do
+    local size, phase = string.match(value, '^%d+ (%d+) (%a+) %d+ %d$')
+    if size then
+      if phase == 'live' then sum = sum + size end
       sessions = sessions + 1
     end
   end
@@ -270,12 +286,8 @@ end
 -- Publishes what has changed, at most every publish_gap. What has not changed has its time renewed every KEEPALIVE, by
 -- which a clock that goes back is noticed.
 local function publish()
-  if state.settle > 0 and now >= state.settle then
-    set_field('settle', 0)
-    set_field('floor', 0)
-    set_field('visitors_floor', 0)
-    changed = true
-  end
+  local is_settled = state.settle > 0 and now >= state.settle
+  if is_settled then changed = true end
   local since = now - state.published
   if since < 0 then since = KEEPALIVE end -- the clock went back
   if changed or state.held == 1 then
@@ -283,6 +295,9 @@ local function publish()
       if state.held ~= 1 then set_field('held', 1) end
       if ask_all then plan_publication() end
       return
+    end
+    if is_settled then
+      for _, field in ipairs({ 'settle', 'floor', 'visitors_floor' }) do set_field(field, 0) end
     end
     local count = count_viewers()
     if broken then return end
@@ -353,6 +368,61 @@ local function claim_reaping()
   return state.reap
 end
 
+-- Up to when the count was known that the past ends with. If nobody has viewers, it is zero until somebody comes. Otherwise some
+-- call confirms it, at least once in the time of a lease. (Where leases are renewed after a longer time, and nothing has changed, the
+-- count was right all the time: renew.lua confirms it then.)
+local function known_until(past)
+  if not before.exists then
+    return past.idle and seen.count == 0 and now or past.confirmed
+  end
+  if before.recorded == 0 then return past.confirmed end
+  if past.idle then return now end
+  local known = now - before.published > LEASE and before.published or now
+  return (is_lost or is_new) and math.min(known, now - DOUBT) or known
+end
+
+-- Brings the past up to date where something has changed that is recorded.
+local function record()
+  if wish == 'off' then
+    if state.recorded > 0 then
+      redis.call('UNLINK', HISTORY)
+      set_field('recorded', 0)
+    end
+    return
+  end
+  local life, now_published = tonumber(wish), publication()
+  local begins = is_new or (state.recorded == 0 and life)
+  local went_back = before.published > now + CLOCK_SLACK
+  if not begins then
+    if state.recorded == 0 then return end
+    local is_same = now_published.count == before.count and now_published.is_idle == before.is_idle
+    local is_gap = not before.is_idle and now - before.published > LEASE
+    if is_same and ended_viewers == 0 and not is_gap and not is_lost and not went_back then return end
+  end
+  local past = read_past(HISTORY)
+  if not past then
+    if not life then
+      if state.recorded > 0 then set_field('recorded', 0) end
+      return
+    end
+    past = begin_past(HISTORY, now, life)
+  end
+  -- What was known before the clock went back.
+  if went_back and before.recorded > 0 then extend(past, before.published, before.published) end
+  if past.at - now > WAIT_FOR_CLOCK then begin_again(past, now) end
+  if past.at <= now then
+    local known = known_until(past)
+    extend(past, known, now)
+    if is_lost or (is_new and known < now) then forget_slices(past) end
+    if ended_viewers > 0 then take_back(past, ended_viewers, now - LEASE - 2 * SUSPICION) end
+  end
+  past.count = now_published.count
+  past.idle = now_published.is_idle and past.count == 0
+  if life then past.life = life end
+  if state.recorded == 0 then set_field('recorded', now) end
+  write_past(past)
+end
+
 -- `reap` is the session that the caller should take apart, empty for none; nil: whichever is due, if nobody has claimed
 -- it.
 local function finish(status, reap)
@@ -367,6 +437,7 @@ local function finish(status, reap)
   local changed_before = changed
   if reap == nil then reap = claim_reaping() end
   if state.nodes == 0 and state.reap == '' and state.people ~= 0 then set_field('people', 0) end
+  record()
   write_state()
   send_publication()
   if changed_before then expire_if_empty() end

@@ -2,12 +2,12 @@
 -- its viewers off their visitors.
 --
 -- KEYS as in prelude.lua, and
--- KEYS[5] viewers   HASH  what is left of the session's registrations
+-- KEYS[6] viewers   HASH  what is left of the session's registrations
 -- ARGV[6] session   the ended session
 -- ARGV[7] step      about how many registrations to take apart
 -- ARGV[8..9]        last reply and elapsed, as in report.lua
 
-local VIEWERS = KEYS[5]
+local VIEWERS = KEYS[6]
 
 -- Fields go as they are counted off: wherever a failover or a reload leaves the cursor, none is counted off twice.
 local function take_apart(step)

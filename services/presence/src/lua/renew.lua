@@ -2,7 +2,7 @@
 -- as the node knows it, or is about to change, the reply asks for a report of that counter.
 -- The caller puts the constants before the script, see prelude.lua.
 --
--- KEYS of each counter: state and sessions; with upkeep also the session's viewers, and visitors. See keys.rs
+-- KEYS of each counter: state and sessions; with upkeep also the session's viewers, visitors, and history. See keys.rs
 -- ARGV[1..2]            last reply and elapsed, as in report.lua
 -- ARGV of each counter: session; its "seq size phase " as in the state; the state's `quiet` that the node knows; upkeep:
 --                       '' none, 'audit' prolong the keys' lives, and compare the size with the registrations themselves
@@ -37,9 +37,20 @@ local function renew(state, sessions, session, report, quiet)
   return expiry - now
 end
 
-local function keep(report, viewers, ...)
+-- Prolongs the life of the node's registrations, and where no other node has just done so, that of the counter's other keys. Then it
+-- also notes in the history that the count has not changed, should the state be lost.
+local function keep(report, viewers, history, state, ...)
   if redis.call('HLEN', viewers) ~= tonumber(string.match(report, ' (%d+) ')) then return false end
-  for _, key in ipairs({ viewers, ... }) do redis.call('PEXPIRE', key, KEEP) end
+  redis.call('PEXPIRE', viewers, KEEP)
+  local it = redis.call('HMGET', state, 'kept', 'recorded')
+  local kept = tonumber(it[1])
+  if now < kept or now - kept >= KEEP / 10 then
+    for _, key in ipairs({ state, ... }) do redis.call('PEXPIRE', key, KEEP) end
+    redis.call('HSET', state, 'kept', now_text)
+    if tonumber(it[2] or 0) > 0 and redis.call('EXISTS', history) == 1 then
+      redis.call('SETRANGE', history, CONFIRMED_AT, struct.pack('<d', now))
+    end
+  end
   return true
 end
 
@@ -49,8 +60,8 @@ for at = 3, #ARGV, ARGUMENTS_EACH do
   local due = ends > now and renew(state, sessions, ARGV[at], report, ARGV[at + 2]) or REPORT
   key = key + 2
   if ARGV[at + 3] ~= '' then
-    if due ~= REPORT and not keep(report, KEYS[key], KEYS[key + 1], state, sessions) then due = REPORT end
-    key = key + 2
+    if due ~= REPORT and not keep(report, KEYS[key], KEYS[key + 2], state, sessions, KEYS[key + 1]) then due = REPORT end
+    key = key + 3
   end
   reply[#reply + 1] = due
 end

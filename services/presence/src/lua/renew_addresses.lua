@@ -12,12 +12,9 @@ local ends = string.format('%.0f', tonumber(clock[1]) * 1000 + math.floor(tonumb
 
 local reply = {}
 for i, key in ipairs(KEYS) do
-  if redis.call('HSET', key, lease, ends) == 0 then
-    redis.call('PEXPIRE', key, LEASE, 'GT')
-    reply[i] = redis.call('HLEN', key)
-  else
-    redis.call('PEXPIRE', key, LEASE)
-    reply[i] = -1
-  end
+  local is_known = redis.call('HSET', key, lease, ends) == 0
+  -- A new key has no end yet. One that lives on for the address's pace does so.
+  if redis.call('PEXPIRE', key, LEASE, 'GT') == 0 and not is_known then redis.call('PEXPIRE', key, LEASE, 'NX') end
+  reply[i] = is_known and redis.call('HLEN', key) or -1
 end
 return reply

@@ -1,8 +1,8 @@
 -- A node reports changes of its viewers, renews its lease, or only reads: all of it answered with the state.
 --
 -- KEYS as in prelude.lua, and
--- KEYS[5] viewers   HASH  viewer -> visitor: the session's registrations
--- KEYS[6] old       HASH  with phase 'live': the registrations of the node's former session
+-- KEYS[6] viewers   HASH  viewer -> visitor: the session's registrations
+-- KEYS[7] old       HASH  with phase 'live': the registrations of the node's former session
 -- ARGV[6] session   empty for a reader; then only the phase matters of what follows
 -- ARGV[7] seq       the number of this report in its session. One more than the last: applied. The last one's: a retry
 -- or a
@@ -18,7 +18,7 @@
 -- ARGV[14] leaves   6 bytes each: viewer
 -- ARGV[15] upkeep   '' none, 'audit' compare what is expected with the registrations themselves
 
-local VIEWERS = KEYS[5]
+local VIEWERS = KEYS[6]
 local VIEWER_BYTES, JOIN_BYTES = 6, 14
 
 local function join(joins)
@@ -115,7 +115,7 @@ if seq == own.seq + 1 then
       end_session(old, parse_session(it))
       count_sessions()
     elseif not redis.call('LPOS', REAPING, old) then
-      redis.call('UNLINK', KEYS[6]) -- the session was lost, and nothing else names its registrations
+      redis.call('UNLINK', KEYS[7]) -- the session was lost, and nothing else names its registrations
     end
   end
 elseif keep_registrations(false) then

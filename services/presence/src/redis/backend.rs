@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use headcount_wire::history::{History, Span};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::addresses::RedisAddressLimiter;
+use super::history::{self, StoredHistory};
 use super::memory;
 use super::node::{Node, NodeState};
 use super::node_list;
@@ -112,9 +114,10 @@ impl RedisBackend {
             node.prefix.visitor_key(),
             node.visitor_key.clone(),
             node.data_losses.subscribe(),
+            Arc::clone(&node.subscription),
         ));
         let identity = Arc::clone(&node);
-        node.spawn_background(async move { identity.data_identity.run().await });
+        node.spawn_background(async move { identity.data_identity.run(&identity.subscription).await });
         node.spawn_background(node_list::run(Arc::clone(&node)));
         node.spawn_background(memory::run(Arc::clone(&node.commands), node.metrics.clone()));
         let addresses = RedisAddressLimiter::start(Arc::clone(&node), Arc::clone(&limiter), state.departures);
@@ -184,6 +187,17 @@ impl RedisBackend {
         let _permit = tokio::time::timeout(within, self.reads.acquire()).await.ok()?.ok()?;
         let keys = self.node.prefix.counter(name);
         self.node.commands.call(&self.node.scripts.look(&keys, self.node.commands.clock())).await.ok()
+    }
+
+    /// Reads the past of a counter. `None` if there is no connection, no turn, or no answer within a response timeout each.
+    pub(crate) async fn history(&self, name: &CounterName, span: Span) -> Option<History> {
+        // First, so that sessions whose leases have run out have ended.
+        self.read(name).await?;
+        let _permit = tokio::time::timeout(self.node.timing.response_timeout, self.reads.acquire()).await.ok()?.ok()?;
+        let call = self.node.scripts.history(&self.node.prefix.counter(name), history::ring_of(span));
+        let stored = self.node.commands.call_as(&call, StoredHistory::parse).await.ok()?;
+        let count = stored.count;
+        Some(stored.recorder(span, &self.node.timing).history(name.as_str(), span, count))
     }
 
     /// The key that makes visitors: the one that all nodes share, or this node's own if that is not known within 500

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::call_error::CallError;
 use super::command_connection::CommandConnection;
+use super::shared_keys::digest;
+use super::subscription::Subscription;
 use crate::settings::Timing;
 
-/// Interval at which the id is read, however many counters there are.
+/// The id is read where no node has said for so long what it is, however many counters there are.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
 /// The id of the data in Redis, as this node knows it.
@@ -36,12 +38,13 @@ impl DataIdentity {
         DataIdentity { commands, name, timing, known: Mutex::default() }
     }
 
-    /// Reads the id again and again.
-    pub(super) async fn run(&self) {
+    /// Reads the id whenever it may have changed.
+    pub(super) async fn run(&self, subscription: &Subscription) {
         loop {
             self.commands.connected().await;
             self.check().await;
-            sleep(READ_EVERY).await;
+            let known = self.known.lock().id.as_deref().map(digest);
+            subscription.until_doubt(READ_EVERY, |shared| known == Some(shared.data_id)).await;
         }
     }
 

@@ -14,7 +14,9 @@
 //! - `reap`: the session whose registrations are being removed. `waiting`: number of such sessions. `cursor`: of the
 //!   scan. `claim`: until when a node does that.
 //! - `kept`: when the life of the keys was last prolonged.
-//! - `s:<session>`: "seq size phase kept suspect" of each session that has a lease.
+//! - `recorded`: since when changes go into the history, 0 if they do not.
+//! - `s:<session>`: "seq size phase kept suspect" of each session that has a lease. A session's id is the beginning of its
+//!   node's id and a number: "5a1b2c3d-hq3z0k8x2w".
 //! - Life: `keep`, prolonged while there are sessions; settle + lease after the last one. Writer: all scripts of
 //!   counters. Of these, renew alone touches several counters in one call, except in a cluster.
 //!
@@ -30,11 +32,25 @@
 //! `{name}:reaping`, LIST: ended sessions whose registrations are still to be removed.
 //! - Life: `keep`; removed with its last element. Writer: as sessions, and reap.
 //!
+//! `{name}:history`, STRING: what was counted in the past. Its head is doubles, and has room for 81:
+//! - The format, 1; the key's life; up to when the rings are written; up to when the slices are; the count since then, -1 if it is not
+//!   known; 1 if nobody is there until somebody comes; when the count was last confirmed without a call that changes it.
+//! - Of the minute, the quarter of an hour and the day that have not ended: sum of count × time, time of which the count is known,
+//!   highest, -1 if nothing is known.
+//! - The most of the day and when, the most ever and when; number of slices.
+//! - Of each slice: its end, sum, time and highest as above, and when that was reached.
+//! - The rings follow: 1,440 minutes, 2,880 quarters of an hour, 1,830 days, each at its number since 1970 modulo the ring's size, in
+//!   8 bytes: two integers of 32 bits, the lowest byte first: one more than the highest, and the mean in hundredths. 0: not known.
+//! - Life: five years for a counter that exists by name, 30 days for others, prolonged with each step that is written. Writer: hello,
+//!   report, reap, when something has changed; renew confirms it.
+//!
 //! `{name}`, channel: "epoch version count visitors seq settling report" of each publication; `report` 1
 //!   asks all nodes to report now.
 //! - Writer: hello, report, reap.
 //!
-//! `node:<node>`, channel: numbers that a node publishes to itself, to notice when its subscription delivers nothing.
+//! `probe`, channel: "node number data-id visitor-key", the last two as digests. Published by whichever node has heard nothing
+//! here for half a heartbeat: nodes compare the digests with what they know, and one that does not hear itself has a
+//! subscription that delivers nothing.
 //!
 //! `address:<hash>`, HASH: the streams of one client address on all nodes. The hash has 64 bits, keyed with
 //! `visitor-key`.
@@ -47,15 +63,17 @@
 //! - Life: 24 h. Writer: the first node that needs it.
 //!
 //! `data-id`, STRING: 16 random bytes, another value after each loss of data.
-//! - Life: `keep`, prolonged by each node every 5 s. Writer: the first node that misses it.
+//! - Life: `keep`, prolonged with each probe. Writer: the first node that misses it.
 //!
 //! `nodes`, HASH: node → "reported started version address": all nodes that run, with viewers or without.
 //! - Life: `keep`, prolonged by each node; a node that has been silent for twelve heartbeats is removed. Writer: node.
 //!
 //! Times are milliseconds of Redis's clock; `keep` is [`Timing::keep`](crate::Timing::keep). No key outlives the last
-//! node by more than that, except `visitor-key`. Redis must not evict any of them: run it with
+//! node by more than that, except `visitor-key` and histories. Redis must not evict any of them: run it with
 //! `maxmemory-policy noeviction`. If some are missing all the same, a script notices by `nodes`, `people` and `waiting`,
 //! and the counter begins anew.
+
+use std::time::Duration;
 
 use crate::CounterName;
 
@@ -70,7 +88,24 @@ pub(super) struct CounterKeys {
     pub(super) sessions: String,
     pub(super) visitors: String,
     pub(super) reaping: String,
+    pub(super) history: String,
     pub(super) channel: String,
+    /// What becomes of the history.
+    pub(super) recording: Recording,
+}
+
+/// What calls say of a counter's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recording {
+    /// It goes on if there is one.
+    AsIs,
+    /// It ends.
+    Off,
+    /// It begins, or goes on, and lives for this time after its last change.
+    On {
+        /// The time.
+        life: Duration,
+    },
 }
 
 impl Prefix {
@@ -82,7 +117,9 @@ impl Prefix {
             sessions: format!("{tag}:sessions"),
             visitors: format!("{tag}:visitors"),
             reaping: format!("{tag}:reaping"),
+            history: format!("{tag}:history"),
             channel: tag,
+            recording: Recording::AsIs,
         }
     }
 
@@ -91,9 +128,9 @@ impl Prefix {
         format!("{}address:{hash:016x}", self.0)
     }
 
-    /// The channel of a node's messages to itself.
-    pub(super) fn node_channel(&self, node: &str) -> String {
-        format!("{}node:{node}", self.0)
+    /// The channel on which all nodes hear each other.
+    pub(super) fn probe_channel(&self) -> String {
+        format!("{}probe", self.0)
     }
 
     /// The key of the key of visitors' hashes.
@@ -126,6 +163,17 @@ impl Prefix {
     /// The name of the counter whose state has this key. `None` for other keys.
     pub(super) fn counter_of_state<'a>(&self, key: &'a str) -> Option<&'a str> {
         key.strip_prefix(self.0.as_str())?.strip_prefix('{')?.strip_suffix("}:state")
+    }
+}
+
+impl Recording {
+    /// The argument of calls.
+    pub(super) fn argument(self) -> String {
+        match self {
+            Recording::AsIs => String::new(),
+            Recording::Off => "off".to_owned(),
+            Recording::On { life } => life.as_millis().to_string(),
+        }
     }
 }
 

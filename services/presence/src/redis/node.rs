@@ -1,5 +1,6 @@
 //! What all parts of this node's Redis side use: its identity, its connections, its tasks.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::command_connection::{CommandConnection, ConnectionState};
 use super::counter_state::CounterStates;
 use super::data_identity::DataIdentity;
-use super::keys::Prefix;
+use super::keys::{CounterKeys, Prefix, Recording};
 use super::node_list;
 use super::renewals::Renewals;
 use super::scripts::Scripts;
@@ -23,7 +24,7 @@ use super::visitor_key::CurrentKey;
 use crate::metrics::Metrics;
 use crate::settings::{NodeDescription, Timing};
 use crate::visitor::VisitorKey;
-use crate::{Health, Settings};
+use crate::{CounterName, Health, HistoryRule, Settings};
 
 /// How long [`Node::release`] waits before it leaves the leases to run out.
 const RELEASE_WITHIN: Duration = Duration::from_secs(3);
@@ -49,6 +50,9 @@ pub(super) struct Node {
     /// The counters that have nothing to report.
     pub(super) renewals: Renewals,
     turns: Arc<Semaphore>,
+    history: HistoryRule,
+    /// The counters whose histories this node has begun although they are not listed, and when it last reported one.
+    others: Mutex<HashMap<CounterName, Instant>>,
     pub(super) metrics: Metrics,
     pub(super) data_identity: DataIdentity,
     pub(super) visitor_key: watch::Sender<CurrentKey>,
@@ -114,22 +118,30 @@ impl Node {
     ) -> Arc<Node> {
         let timing = settings.timing;
         let prefix = Prefix(settings.prefix.clone());
-        let channel = prefix.node_channel(&id);
         let commands = CommandConnection::new(url.clone(), timing.response_timeout, health, metrics.clone());
         if let Some(connection) = connection {
             commands.resume(connection);
         }
         Arc::new(Node {
-            id,
             data_identity: DataIdentity::new(Arc::clone(&commands), prefix.data_id(), timing),
-            prefix,
             timing,
             description: settings.node.clone(),
             scripts: Scripts::new(&timing),
-            subscription: Subscription::new(url, channel, timing, Arc::clone(&commands), metrics.clone()),
+            subscription: Subscription::new(
+                url,
+                prefix.clone(),
+                id.clone(),
+                timing,
+                Arc::clone(&commands),
+                metrics.clone(),
+            ),
+            id,
+            prefix,
             commands,
             renewals: Renewals::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
+            history: settings.history.rule.clone(),
+            others: Mutex::default(),
             metrics,
             visitor_key: watch::Sender::new(visitor_key),
             data_losses: watch::Sender::default(),
@@ -146,6 +158,28 @@ impl Node {
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         // Never closed.
         Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
+    /// The keys of a counter that is live here, with what becomes of its history. Of those that are not listed, this node begins a bounded
+    /// number, and another one only where the life of one is over.
+    pub(super) fn counter_keys(&self, name: &CounterName) -> CounterKeys {
+        let (mut others, life) = (self.others.lock(), self.history.life(name));
+        let mut has_room = |most: usize| {
+            if !others.contains_key(name) && others.len() >= most {
+                others.retain(|_, reported| reported.elapsed() < life);
+            }
+            let has_room = others.contains_key(name) || others.len() < most;
+            if has_room {
+                others.insert(name.clone(), Instant::now());
+            }
+            has_room
+        };
+        let recording = match &self.history {
+            HistoryRule::Off => Recording::Off,
+            rule if rule.keeps(name, &mut has_room) => Recording::On { life },
+            HistoryRule::Kept { .. } => Recording::AsIs,
+        };
+        CounterKeys { recording, ..self.prefix.counter(name) }
     }
 
     /// Called when a reply shows that Redis's clock was stepped.

@@ -2,11 +2,13 @@
 //! there are. It is for operators; no count depends on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::Value;
 use tokio::time::sleep;
 
 use super::node::Node;
+use super::scripts::Call;
 
 /// A report comes up to this part of its interval earlier, at random, so that nodes do not fall in step.
 const JITTER: f64 = 0.1;
@@ -21,7 +23,7 @@ async fn report(node: &Node) {
     loop {
         node.commands.connected().await;
         let uptime = node.description.started.elapsed();
-        let call = node.scripts.node(&node.prefix.nodes(), &node.id, Some(uptime), &node.description);
+        let call = call(node, Some(uptime));
         let interval = match node.commands.call_as(&call, parse).await {
             Ok(nodes) => {
                 node.metrics.nodes.set(nodes);
@@ -43,10 +45,14 @@ async fn report(node: &Node) {
 
 /// Takes this node from the list.
 pub(super) async fn leave(node: &Node) {
-    let call = node.scripts.node(&node.prefix.nodes(), &node.id, None, &node.description);
+    let call = call(node, None);
     if let Err(error) = node.commands.call_as(&call, parse).await {
         tracing::debug!(%error, "this node stays in the list of nodes until it is forgotten");
     }
+}
+
+fn call(node: &Node, uptime: Option<Duration>) -> Call<'_> {
+    node.scripts.node(&node.prefix.nodes(), &node.id, uptime, &node.description, node.metrics.nodes.get())
 }
 
 fn parse(value: Value) -> Option<i64> {

@@ -117,7 +117,7 @@ impl Reporter {
             node.metrics.leases.inc();
         }
         Reporter {
-            keys: Arc::new(node.prefix.counter(&local_viewers.name)),
+            keys: Arc::new(node.counter_keys(&local_viewers.name)),
             view: CounterView::new(Arc::clone(&local_viewers), node.timing, node.metrics.clone(), view),
             node,
             local_viewers,

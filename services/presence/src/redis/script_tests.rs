@@ -2,6 +2,7 @@
 //! and a clock that the test moves. Each fault is shown as well: with the old text in the script, the test fails.
 
 mod epochs;
+mod history;
 mod removals;
 mod suspicion;
 

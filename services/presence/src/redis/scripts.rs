@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::Cmd;
 use serde::{Deserialize, Serialize};
 
+use super::history;
 use super::keys::CounterKeys;
 use crate::address_limiter::AddressStreams;
 use crate::settings::{NodeDescription, Timing};
@@ -32,6 +33,9 @@ pub(super) const MAX_RECORDS: usize = 1_000;
 /// Bytes of a viewer in a record: no process has 2⁴⁸ viewers, and six bytes fit Redis's smallest allocation.
 const VIEWER_BYTES: usize = 6;
 
+/// Characters of a node's id that its sessions' ids begin with: 32 bits, which tell the nodes of an installation apart.
+pub(super) const NODE_IN_SESSION: usize = 8;
+
 /// The scripts, with this installation's times.
 pub(super) struct Scripts {
     hello: Script,
@@ -44,6 +48,7 @@ pub(super) struct Scripts {
     address: Script,
     renew_addresses: Script,
     node: Script,
+    history: Script,
 }
 
 /// One script.
@@ -167,9 +172,16 @@ impl Scripts {
             ("CLOCK_SLACK", CLOCK_SLACK),
             ("IDLE", timing.idle()),
             ("CLAIM", REAPING_CLAIM),
+            ("DOUBT", timing.doubt()),
+            ("SLICE", timing.history_slice()),
         ];
-        let head: String =
-            constants.iter().map(|(name, time)| format!("local {name} = {}\n", time.as_millis())).collect();
+        let bytes = [("HISTORY_HEAD", history::HEAD_BYTES), ("CONFIRMED_AT", history::CONFIRMED_AT)];
+        let head: String = constants
+            .iter()
+            .map(|(name, time)| (name, time.as_millis()))
+            .chain(bytes.iter().map(|(name, bytes)| (name, *bytes as u128)))
+            .map(|(name, number)| format!("local {name} = {number}\n"))
+            .collect();
         let script = |name, flags: &str, parts: &[&str]| {
             let code = [&[flags, head.as_str()], parts].concat().concat();
             #[cfg(feature = "planted-mistakes")]
@@ -178,7 +190,7 @@ impl Scripts {
             Script { name, code, hash }
         };
         let address_lease = format!("LEASE = {}\n", timing.address_lease().as_millis());
-        let prelude = include_str!("../lua/prelude.lua");
+        let prelude = concat!(include_str!("../lua/history.lua"), include_str!("../lua/prelude.lua"));
         Scripts {
             hello: script("hello", "", &[prelude, include_str!("../lua/hello.lua")]),
             report: script("report", "", &[prelude, include_str!("../lua/report.lua")]),
@@ -196,14 +208,16 @@ impl Scripts {
                 ALLOW_OOM,
                 &[&format!("local SILENCE = {}\n", timing.node_silence().as_millis()), include_str!("../lua/node.lua")],
             ),
+            history: script("history", ALLOW_OOM, &[include_str!("../lua/history_read.lua")]),
         }
     }
 
     /// The scripts with a bug, to test that the tests find it.
     #[cfg(test)]
     pub(super) fn with_bug(mut self, right: &str, wrong: &str) -> Scripts {
-        let Scripts { hello, report, report_when_full, reap, renew, address, renew_addresses, node } = &mut self;
-        let scripts = [hello, report, report_when_full, reap, renew, address, renew_addresses, node];
+        let Scripts { hello, report, report_when_full, reap, renew, address, renew_addresses, node, history } =
+            &mut self;
+        let scripts = [hello, report, report_when_full, reap, renew, address, renew_addresses, node, history];
         assert!(scripts.iter().any(|script| script.code.contains(right)), "no script contains {right:?}");
         for script in scripts {
             script.code = script.code.replace(right, wrong);
@@ -215,8 +229,9 @@ impl Scripts {
     pub(super) fn hello(&self, keys: &CounterKeys, seen: Seen, node: &str, clock: KnownClock) -> Call<'_> {
         let mut call = Call::new(&self.hello, keys, seen, "");
         call.access = Access::Grow;
-        call.argument(node);
+        call.argument(node.get(..NODE_IN_SESSION).unwrap_or(node));
         call.clock(clock);
+        call.argument(keys.recording.argument());
         call
     }
 
@@ -274,6 +289,16 @@ impl Scripts {
         call.arguments.push(joins.collect());
         call.arguments.push(report.leaves.iter().copied().flat_map(viewer_bytes).collect());
         call.argument(report.upkeep.argument());
+        call.argument(keys.recording.argument());
+        call
+    }
+
+    /// Reads the head of a history and one of its rings.
+    pub(super) fn history(&self, keys: &CounterKeys, ring: std::ops::Range<usize>) -> Call<'_> {
+        let keys = vec![keys.state.clone(), keys.history.clone()];
+        let mut call = Call { script: &self.history, keys, arguments: Vec::new(), access: Access::Read };
+        call.argument(ring.start);
+        call.argument(ring.end - 1);
         call
     }
 
@@ -283,6 +308,7 @@ impl Scripts {
         call.keys.push(keys.viewers(session));
         call.argument(REAPING_STEP);
         call.clock(clock);
+        call.argument(keys.recording.argument());
         call
     }
 
@@ -297,7 +323,7 @@ impl Scripts {
             call.argument(format_args!("{} {} {} {} {nodes}", seen.epoch, seen.version, seen.count, seen.visitors));
             call.argument(upkeep.argument());
             if *upkeep == Upkeep::Audit {
-                call.keys.extend([keys.viewers(session), keys.visitors.clone()]);
+                call.keys.extend([keys.viewers(session), keys.visitors.clone(), keys.history.clone()]);
             }
         }
         call
@@ -347,17 +373,20 @@ impl Scripts {
         Call { script: &self.renew_addresses, keys, arguments, access: Access::Write }
     }
 
-    /// Enters a node that runs for so long into the list of nodes, or takes it from there.
+    /// Enters a node that runs for so long into the list of nodes, or takes it from there. `known` is the number of nodes by the
+    /// last reply.
     pub(super) fn node(
         &self,
         key: &str,
         node: &str,
         uptime: Option<Duration>,
         description: &NodeDescription,
+        known: i64,
     ) -> Call<'_> {
         let uptime = uptime.map_or_else(String::new, |uptime| uptime.as_millis().to_string());
         let details = format!("{} {}", description.version, description.address);
-        let arguments = [node, &uptime, &details].map(|argument| argument.as_bytes().to_vec()).into();
+        let arguments =
+            [node, &uptime, &details, &known.to_string()].map(|argument| argument.as_bytes().to_vec()).into();
         Call { script: &self.node, keys: vec![key.to_owned()], arguments, access: Access::Write }
     }
 
@@ -388,10 +417,10 @@ fn stream_name(viewer: ViewerId) -> String {
 
 impl<'a> Call<'a> {
     fn new(script: &'a Script, keys: &CounterKeys, seen: Seen, session: &str) -> Call<'a> {
-        let CounterKeys { state, sessions, visitors, reaping, channel } = keys.clone();
+        let CounterKeys { state, sessions, visitors, reaping, history, channel, .. } = keys.clone();
         let mut call = Call {
             script,
-            keys: vec![state, sessions, visitors, reaping],
+            keys: vec![state, sessions, visitors, reaping, history],
             arguments: Vec::new(),
             access: if session.is_empty() { Access::Read } else { Access::Write },
         };

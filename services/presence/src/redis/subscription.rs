@@ -9,14 +9,17 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use redis::aio::{PubSubSink, PubSubStream};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
+use super::call_error::CallError;
 use super::command_connection::CommandConnection;
 use super::connect::{self, CONNECT_TIMEOUT};
 use super::counter_view::CounterView;
+use super::keys::Prefix;
 use super::reply::Message;
+use super::shared_keys::{Probe, SharedKeys};
 use super::url::RedisUrl;
 use crate::metrics::Metrics;
 use crate::settings::Timing;
@@ -30,11 +33,21 @@ const POLL: Duration = Duration::from_secs(1);
 /// The same of many counters: at most a thousand reads a second, a fiftieth of Redis's processor.
 const POLL_OF_EACH: Duration = Duration::from_millis(1);
 
+/// A node publishes a probe up to this part of its interval later, at random. With the rest, less than the time after which the
+/// shared keys are read without one.
+const PROBE_SPREAD: f64 = 0.3;
+
+/// The random times are distributed so that most are late, and in each eighth of the spread end e times as many as in the one
+/// before: of a thousand nodes only two or three publish before they hear each other, though a message takes 100 ms.
+const PROBE_STEEPNESS: f64 = 8.0;
+
 /// The channels of this node's counters, and the views that their messages go to.
 pub(super) struct Subscription {
     url: RedisUrl,
-    /// The channel of this node's messages to itself.
-    own_channel: String,
+    prefix: Prefix,
+    probe_channel: String,
+    /// This node's id.
+    node: String,
     timing: Timing,
     channels: Mutex<Channels>,
     /// Signalled when `Channels::touched` has changed.
@@ -42,7 +55,9 @@ pub(super) struct Subscription {
     /// Signalled when the subscription delivers nothing.
     dead: Notify,
     last_message: Mutex<Instant>,
-    /// The newest of this node's messages to itself that was delivered.
+    /// The shared keys in the last probe of any node.
+    heard: watch::Sender<SharedKeys>,
+    /// The last of this node's own probes that was delivered.
     own_delivered: AtomicU64,
     /// Why there is no subscription, as it was logged.
     problem: Mutex<Option<String>>,
@@ -56,7 +71,7 @@ struct Channels {
     views: HashMap<String, Vec<Weak<CounterView>>>,
     /// Whether there is a connection. One that opens subscribes to all channels.
     is_open: bool,
-    /// Since when messages to this node itself are delivered.
+    /// Since when probes are delivered.
     probed_since: Option<Instant>,
     /// Channels that have gained or lost a view since the last [`update`](Subscription::update), while there is a
     /// connection.
@@ -79,22 +94,26 @@ impl Channels {
 }
 
 impl Subscription {
-    /// `own_channel` is the channel of the node's messages to itself.
+    /// The subscription of the node with this id.
     pub(super) fn new(
         url: RedisUrl,
-        own_channel: String,
+        prefix: Prefix,
+        node: String,
         timing: Timing,
         commands: Arc<CommandConnection>,
         metrics: Metrics,
     ) -> Arc<Subscription> {
         Arc::new(Subscription {
             url,
-            own_channel,
+            probe_channel: prefix.probe_channel(),
+            prefix,
+            node,
             timing,
             channels: Mutex::default(),
             touched: Notify::new(),
             dead: Notify::new(),
             last_message: Mutex::new(Instant::now()),
+            heard: watch::Sender::default(),
             own_delivered: AtomicU64::new(0),
             problem: Mutex::default(),
             commands,
@@ -128,25 +147,56 @@ impl Subscription {
         self.dead.notify_one();
     }
 
-    /// Publishes messages to this node itself until cancelled, and replaces a subscription that does not deliver them:
-    /// where nothing changes, nothing else tells that it is dead.
+    /// Publishes a probe until cancelled, whenever no node has done so for a while or the other connection is a new one, and
+    /// replaces a subscription that does not deliver it: where nothing changes, nothing else tells that it is dead.
     pub(super) async fn probe(&self) {
+        let mut heard = self.heard.subscribe();
         for number in 1.. {
-            sleep(self.timing.probe()).await;
+            let late = (1.0 + rand::random::<f64>() * (PROBE_STEEPNESS.exp() - 1.0)).ln() / PROBE_STEEPNESS;
+            let patience = self.timing.probe().mul_f64(1.0 + PROBE_SPREAD * late);
+            loop {
+                tokio::select! {
+                    heard = timeout(patience, heard.changed()) => {
+                        if heard.is_err() {
+                            break;
+                        }
+                        self.note_age();
+                    }
+                    () = self.commands.replaced() => break,
+                }
+            }
             let since = self.channels.lock().probed_since;
-            let mut command = redis::cmd("PUBLISH");
-            command.arg(&self.own_channel).arg(number);
-            if since.is_some() && self.commands.query(&command).await.is_ok() {
+            if since.is_some() && self.publish_probe(number).await.is_ok() {
                 sleep(self.timing.response_timeout).await;
-                let is_delivered = self.own_delivered.load(Ordering::Relaxed) >= number;
+                let is_delivered = self.own_delivered.load(Ordering::Relaxed) == number;
                 if !is_delivered && self.channels.lock().probed_since == since {
                     self.is_dead();
                 }
             }
-            let age =
-                if self.channels.lock().views.is_empty() { Duration::ZERO } else { self.last_message.lock().elapsed() };
-            self.metrics.subscription_age.set(age.as_secs_f64());
+            self.note_age();
         }
+    }
+
+    async fn publish_probe(&self, number: u64) -> Result<(), CallError> {
+        let shared = SharedKeys::read(&self.commands, &self.prefix, &self.timing).await?;
+        let probe = Probe { node: &self.node, number, shared };
+        self.commands.query(redis::cmd("PUBLISH").arg(&self.probe_channel).arg(probe.message())).await.map(drop)
+    }
+
+    /// Waits until a node says that a shared key is another one than `is_known` knows, or none says anything for so long.
+    pub(super) async fn until_doubt(&self, time: Duration, is_known: impl Fn(&SharedKeys) -> bool) {
+        let mut heard = self.heard.subscribe();
+        while let Ok(Ok(())) = timeout(time, heard.changed()).await {
+            if !is_known(&heard.borrow_and_update()) {
+                return;
+            }
+        }
+    }
+
+    fn note_age(&self) {
+        let is_empty = self.channels.lock().views.is_empty();
+        let age = if is_empty { Duration::ZERO } else { self.last_message.lock().elapsed() };
+        self.metrics.subscription_age.set(age.as_secs_f64());
     }
 
     /// Keeps a subscription open until cancelled.
@@ -203,7 +253,7 @@ impl Subscription {
             dead.set(self.dead.notified());
         }
         self.channels.lock().set_open(true);
-        if self.in_time(sink.subscribe(&self.own_channel)).await.is_none() {
+        if self.in_time(sink.subscribe(&self.probe_channel)).await.is_none() {
             return;
         }
         self.channels.lock().probed_since = Some(Instant::now());
@@ -253,7 +303,7 @@ impl Subscription {
     }
 
     async fn in_time(&self, reply: impl Future<Output = redis::RedisResult<()>>) -> Option<()> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, reply).await {
+        match timeout(CONNECT_TIMEOUT, reply).await {
             Ok(Ok(())) => return Some(()),
             Ok(Err(error)) => self.failed(error.to_string()),
             Err(_) => self.failed(format!("no answer within {CONNECT_TIMEOUT:?}")),
@@ -263,9 +313,15 @@ impl Subscription {
 
     fn deliver(&self, channel: &str, message: &[u8]) {
         *self.last_message.lock() = Instant::now();
-        if channel == self.own_channel {
-            let number = std::str::from_utf8(message).ok().and_then(|number| number.parse().ok());
-            return self.own_delivered.store(number.unwrap_or(0), Ordering::Relaxed);
+        if channel == self.probe_channel {
+            let Some(Probe { node, number, shared }) = Probe::parse(message) else {
+                return tracing::warn!(channel, "a message of unknown form");
+            };
+            if node == self.node {
+                self.own_delivered.store(number, Ordering::Relaxed);
+            }
+            self.heard.send_replace(shared);
+            return;
         }
         let Some(message) = Message::parse(message) else {
             return tracing::warn!(channel, "a message of unknown form");
@@ -300,7 +356,8 @@ mod tests {
         let health = watch::Sender::new(Health::Starting);
         let metrics = Metrics::default();
         let commands = CommandConnection::new(url.clone(), Duration::from_secs(1), health, metrics.clone());
-        let subscription = Subscription::new(url, "node".to_owned(), Timing::default(), commands, metrics.clone());
+        let (prefix, node) = (Prefix("hc:".to_owned()), "node".to_owned());
+        let subscription = Subscription::new(url, prefix, node, Timing::default(), commands, metrics.clone());
         for number in 0..100 {
             let name = CounterName::parse(&format!("c{number}")).unwrap();
             let local_viewers = Arc::new(LocalViewers::reported(name, Arc::new(Versions::new(0)), metrics.clone()));

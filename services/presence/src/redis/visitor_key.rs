@@ -6,10 +6,12 @@ use std::time::Duration;
 use redis::Value;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::call_error::CallError;
 use super::command_connection::CommandConnection;
+use super::shared_keys::{NO_EXPIRY, digest};
+use super::subscription::Subscription;
 use crate::monotonic;
 use crate::visitor::VisitorKey;
 
@@ -20,11 +22,8 @@ const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The time between two attempts to read the key.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What PTTL replies for a key that does not expire.
-const NO_EXPIRY: i64 = -1;
-
-/// Interval at which the key is read again: Redis may have lost it, and another node may have stored a new one. A key that is
-/// evicted alone is back within half of the promised 10 s, before a new node stores another; three commands cost little.
+/// The key is read again where no node has said for so long what it is: Redis may have lost it, and another node may have stored a
+/// new one. A key that is evicted alone is back within half of the promised 10 s, before a new node stores another.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
 /// The key, and whether all nodes share it.
@@ -51,6 +50,7 @@ pub(super) async fn run(
     name: String,
     current: watch::Sender<CurrentKey>,
     mut data_losses: watch::Receiver<u64>,
+    subscription: Arc<Subscription>,
 ) {
     loop {
         commands.connected().await;
@@ -65,7 +65,13 @@ pub(super) async fn run(
                     *current = CurrentKey { key, is_shared: true, ends: Instant::now() + left };
                     is_new
                 });
-                let _read_again = timeout(left.clamp(RETRY, READ_EVERY), data_losses.changed()).await;
+                let known = digest(key.as_bytes());
+                tokio::select! {
+                    () = sleep(left.max(RETRY)) => {}
+                    () = subscription.until_doubt(READ_EVERY, |shared| shared.visitor_key == known) => {}
+                    // The sender is the node's own, so this does not fail.
+                    _ = data_losses.changed() => {}
+                }
             }
             Err(error) => {
                 tracing::debug!(%error, "the key of visitors' hashes is not known yet");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headcount_presence::{Counter, CounterName, Presence, Reading, RedisUrl, Registration, Settings};
+use headcount_presence::{Counter, CounterName, Presence, Reading, RedisUrl, Registration, Settings, Timing};
 use headcount_testkit::RedisServer;
 
 use crate::embedded::{client, name};
@@ -60,9 +60,9 @@ pub(crate) async fn all_show(nodes: &[&Node], count: u64, within: Duration) {
     }
 }
 
-/// All keys of counters.
+/// All keys of counters, but for their histories, which outlive them.
 pub(crate) fn keys(server: &RedisServer) -> Vec<String> {
-    server.keys().unwrap().into_iter().filter(|key| key.starts_with("hc:{")).collect()
+    server.keys().unwrap().into_iter().filter(|key| key.starts_with("hc:{") && !key.ends_with(":history")).collect()
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn the_viewers_of_a_released_node_leave_within_a_second() {
 async fn counters_without_viewers_leave_nothing_behind() {
     let server = RedisServer::start().unwrap();
     // The state goes a lease and a settling time after the last viewer.
-    let timing = headcount_presence::Timing {
+    let timing = Timing {
         heartbeat: Duration::from_millis(300),
         lease: Duration::from_millis(600),
         settle: Duration::from_millis(300),
@@ -168,11 +168,7 @@ async fn the_first_viewers_of_counters_are_no_loss_of_data() {
     const COUNTERS: u16 = 20;
     let server = RedisServer::start().unwrap();
     // No heartbeat in between, which reports crowded addresses again.
-    let timing = headcount_presence::Timing {
-        heartbeat: Duration::from_secs(60),
-        lease: Duration::from_secs(90),
-        ..Default::default()
-    };
+    let timing = Timing { heartbeat: Duration::from_secs(60), lease: Duration::from_secs(90), ..Default::default() };
     let mut node = Node::start_with(&server.url(), "online", Settings { timing, ..Settings::default() });
     node.join(0, ADDRESSES).await;
     node.join(0, ADDRESSES).await;
@@ -201,4 +197,35 @@ async fn the_first_viewers_of_counters_are_no_loss_of_data() {
     // As long as it takes to report all addresses again.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(calls() - before, u64::from(COUNTERS), "all addresses were reported again");
+}
+
+#[tokio::test]
+async fn many_nodes_send_no_more_probes_than_one() {
+    let server = RedisServer::start().unwrap();
+    let settings = Settings { timing: Timing::scaled(10), ..Settings::default() };
+    let nodes: Vec<_> = (0..10).map(|_| Node::start_with(&server.url(), "online", settings.clone())).collect();
+    all_show(&nodes.iter().collect::<Vec<_>>(), 0, SOON).await;
+    let published = || {
+        let text: String = server.query(&["INFO", "commandstats"]).unwrap();
+        let calls = |line: &str| line.strip_prefix("cmdstat_publish:calls=")?.split(',').next()?.parse::<u64>().ok();
+        text.lines().find_map(calls).unwrap_or(0)
+    };
+    // Each that opens its subscription may send one.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = published();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let probes = published() - before;
+    // One in 275 to 358 ms, where each for itself would send one in 375 to 458 ms: ninety.
+    assert!((5..=40).contains(&probes), "{probes} probes in 4 s");
+    // What one of them finds missing comes back, as the others know it.
+    let key: Vec<u8> = server.query(&["GET", "hc:visitor-key"]).unwrap();
+    for name in ["hc:data-id", "hc:visitor-key"] {
+        server.evict(name).unwrap();
+    }
+    let deadline = Instant::now() + SOON;
+    while server.query::<usize>(&["EXISTS", "hc:data-id", "hc:visitor-key"]).unwrap() < 2 {
+        assert!(Instant::now() < deadline, "the keys of all nodes are not back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(server.query::<Vec<u8>>(&["GET", "hc:visitor-key"]).unwrap(), key);
 }

@@ -59,7 +59,7 @@ fn every_bad_request_is_refused_in_one_sentence() {
 fn a_thousand_moves_from_one_address_are_slowed_down() {
     let redis = RedisServer::start().unwrap();
     let node = Node::start(&redis.url(), &LIMITED);
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let statuses: Vec<u16> = thread::scope(|scope| {
         let floods: Vec<_> = (0..4)
             .map(|_| {
@@ -99,15 +99,14 @@ fn streams_and_boards_are_bounded() {
     let others: Vec<_> = (0..36).map(|_| node.page_from(loopback(2), "two").expect("a place")).collect();
     assert_eq!(node.page_from(loopback(3), "two").err(), Some(503));
     drop(others);
-    let again = headcount_testkit::wait_until("room", crate::node::PATIENCE, || {
-        node.page_from(loopback(4), "two").map_err(|status| status.to_string())
-    });
+    let again =
+        wait_until("room", PATIENCE, || node.page_from(loopback(4), "two").map_err(|status| status.to_string()));
     let _two = again.unwrap();
     let _three = node.page_from(loopback(4), "three").expect("a place");
     assert_eq!(node.page_from(loopback(4), "four").err(), Some(503));
     // A board that nobody looks at any more makes room.
     drop(of_one);
-    let room = headcount_testkit::wait_until("room for a board", crate::node::PATIENCE, || {
+    let room = wait_until("room for a board", PATIENCE, || {
         node.page_from(loopback(5), "four").map_err(|status| status.to_string())
     });
     let _four = room.unwrap();
@@ -122,7 +121,7 @@ fn streams_and_boards_are_bounded() {
 fn slow_requests_are_given_up() {
     let redis = RedisServer::start().unwrap();
     let node = Node::start(&redis.url(), &[]);
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let slow = "POST /lobby HTTP/1.1\r\nHost: a\r\nContent-Length: 13\r\nConnection: close\r\n\r\nat=0";
     node.ask(Ipv4Addr::LOCALHOST, slow).refuses(408, "within 5 seconds");
     assert!((4..8).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());

@@ -2,6 +2,7 @@
 
 mod embed_policy;
 mod frame;
+mod history;
 mod host;
 mod http2_body;
 mod json;
@@ -67,11 +68,12 @@ async fn one_segment(State(app): State<Arc<App>>, request: Request) -> Result<Re
         Route::Stream(counter, format) => Ok(stream(&app, counter, format, request).await),
         Route::Frame(counter) => frame::frame(&app, &counter, request).await,
         Route::Json(counter) => json::json(&app, &counter.name).await,
-        Route::Snapshot(..) => Err(HttpError::NotFound),
+        Route::History(_) | Route::Snapshot(..) => Err(HttpError::NotFound),
     }
 }
 
-/// `/{counter}/snapshot.png`, `.jpg`, `.svg`, `/{counter}/live.html`, `/{counter}/events`, `/sprites/{set}-{hash}.png`.
+/// `/{counter}/snapshot.png`, `.jpg`, `.svg`, `/{counter}/live.html`, `/{counter}/events`, `/{counter}/history.json`,
+/// `/sprites/{set}-{hash}.png`.
 async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
     // No counter has such a file.
     if let Some(set) = set_of_path(request.uri().path()) {
@@ -80,6 +82,9 @@ async fn two_segments(State(app): State<Arc<App>>, request: Request) -> Result<R
     match Route::from_two_segments(request.uri().path(), &app.counters)? {
         Route::Snapshot(counter, format) => snapshot::snapshot(&app, &counter.name, format, request).await,
         Route::Stream(counter, format) => Ok(stream(&app, counter, format, request).await),
+        Route::History(counter) => {
+            history::history(&app, &counter.name, request.uri().query().unwrap_or_default()).await
+        }
         _ => Err(HttpError::NotFound),
     }
 }

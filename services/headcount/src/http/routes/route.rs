@@ -18,6 +18,8 @@ pub(super) enum Route {
     Frame(CounterRef),
     /// `/{counter}.json`: the count for programs.
     Json(CounterRef),
+    /// `/{counter}/history.json`: the past for programs.
+    History(CounterRef),
     /// `/{counter}/snapshot.png`, `.jpg`, `.svg`: one picture.
     Snapshot(CounterRef, Format),
 }
@@ -49,6 +51,7 @@ impl Route {
         let (counter, file) = path.trim_start_matches('/').split_once('/').ok_or(HttpError::NotFound)?;
         match file {
             "live.html" => return Ok(Self::Stream(counters.read(counter)?, StreamFormat::Html)),
+            "history.json" => return Ok(Self::History(counters.read(counter)?)),
             "events" => return Ok(Self::Stream(counters.read(counter)?, StreamFormat::Events)),
             _ => {}
         }
@@ -64,6 +67,7 @@ pub(crate) fn counter_ref(path: &str, counters: &Counters) -> Option<(CounterNam
     | Route::Stream(counter, _)
     | Route::Frame(counter)
     | Route::Json(counter)
+    | Route::History(counter)
     | Route::Snapshot(counter, _)) = route.ok()?;
     Some((counter.name, counter.path_segment))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headcount_wire::history::Span;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
@@ -10,7 +11,8 @@ use redis::aio::MultiplexedConnection;
 use super::model::{Model, Sent, SentRenewal, Step};
 use super::timing::TIMING;
 use crate::CounterName;
-use crate::redis::keys::{CounterKeys, Prefix};
+use crate::redis::history::{self as stored_history, StoredHistory};
+use crate::redis::keys::{CounterKeys, Prefix, Recording};
 use crate::redis::reply::{Renewed, Reply, Status};
 use crate::redis::scripts::{Call, KnownClock, Phase, Renewal, Report, Scripts, Seen, Upkeep};
 use crate::viewer_id::ViewerId;
@@ -46,9 +48,11 @@ pub(super) struct Case {
     sent: Vec<Sent>,
     renewals: Vec<SentRenewal>,
     next_viewer: u64,
-    /// The data of a replica that lags behind, and the model of it.
-    replica: Option<(Vec<Dumped>, Model)>,
+    /// The data of a replica that lags behind, the model of it, and the most that was known then.
+    replica: Option<(Vec<Dumped>, Model, u64)>,
     log: Vec<String>,
+    /// The most that was published since the last loss, without being held after that.
+    most_known: u64,
 }
 
 impl Case {
@@ -58,7 +62,11 @@ impl Case {
             random: StdRng::seed_from_u64(seed),
             connection,
             scripts,
-            keys: Arc::new(Prefix("hc:".to_owned()).counter(&CounterName::parse(&name).unwrap())),
+            keys: Arc::new(CounterKeys {
+                recording: Recording::On { life: Duration::from_secs(3_600) },
+                ..Prefix("hc:".to_owned()).counter(&CounterName::parse(&name).unwrap())
+            }),
+            most_known: 0,
             model: Model::new(TIMING),
             nodes: vec![TestNode::default(); NODES],
             sent: Vec::new(),
@@ -225,6 +233,8 @@ impl Case {
     }
 
     async fn flush(&mut self) {
+        self.check_history().await;
+        self.most_known = 0;
         self.log.push("flush".to_owned());
         for (key, ..) in self.dump().await {
             redis::cmd("DEL").arg(key).exec_async(&mut self.connection).await.unwrap();
@@ -235,12 +245,13 @@ impl Case {
     /// A replica copies the state, then lags behind.
     async fn copy(&mut self) {
         self.log.push("copy".to_owned());
-        self.replica = Some((self.dump().await, self.model.clone()));
+        self.replica = Some((self.dump().await, self.model.clone(), self.most_known));
     }
 
     /// The lagging replica becomes the master.
     async fn fail_over(&mut self) {
-        let Some((keys, mut model)) = self.replica.take() else { return };
+        let Some((keys, mut model, most_known)) = self.replica.take() else { return };
+        self.most_known = self.most_known.max(most_known);
         self.log.push("fail over".to_owned());
         for (key, ..) in self.dump().await {
             redis::cmd("DEL").arg(key).exec_async(&mut self.connection).await.unwrap();
@@ -274,7 +285,8 @@ impl Case {
         tokio::time::sleep(TIMING.publish_gap * 2).await;
         self.read(0).await;
         let left = self.dump().await;
-        let is_only_the_state = left.iter().all(|(key, ..)| *key == self.keys.state);
+        let is_only_the_state = left.iter().all(|(key, ..)| *key == self.keys.state || *key == self.keys.history);
+        self.check_history().await;
         assert!(is_only_the_state, "{}: {:?} is left\n{}", self.name, left, self.log.join("\n"));
     }
 
@@ -326,8 +338,23 @@ impl Case {
         reply
     }
 
+    /// No number is recorded that has not been published as the right one.
+    async fn check_history(&mut self) {
+        let call = self.scripts.history(&self.keys, stored_history::ring_of(Span::Day));
+        let stored = StoredHistory::parse(evaluate(&mut self.connection, &call).await).expect("a reply");
+        let past = stored.recorder(Span::Day, &TIMING).history(&self.name, Span::Day, 0);
+        let highest = past.points.iter().flatten().map(|point| u64::from(point.highest)).max().unwrap_or(0);
+        let (peak, most) = (past.peak.map_or(0, |peak| peak.count), self.most_known);
+        let is_true =
+            peak <= most && highest <= most && past.points.iter().flatten().all(|it| it.mean <= it.highest.into());
+        assert!(is_true, "{}: recorded {highest}, {peak}, published {most}\n{}", self.name, self.log.join("\n"));
+    }
+
     /// Compares the reply and the stored leases with the model.
     async fn check(&mut self, reply: &Reply, status: Status) {
+        if reply.held.is_none() && reply.state.settling.is_zero() {
+            self.most_known = self.most_known.max(reply.state.count);
+        }
         let compared = self.model.check(reply, status);
         self.check_leases(compared).await;
     }

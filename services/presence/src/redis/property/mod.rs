@@ -30,7 +30,7 @@ const SEARCH: u64 = 20 * CASES;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bugs in the scripts that the model must find: the right text, and the wrong one.
-const BUGS: [(&str, &str); 17] = [
+const BUGS: [(&str, &str); 18] = [
     // a late message prolongs a lease
     ("math.min(now, last_reply + elapsed)", "now"),
     // a doubled message shortens one
@@ -63,6 +63,8 @@ const BUGS: [(&str, &str); 17] = [
     ("    if expiry <= now then return REPORT end\n", ""),
     // what still waits goes unnoticed
     ("if state.held == 1 or state.settle > 0 or state.reap ~= '' then return '' end", ""),
+    // a number that is held after a loss is recorded
+    ("count = state.settle > 0 and -1 or state.count", "count = state.count"),
     // expired sessions stay counted
     ("if state.nodes == 0 or now < state.expiry then return end", "if true then return end"),
 ];
