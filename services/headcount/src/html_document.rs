@@ -23,6 +23,10 @@ pub(crate) const MOST_REFRESH: Duration = Duration::from_secs(*REFRESH_SECONDS.e
 /// Text on the page's own ground, with a contrast of 11 and more: in light and in dark surroundings.
 const TEXT: [&str; 2] = ["333840", "e6eaee"];
 
+/// How long the frame of the live document is out of sight, as CSS has it: until the page around has loaded, as far as a second is
+/// enough for that.
+const UNSEEN: &str = "1s";
+
 /// The option of a live document that says that the one around it has been refreshed.
 pub(crate) const RELOADED: &str = "reloaded=yes";
 
@@ -94,12 +98,14 @@ pub(crate) fn outer(
     };
     // Loaded before the live one takes a connection for good: over HTTP/1, browsers have six for a host.
     let sheet = sheet.map(|path| format!("<link rel=\"preload\" as=\"image\" href=\"{path}\">\n")).unwrap_or_default();
-    // Out of sight until the document is complete, which is when `:last-child` begins to hold: had a lazy frame begun to load
-    // before, Chromium would wait for it with the load events of this document and of its page, for ever.
+    // Out of sight at first, so that it is not loaded yet if it is lazy. Chromium waits with the load events of this document and of its
+    // page for all frames that load before these have come: for ever, if one of them is the live one. `:last-child` begins to hold
+    // when this document is complete.
     format!(
         "{head}{sheet}<style>html,body{{margin:0;height:100%;overflow:hidden}}\
          iframe{{display:block;position:absolute;left:0;top:99999px;border:0;width:100%;height:100%}}\
-         iframe:last-child{{top:0}}</style>\n\
+         iframe:last-child{{animation:s 0s {UNSEEN} forwards}}\
+         @keyframes s{{to{{top:0}}}}</style>\n\
          <iframe {live} title=\"{title}\"></iframe>\n</html>\n"
     )
 }

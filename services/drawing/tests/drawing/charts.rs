@@ -83,7 +83,7 @@ pub(crate) fn pasts() -> HashMap<&'static str, History> {
 
 fn pixels(query: &str, history: &History) -> RgbaImage {
     let figure = Figure::of(history.count);
-    artist().chart_pixels(&Look::from_query(query).unwrap(), &figure, Some(Chart { history, small: 0 }))
+    artist().chart_pixels(&Look::from_query(query).expect("a look"), &figure, Some(Chart { history, small: 0 }))
 }
 
 #[test]

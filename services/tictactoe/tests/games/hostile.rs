@@ -186,8 +186,8 @@ fn who_has_all_streams_of_an_address_can_still_move() {
     let at = pages[0].until(|_| true).at;
     assert_eq!(node.post_from(loopback(1), "lobby", "x", &format!("at={at}&square=1")).status, 204);
     // And who has moved too much can still look.
-    let moves = (0..100).map(|_| node.post_from(loopback(3), "lobby", "x", "at=0&square=1").status);
-    assert_eq!(moves.last(), Some(429));
+    let moves: Vec<u16> = (0..100).map(|_| node.post_from(loopback(3), "lobby", "x", "at=0&square=1").status).collect();
+    assert_eq!(moves.last(), Some(&429));
     assert!(node.page_from(loopback(3), "lobby").is_ok());
 }
 
