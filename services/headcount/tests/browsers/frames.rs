@@ -24,8 +24,9 @@ const AT_ONCE: Duration = Duration::from_millis(60);
 const BETWEEN_CHANGES: Duration = Duration::from_millis(557);
 /// Viewers that join and leave while the pixels are observed.
 const REPETITIONS: usize = 12;
-/// Time for which pixels stay before they count as what is shown: longer than an odometer's drums roll.
-const STILL: Duration = Duration::from_millis(1_000);
+/// Time for which pixels stay before they count as what is shown: longer than an odometer's drums roll, and than WebKit takes to
+/// paint on a busy machine.
+const STILL: Duration = Duration::from_secs(2);
 /// Longest time from a node's end to its frames' return, where somebody answers by then.
 const BACK: Duration = Duration::from_secs(8);
 /// Colours of the frames' borders, by which they are found on the screen.
