@@ -1,5 +1,5 @@
 //! Passes a new viewer from its request's handler to the connection's task, which stops driving hyper and moves the
-//! socket into the engine; and refuses a viewer whom the engine rejects then.
+//! socket into the engine; and refuses a viewer that the engine rejects then.
 
 use std::io::Write as _;
 use std::net::TcpStream;

@@ -170,7 +170,7 @@ const HONEST: usize = 200;
 const DELAY: Duration = Duration::from_millis(100);
 
 pub(crate) fn half_open_heads_delay_nobody() -> anyhow::Result<()> {
-    // As many as may wait by default, of whom the oldest are closed; and where all of them may wait.
+    // As many as may wait by default; the oldest of them are closed; and where all of them may wait.
     for heads in ["1024", "4096"] {
         let node = start(NodeOptions::default().with(["--max-heads", heads]));
         drop(honest(&node));

@@ -33,7 +33,7 @@ impl<'a> AdmittedStream<'a> {
         self.viewer
     }
 
-    /// Returns the address and the viewer, whom the caller releases in the end.
+    /// Returns the address and the viewer, which the caller releases in the end.
     pub(crate) fn into_parts(self) -> (Network, ViewerId) {
         let parts = (self.network, self.viewer);
         std::mem::forget(self);
