@@ -22,7 +22,6 @@ mod feeds;
 #[doc(hidden)]
 pub mod fuzzing;
 mod history_json;
-mod history_source;
 mod html_document;
 mod html_frames;
 mod http;

@@ -7,8 +7,6 @@ use headcount_drawing::{Chart, Look};
 use headcount_presence::{CounterName, Presence, Reading};
 use headcount_wire::history::{History, Peak, Span};
 
-use crate::history_source;
-
 const MINUTE: Duration = Duration::from_secs(60);
 /// After a minute has begun, it is read within this time, each feed at a moment of its own: the minute before has been recorded
 /// by then, and not all charts are drawn at once.
@@ -64,7 +62,7 @@ impl Past {
 
     /// Reads it anew. What was known before stays where nothing can be read.
     pub(crate) async fn read(&mut self) {
-        if let Some(history) = history_source::history(&self.presence, &self.counter, self.span).await {
+        if let Some(history) = self.presence.history(&self.counter, self.span).await {
             self.history = Some(history);
         }
         let now = SystemTime::now();

@@ -13,7 +13,6 @@ use headcount_wire::history::{Peak, Span};
 
 use super::requested_origin::requested_origin;
 use crate::counters::{CounterRef, Counters};
-use crate::history_source;
 use crate::http::app::App;
 use crate::http::error::HttpError;
 use crate::sample;
@@ -189,7 +188,7 @@ async fn page(app: &App, counter: &CounterRef, path: &str, asked: Asked) -> Resu
     let snapshot = format!("{base}/{name}/snapshot.svg{look_query}");
     let asked = pairs(&query).find(|(name, _)| *name == "span").and_then(|(_, span)| Span::from_name(span));
     let span = asked.unwrap_or_default();
-    let history = history_source::history(&app.presence, &counter.name, Span::default()).await;
+    let history = app.presence.history(&counter.name, Span::default()).await;
     let is_recorded = history.is_some();
     let peaks = history.map_or((None, None), |history| (history.peak_today, history.peak));
     let chart = |width, height| {
